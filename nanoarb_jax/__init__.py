@@ -1,0 +1,66 @@
+"""Predict short-term price moves from a limit order book, tick by tick (see README.md).
+
+    import nanoarb_jax as nj
+    model = nj.MambaLOB(nj.ModelConfig.preset("small"), rngs=nnx.Rngs(0))
+
+Names load on first use, so that `nanoarb_jax.market` and the ONNX predictor never import JAX.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nanoarb_jax.config import Config, DataConfig, ModelConfig, TrainConfig
+    from nanoarb_jax.dataset import create_training_samples
+    from nanoarb_jax.model.losses import transaction_cost_aware_loss
+    from nanoarb_jax.model.mamba import MambaLOB
+    from nanoarb_jax.model.ssm import selective_scan, selective_step
+    from nanoarb_jax.model.torch_compat import load_torch_state_dict
+    from nanoarb_jax.serving.onnx import WindowPredictor
+    from nanoarb_jax.serving.predictor import Prediction, StepPredictor
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Config": "config",
+    "DataConfig": "config",
+    "ModelConfig": "config",
+    "TrainConfig": "config",
+    "create_training_samples": "dataset",
+    "transaction_cost_aware_loss": "model.losses",
+    "MambaLOB": "model.mamba",
+    "selective_scan": "model.ssm",
+    "selective_step": "model.ssm",
+    "load_torch_state_dict": "model.torch_compat",
+    "Prediction": "serving.predictor",
+    "StepPredictor": "serving.predictor",
+    "WindowPredictor": "serving.onnx",
+}
+
+__all__ = [
+    "Config",
+    "DataConfig",
+    "MambaLOB",
+    "ModelConfig",
+    "Prediction",
+    "StepPredictor",
+    "TrainConfig",
+    "WindowPredictor",
+    "create_training_samples",
+    "load_torch_state_dict",
+    "selective_scan",
+    "selective_step",
+    "transaction_cost_aware_loss",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'nanoarb_jax' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"nanoarb_jax.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

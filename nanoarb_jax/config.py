@@ -1,0 +1,339 @@
+"""Settings: frozen dataclasses, presets, TOML in and out. No arrays here, and nothing imports jax.
+
+>>> ModelConfig.preset("small").d_inner
+128
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from nanoarb_jax.errors import ConfigError
+
+
+def _require(condition: bool, name: str, value: object, expected: str) -> None:
+    if not condition:
+        raise ConfigError(f"{name}={value!r}: expected {expected}")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Shape of a `MambaLOB`. The defaults are the `base` preset.
+
+    Args:
+        input_dim: raw features per tick.
+        hidden_dim: width of the residual stream.
+        d_state: SSM states per channel.
+        d_conv: width of the causal depthwise convolution, in ticks.
+        expand: d_inner / hidden_dim.
+        num_layers: Mamba blocks.
+        horizons: prediction horizons in ticks, ascending.
+        num_classes: 3 – down, neutral, up.
+        dropout: rate on block outputs and inside the heads, in training only.
+        dt_rank: rank of the Δ projection; None means ceil(hidden_dim / 16), as in the Mamba paper.
+        input_transform: "lob44" turns the 44 raw features into stationary, scale-free inputs inside the model;
+            "identity" feeds them as they are (weights loaded from the PyTorch original).
+        window: ticks in a window of the window model; also the warm-up of a fresh state.
+    """
+
+    input_dim: int = 44
+    hidden_dim: int = 128
+    d_state: int = 16
+    d_conv: int = 4
+    expand: int = 2
+    num_layers: int = 4
+    horizons: tuple[int, ...] = (10, 50, 100)
+    num_classes: int = 3
+    dropout: float = 0.1
+    dt_rank: int | None = None
+    input_transform: Literal["lob44", "identity"] = "lob44"
+    window: int = 100
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "horizons", tuple(self.horizons))
+        sizes = (
+            "input_dim",
+            "hidden_dim",
+            "d_state",
+            "d_conv",
+            "expand",
+            "num_layers",
+            "num_classes",
+            "window",
+        )
+        for name in sizes:
+            value = getattr(self, name)
+            _require(isinstance(value, int) and value >= 1, f"model.{name}", value, "an integer of at least 1")
+        _require(self.d_conv >= 2, "model.d_conv", self.d_conv, "at least 2 ticks")
+        _require(self.num_classes == 3, "model.num_classes", self.num_classes, "3 (down, neutral, up)")
+        _require(
+            _ascending(self.horizons),
+            "model.horizons",
+            self.horizons,
+            "ascending positive ticks, e.g. (10, 50, 100)",
+        )
+        _require(0.0 <= self.dropout < 1.0, "model.dropout", self.dropout, "a rate in [0, 1)")
+        _require(self.dt_rank is None or self.dt_rank >= 1, "model.dt_rank", self.dt_rank, "None or at least 1")
+        _require(
+            self.input_transform in ("lob44", "identity"),
+            "model.input_transform",
+            self.input_transform,
+            '"lob44" or "identity"',
+        )
+        _require(
+            self.input_transform == "identity" or self.input_dim == 44,
+            "model.input_dim", self.input_dim, '44 for input_transform "lob44"',
+        )  # fmt: skip
+
+    @property
+    def d_inner(self) -> int:
+        return self.expand * self.hidden_dim
+
+    @property
+    def rank(self) -> int:
+        """dt_rank with its default resolved."""
+        return self.dt_rank if self.dt_rank is not None else math.ceil(self.hidden_dim / 16)
+
+    @staticmethod
+    def preset(name: str) -> ModelConfig:
+        """The named size: `base` (about 500k parameters), `small` (80k) or `nano` (5k).
+
+        Raises:
+            ConfigError: the name is none of the presets.
+        """
+        if name not in PRESETS:
+            raise ConfigError(f"unknown preset {name!r}: expected one of {', '.join(PRESETS)}")
+        return PRESETS[name]
+
+    @property
+    def preset_name(self) -> str:
+        """The preset that has this shape (dropout apart), or "custom"."""
+        for name, preset in PRESETS.items():
+            if dataclasses.replace(self, dropout=preset.dropout) == preset:
+                return name
+        return "custom"
+
+
+PRESETS: dict[str, ModelConfig] = {
+    "base": ModelConfig(),
+    "small": ModelConfig(hidden_dim=64, num_layers=2),
+    "nano": ModelConfig(hidden_dim=16, d_state=8, num_layers=1),
+}
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """How books become labelled, split streams.
+
+    Args:
+        horizons: label horizons in ticks; must equal the model's.
+        label_price: the price whose move is labelled.
+        threshold_ticks: a move of at least this many price ticks is up or down ...
+        threshold_spreads: ... and of at least this many training-median spreads (0: ticks alone decide).
+        train_fraction, validation_fraction: chronological shares of each stream; the rest is the test part.
+        purge_ticks: rows dropped before each boundary; None means the longest horizon, the least allowed.
+        quantity_scale: quantity that counts as 1 in the features; None means the training-median level-1 quantity.
+    """
+
+    horizons: tuple[int, ...] = (10, 50, 100)
+    label_price: Literal["mid", "microprice"] = "mid"
+    threshold_ticks: float = 1.0
+    threshold_spreads: float = 0.5
+    train_fraction: float = 0.70
+    validation_fraction: float = 0.15
+    purge_ticks: int | None = None
+    quantity_scale: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "horizons", tuple(self.horizons))
+        _require(
+            _ascending(self.horizons),
+            "data.horizons",
+            self.horizons,
+            "ascending positive ticks, e.g. (10, 50, 100)",
+        )
+        _require(
+            self.label_price in ("mid", "microprice"),
+            "data.label_price",
+            self.label_price,
+            '"mid" or "microprice"',
+        )
+        _require(self.threshold_ticks > 0, "data.threshold_ticks", self.threshold_ticks, "more than 0")
+        _require(self.threshold_spreads >= 0, "data.threshold_spreads", self.threshold_spreads, "0 or more")
+        _require(0 < self.train_fraction < 1, "data.train_fraction", self.train_fraction, "a share in (0, 1)")
+        _require(
+            0 < self.validation_fraction < 1 - self.train_fraction,
+            "data.validation_fraction", self.validation_fraction, "a share that leaves rows for the test part",
+        )  # fmt: skip
+        _require(
+            self.purge_ticks is None or self.purge_ticks >= max(self.horizons),
+            "data.purge_ticks", self.purge_ticks, f"None or at least the longest horizon, {max(self.horizons)}",
+        )  # fmt: skip
+        _require(
+            self.quantity_scale is None or self.quantity_scale > 0,
+            "data.quantity_scale", self.quantity_scale, "None or more than 0",
+        )  # fmt: skip
+
+    @property
+    def purge(self) -> int:
+        """purge_ticks with its default resolved."""
+        return self.purge_ticks if self.purge_ticks is not None else max(self.horizons)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a model is trained. The defaults are the recipe of docs/results.md.
+
+    Args:
+        objective: "stream" – parallel streams in chunks, loss at every tick, state carried, gradients cut between
+            chunks; "window" – independent windows, loss at the last tick.
+        loss: "cost-aware" (`transaction_cost_aware_loss`) or "cross-entropy".
+        epochs: passes over the training rows.
+        batch_size: parallel streams ("stream") or windows ("window") per update.
+        chunk_length: ticks per update of each parallel stream.
+        lr, warmup_fraction, final_lr_fraction: peak of the schedule, share of all updates that warm up linearly, and
+            the share of the peak that the cosine ends at.
+        weight_decay: AdamW's, on matrices only (never A_log, D, biases, norms).
+        clip_norm: global gradient norm.
+        ema_decay: of the weights that are validated, kept and served; ramped up over the first updates.
+        patience: epochs without a better mean validation MCC before training stops; 0 never stops early.
+        mirror: show half of the streams with bid and ask swapped and labels flipped.
+        class_weights: weight classes by inverse training frequency (off: decisions are prior-corrected instead).
+        spread_penalty, slippage_estimate, magnitude_cap: of the cost-aware loss; magnitudes are in label thresholds,
+            capped so that one jump does not drown the rest.
+        matmul_dtype: "auto" – bfloat16 on a GPU, float32 on a CPU.
+        device: "auto" takes a GPU where there is one.
+        checkpoint_every: updates between checkpoints, beside the one at each epoch's end.
+        seed: of initial weights, data order and dropout.
+        tensorboard: also write TensorBoard event files.
+    """
+
+    objective: Literal["stream", "window"] = "stream"
+    loss: Literal["cost-aware", "cross-entropy"] = "cost-aware"
+    epochs: int = 30
+    batch_size: int = 32
+    chunk_length: int = 256
+    lr: float = 2e-3
+    warmup_fraction: float = 0.05
+    final_lr_fraction: float = 0.05
+    weight_decay: float = 0.1
+    clip_norm: float = 1.0
+    ema_decay: float = 0.99
+    patience: int = 10
+    mirror: bool = True
+    class_weights: bool = False
+    spread_penalty: float = 0.001
+    slippage_estimate: float = 0.0005
+    magnitude_cap: float = 4.0
+    matmul_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    checkpoint_every: int = 500
+    seed: int = 0
+    tensorboard: bool = True
+
+    def __post_init__(self) -> None:
+        _require(self.objective in ("stream", "window"), "train.objective", self.objective, '"stream" or "window"')
+        _require(
+            self.loss in ("cost-aware", "cross-entropy"),
+            "train.loss",
+            self.loss,
+            '"cost-aware" or "cross-entropy"',
+        )
+        for name in ("epochs", "batch_size", "chunk_length", "checkpoint_every"):
+            value = getattr(self, name)
+            _require(isinstance(value, int) and value >= 1, f"train.{name}", value, "an integer of at least 1")
+        for name in ("lr", "clip_norm"):
+            _require(getattr(self, name) > 0, f"train.{name}", getattr(self, name), "more than 0")
+        for name in ("weight_decay", "spread_penalty", "slippage_estimate", "magnitude_cap", "patience"):
+            _require(getattr(self, name) >= 0, f"train.{name}", getattr(self, name), "0 or more")
+        for name in ("warmup_fraction", "final_lr_fraction", "ema_decay"):
+            _require(0 <= getattr(self, name) < 1, f"train.{name}", getattr(self, name), "a share in [0, 1)")
+        _require(
+            self.matmul_dtype in ("auto", "float32", "bfloat16"),
+            "train.matmul_dtype", self.matmul_dtype, '"auto", "float32" or "bfloat16"',
+        )  # fmt: skip
+        _require(self.device in ("auto", "cpu", "gpu"), "train.device", self.device, '"auto", "cpu" or "gpu"')
+
+
+def _ascending(horizons: tuple[int, ...]) -> bool:
+    ticks = tuple(horizons)
+    return (
+        bool(ticks) and all(isinstance(t, int) for t in ticks) and ticks[0] >= 1 and list(ticks) == sorted(set(ticks))
+    )
+
+
+@dataclass(frozen=True)
+class Config:
+    """The three tables of a configuration file."""
+
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    train: TrainConfig = TrainConfig()
+
+    def __post_init__(self) -> None:
+        _require(
+            self.model.horizons == self.data.horizons,
+            "model.horizons", self.model.horizons, f"the label horizons data.horizons={self.data.horizons}",
+        )  # fmt: skip
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Plain values, for JSON."""
+        return dataclasses.asdict(self)
+
+    def to_toml(self) -> str:
+        """A TOML text that `load_config` reads back to the same settings (None, the default, is left out)."""
+        tables = []
+        for table, values in self.to_dict().items():
+            # a JSON scalar or list is also a TOML one
+            lines = [f"{key} = {json.dumps(value)}" for key, value in values.items() if value is not None]
+            tables.append("\n".join([f"[{table}]", *lines]))
+        return "\n\n".join(tables) + "\n"
+
+
+def config_from_dict(tables: dict[str, Any], source: str) -> Config:
+    """Build a `Config` from plain tables, `preset` allowed in `model`.
+
+    Raises:
+        ConfigError: unknown table or key, or a value out of range.
+    """
+    kinds: dict[str, type] = {"model": ModelConfig, "data": DataConfig, "train": TrainConfig}
+    unknown = sorted(set(tables) - set(kinds))
+    if unknown:
+        raise ConfigError(f"{source}: unknown table {unknown[0]!r}: expected {', '.join(kinds)}")
+    built: dict[str, Any] = {}
+    for table, kind in kinds.items():
+        values = dict(tables.get(table, {}))
+        start = ModelConfig.preset(values.pop("preset")) if table == "model" and "preset" in values else kind()
+        names = {field.name for field in dataclasses.fields(kind)}
+        strange = sorted(set(values) - names)
+        if strange:
+            raise ConfigError(
+                f"{source}: unknown key {strange[0]!r} in [{table}]: expected one of {', '.join(sorted(names))}"
+            )
+        try:
+            built[table] = dataclasses.replace(start, **values)
+        except TypeError as error:
+            raise ConfigError(f"{source}: [{table}]: {error}") from error
+    return Config(**built)
+
+
+def load_config(path: str | Path) -> Config:
+    """Read a TOML file with tables [model], [data], [train]; what it leaves out keeps its default.
+
+    Raises:
+        ConfigError: the file is missing, not TOML, or holds an unknown key or bad value.
+    """
+    try:
+        with open(path, "rb") as file:
+            tables = tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"config {path}: cannot be read ({error.strerror}); give a TOML file") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"config {path}: not valid TOML ({error})") from error
+    return config_from_dict(tables, str(path))

@@ -1,0 +1,29 @@
+"""The exceptions users meet.
+
+Every one of them names the thing, the value met, what was expected and what to do, in one line; the command line
+prints that line and exits with code 2. Anything else that escapes is a bug of ours (exit code 1).
+"""
+
+
+class NanoarbError(Exception):
+    """Base of all errors that the user can mend."""
+
+
+class ConfigError(NanoarbError, ValueError):
+    """A setting is unknown, out of range or contradicts another one."""
+
+
+class DataError(NanoarbError, ValueError):
+    """A data file, a stream or a feature array is missing, damaged or not what was expected."""
+
+
+class CheckpointError(NanoarbError):
+    """A checkpoint is missing, truncated, altered or made for something else."""
+
+
+class ExportError(NanoarbError):
+    """An exported model could not be written, verified or read back."""
+
+
+class DeviceError(NanoarbError):
+    """The device that was asked for is not there."""

@@ -1,0 +1,1 @@
+"""Evaluation: metrics, baselines, the protocol that judges all alike."""

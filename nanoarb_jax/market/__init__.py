@@ -1,0 +1,1 @@
+"""Market data: books, features, labels, readers, a synthetic market. numpy and numba only, never JAX."""

@@ -1,0 +1,1 @@
+"""Serving: one predictor per backend, all with the same update() and Prediction."""

@@ -1,0 +1,1 @@
+"""Training: plan of chunks, optimizer, loop, checkpoints."""
