@@ -22,6 +22,13 @@ def _require(condition: bool, name: str, value: object, expected: str) -> None:
         raise ConfigError(f"{name}={value!r}: expected {expected}")
 
 
+def _ascending(horizons: tuple[int, ...]) -> bool:
+    ticks = tuple(horizons)
+    return (
+        bool(ticks) and all(isinstance(t, int) for t in ticks) and ticks[0] >= 1 and list(ticks) == sorted(set(ticks))
+    )
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """Shape of a `MambaLOB`. The defaults are the `base` preset.
@@ -259,13 +266,6 @@ class TrainConfig:
             "train.matmul_dtype", self.matmul_dtype, '"auto", "float32" or "bfloat16"',
         )  # fmt: skip
         _require(self.device in ("auto", "cpu", "gpu"), "train.device", self.device, '"auto", "cpu" or "gpu"')
-
-
-def _ascending(horizons: tuple[int, ...]) -> bool:
-    ticks = tuple(horizons)
-    return (
-        bool(ticks) and all(isinstance(t, int) for t in ticks) and ticks[0] >= 1 and list(ticks) == sorted(set(ticks))
-    )
 
 
 @dataclass(frozen=True)
