@@ -27,3 +27,7 @@ class ExportError(NanoarbError):
 
 class DeviceError(NanoarbError):
     """The device that was asked for is not there."""
+
+
+class TrainingError(NanoarbError):
+    """Training cannot go on: the loss is no longer finite."""

@@ -1,0 +1,39 @@
+"""`nanoarb-jax export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from .output import JsonOption, claim_json, console, write_json
+
+
+def export(
+    checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder, or the output folder of a run.")],
+    output: Annotated[Path, typer.Option(help="ONNX file to write.")],
+    kind: Annotated[Literal["window"], typer.Option(help="window: the last ticks in, one prediction out.")] = "window",
+    opset: Annotated[int, typer.Option(help="ONNX operator set, 17 to 23.")] = 17,
+    json_path: JsonOption = None,
+) -> None:
+    """Write a checkpoint as one ONNX file, checked against the JAX model before it is kept."""
+    claim_json(json_path)
+    from nanoarb_jax.checkpoint import load_checkpoint
+    from nanoarb_jax.export import export_window
+
+    model = load_checkpoint(checkpoint)
+    with console.status(f"exporting the {kind} model"):
+        result = export_window(model, output, opset=opset)
+    console.print(
+        f"{result.path}: {result.bytes / 1e6:.2f} MB, {result.nodes} nodes, opset {opset}, weights {model.version}; "
+        f"differs from JAX by {result.max_logit_difference:.1e} (logits), {result.max_probability_difference:.1e} (probabilities)"
+    )
+    write_json(
+        json_path,
+        {
+            "path": str(result.path), "kind": kind, "opset": opset, "bytes": result.bytes, "nodes": result.nodes,
+            "max_logit_difference": result.max_logit_difference,
+            "max_probability_difference": result.max_probability_difference, "version": model.version,
+        },
+    )  # fmt: skip

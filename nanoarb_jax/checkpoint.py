@@ -1,0 +1,235 @@
+"""A model at rest: a folder with `arrays/` (orbax) and `checkpoint.json` (all that is not an array).
+
+    checkpoint.json  format, version, config, feature schema, normaliser, metrics, data, software versions, checksums
+    arrays/          parameters and frozen training statistics, by name
+
+Folders are written beside their place and renamed into it, so that one that exists is whole. Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from nanoarb_jax.config import ModelConfig, config_from_dict
+from nanoarb_jax.errors import CheckpointError, NanoarbError
+from nanoarb_jax.market.features import FEATURE_NAMES, FEATURE_SCHEMA, feature_hash
+from nanoarb_jax.model.mamba import MambaLOB
+
+FORMAT = 1
+MANIFEST = "checkpoint.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A loaded model and what is known about it.
+
+    Args:
+        model: the model, ready for inference.
+        version: first 12 hex digits of the checksum over all arrays; what `Prediction.version` carries.
+        metrics: validation metrics at the update it was kept at.
+        data: streams it was trained on, with tick size, quantity scale, label threshold and row counts.
+        training: training settings, and the update and epoch it was kept at.
+        path: folder it was read from.
+    """
+
+    model: MambaLOB
+    version: str
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    path: Path | None = None
+
+    @property
+    def config(self) -> ModelConfig:
+        return self.model.config
+
+
+def named_arrays(model: MambaLOB) -> dict[str, np.ndarray]:
+    """Every parameter and statistic by its dotted name, float32."""
+    leaves = jax.tree_util.tree_leaves_with_path(nnx.to_pure_dict(nnx.state(model)))
+    return {".".join(str(getattr(k, "key", k)) for k in path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def model_version(arrays: Mapping[str, np.ndarray]) -> str:
+    """Checksum that names a set of weights."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(name.encode() + b"\0" + np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.hexdigest()[:12]
+
+
+def software_versions() -> dict[str, str]:
+    """Versions that a result depends on."""
+    return {
+        name: metadata.version(name) for name in ("nanoarb-jax", "jax", "flax", "optax", "orbax-checkpoint", "numpy")
+    }
+
+
+def save_checkpoint(
+    path: str | Path,
+    model: MambaLOB,
+    *,
+    metrics: Mapping[str, Any] | None = None,
+    data: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a model checkpoint, atomically.
+
+    Args:
+        path: folder to make; must not exist.
+        model, metrics, data, training: see `Checkpoint`; plain JSON values.
+
+    Raises:
+        CheckpointError: the folder exists.
+    """
+    import orbax.checkpoint as ocp
+
+    path = Path(path).absolute()
+    if path.exists():
+        raise CheckpointError(f"checkpoint {path}: exists already; give another place or remove it first")
+    arrays = named_arrays(model)
+    transform = model.transform
+    normaliser = None
+    if transform.kind != "identity":
+        normaliser = {"mean": np.asarray(transform.mean[...]).tolist(), "std": np.asarray(transform.std[...]).tolist()}
+    known_features = model.config.input_dim == len(FEATURE_NAMES)
+    manifest = {
+        "format": FORMAT,
+        "version": model_version(arrays),
+        "config": dataclasses.asdict(model.config),
+        "preset": model.config.preset_name,
+        "features": {"schema": FEATURE_SCHEMA, "names": list(FEATURE_NAMES), "hash": feature_hash(FEATURE_NAMES)}
+        if known_features
+        else None,
+        "normaliser": normaliser,
+        "metrics": dict(metrics or {}),
+        "data": dict(data or {}),
+        "training": dict(training or {}),
+        "versions": software_versions(),
+        "arrays": {
+            name: {"shape": list(a.shape), "dtype": str(a.dtype), "sha256": _sha256(a)} for name, a in arrays.items()
+        },
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(scratch / "arrays", arrays)
+        (scratch / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+        scratch.chmod(0o755)
+        os.rename(scratch, path)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return path
+
+
+def find_checkpoint(path: str | Path) -> Path:
+    """The checkpoint folder meant by `path`: itself, the best of a training run, or the newest of numbered ones.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise CheckpointError(f"checkpoint {path}: no such folder; give a folder with {MANIFEST} or a training output")
+    for place in (path, path / "best"):
+        if (place / MANIFEST).is_file():
+            return place
+        numbered = [p for p in place.glob("[0-9]*") if p.name.isdigit() and (p / MANIFEST).is_file()]
+        if numbered:
+            return max(numbered, key=lambda p: int(p.name))
+    raise CheckpointError(f"checkpoint {path}: holds no {MANIFEST}; it is no checkpoint, or training kept none yet")
+
+
+def load_checkpoint(path: str | Path, dtype: jnp.dtype = jnp.float32) -> Checkpoint:
+    """Read a model checkpoint and verify it.
+
+    Args:
+        path: see `find_checkpoint`.
+        dtype: of the projections' operands, see `MambaLOB`.
+
+    Raises:
+        CheckpointError: missing, truncated, altered, of another format, or made for another feature schema.
+    """
+    folder = find_checkpoint(path)
+    manifest = _read_manifest(folder)
+    features = manifest["features"]
+    if features is not None and features["hash"] != feature_hash(FEATURE_NAMES):
+        raise CheckpointError(
+            f"checkpoint {folder}: made for features {features['schema']} ({features['hash']}), this version computes "
+            f"{FEATURE_SCHEMA} ({feature_hash(FEATURE_NAMES)}); train anew or use the version that made it"
+        )
+    try:
+        config = config_from_dict(
+            {"model": manifest["config"], "data": {"horizons": manifest["config"]["horizons"]}}, ""
+        ).model
+        model = MambaLOB(config, rngs=nnx.Rngs(0), dtype=dtype)
+    except (NanoarbError, TypeError, KeyError) as error:
+        raise CheckpointError(
+            f"checkpoint {folder}: its config is damaged ({error}); fetch or train it anew"
+        ) from error
+    _restore(folder, manifest, model)
+    return Checkpoint(model, manifest["version"], manifest["metrics"], manifest["data"], manifest["training"], folder)
+
+
+def _sha256(array: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        missing = {"format", "version", "config", "features", "metrics", "data", "training", "arrays"} - set(manifest)
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(
+            f"checkpoint {folder}: {MANIFEST} is damaged ({error}); fetch or train it anew"
+        ) from error
+    if missing:
+        raise CheckpointError(f"checkpoint {folder}: {MANIFEST} lacks {sorted(missing)[0]!r}; fetch or train it anew")
+    if manifest["format"] != FORMAT:
+        raise CheckpointError(
+            f"checkpoint {folder}: format {manifest['format']} met, {FORMAT} expected; update nanoarb-jax"
+        )
+    return manifest
+
+
+def _restore(folder: Path, manifest: Mapping[str, Any], model: MambaLOB) -> None:
+    """Read the arrays into the model, each checked against its checksum."""
+    import orbax.checkpoint as ocp
+
+    expected = named_arrays(model)
+    if set(expected) != set(manifest["arrays"]):
+        name = sorted(set(expected) ^ set(manifest["arrays"]))[0]
+        raise CheckpointError(f"checkpoint {folder}: array {name!r} does not fit its config; fetch or train it anew")
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            arrays = checkpointer.restore((folder / "arrays").absolute(), expected)
+    except Exception as error:  # orbax and tensorstore raise many kinds on a damaged folder
+        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(
+            f"checkpoint {folder}: arrays/ cannot be read ({line[:200]}); fetch or train it anew"
+        ) from error
+    for name, array in arrays.items():
+        if _sha256(np.asarray(array)) != manifest["arrays"][name]["sha256"]:
+            raise CheckpointError(f"checkpoint {folder}: array {name!r} fails its checksum; fetch or train it anew")
+    state = nnx.state(model)
+    tree = jax.tree_util.tree_map_with_path(
+        lambda p, _: jnp.asarray(arrays[".".join(str(getattr(k, "key", k)) for k in p)]), nnx.to_pure_dict(state)
+    )
+    nnx.replace_by_pure_dict(state, tree)
+    nnx.update(model, state)

@@ -1,0 +1,58 @@
+"""Log-probabilities of a model over streams, state carried from tick to tick as in production."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+
+from nanoarb_jax.dataset import Stream
+from nanoarb_jax.model.mamba import MambaLOB, ModelState
+
+CHUNK = 512
+
+Score = Callable[[Any, np.ndarray, ModelState], tuple[jax.Array, ModelState]]
+
+
+def make_score(model: MambaLOB) -> Score:
+    """Compile `(params, x (s, l, f), state) -> (log-probabilities (s, l, h, c), state)`."""
+    graph, _, frozen = nnx.split(model, nnx.Param, ...)
+
+    def score(params: Any, x: jax.Array, state: ModelState) -> tuple[jax.Array, ModelState]:
+        logits, state = nnx.merge(graph, params, frozen).scan(x, state)
+        return jax.nn.log_softmax(logits), state
+
+    return jax.jit(score, donate_argnums=2)
+
+
+def score_streams(
+    score: Score, params: Any, model: MambaLOB, streams: Sequence[Stream], rows: Sequence[tuple[int, int]]
+) -> list[np.ndarray]:
+    """Score the given rows of each stream, all streams side by side.
+
+    Args:
+        score: from `make_score`, compiled once and used for many weights.
+        params: weights to use.
+        model: gives the initial state.
+        streams: any lengths.
+        rows: (first, past the last) of each stream; the state starts fresh at the first, so begin early to warm up.
+
+    Returns:
+        One (rows, h, c) array of log-probabilities per stream.
+    """
+    longest = max(stop - start for start, stop in rows)
+    state, parts = model.initial_state(len(streams)), []
+    for begin in range(0, longest, CHUNK):
+        x = np.stack([_chunk(s, start + begin, stop) for s, (start, stop) in zip(streams, rows, strict=True)])
+        log_p, state = score(params, x, state)
+        parts.append(np.asarray(log_p))
+    joined = np.concatenate(parts, axis=1)
+    return [joined[i, : stop - start] for i, (start, stop) in enumerate(rows)]
+
+
+def _chunk(stream: Stream, start: int, stop: int) -> np.ndarray:
+    """CHUNK rows from `start`; past `stop` the last row repeats, and what is scored there is thrown away."""
+    return stream.features[np.clip(np.arange(start, start + CHUNK), 0, stop - 1)]

@@ -1,0 +1,125 @@
+"""A series of ten-level order books of one instrument and session: the container, its units, its checks."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nanoarb_jax.errors import DataError
+
+LEVELS = 10
+EMPTY_PRICE = int(np.iinfo(np.int64).max)
+
+
+class BookSeries(NamedTuple):
+    """Order books in time order; row i is one tick, level 0 is the best, prices and sizes are integers.
+
+    An empty level has the price EMPTY_PRICE and the size 0.
+
+    Attributes:
+        ts_ns: (n,) int64, exchange time, ns since 1970 UTC, never going backwards.
+        bid_px, bid_sz, ask_px, ask_sz: (n, 10) int64, price and size units.
+        px_scale: price units per 1 of price: price = px / px_scale.
+        sz_scale: size units per 1 of quantity: quantity = sz / sz_scale.
+        tick: price units per price tick.
+        name: of the series, e.g. the file's stem.
+    """
+
+    ts_ns: NDArray[np.int64]
+    bid_px: NDArray[np.int64]
+    bid_sz: NDArray[np.int64]
+    ask_px: NDArray[np.int64]
+    ask_sz: NDArray[np.int64]
+    px_scale: float
+    sz_scale: float
+    tick: int
+    name: str
+
+    @property
+    def rows(self) -> int:
+        return len(self.ts_ns)
+
+    @property
+    def tick_size(self) -> float:
+        """Price of one tick."""
+        return self.tick / self.px_scale
+
+    @property
+    def mid(self) -> NDArray[np.float64]:
+        """(n,) midpoint of the best prices, in price."""
+        return (self.bid_px[:, 0] + self.ask_px[:, 0]) / (2.0 * self.px_scale)
+
+    @property
+    def microprice(self) -> NDArray[np.float64]:
+        """(n,) best prices weighted by the opposite quantity, in price."""
+        bid, ask = self.bid_px[:, 0].astype(np.float64), self.ask_px[:, 0].astype(np.float64)
+        bid_sz, ask_sz = self.bid_sz[:, 0].astype(np.float64), self.ask_sz[:, 0].astype(np.float64)
+        return (bid * ask_sz + ask * bid_sz) / (bid_sz + ask_sz) / self.px_scale
+
+    @property
+    def spread_ticks(self) -> NDArray[np.float64]:
+        """(n,) best ask minus best bid, in ticks."""
+        return (self.ask_px[:, 0] - self.bid_px[:, 0]) / self.tick
+
+    def mirrored(self) -> BookSeries:
+        """The mirrored market: bid and ask swapped, prices reflected about the first bid (so they stay integers)."""
+        pivot = 2 * self.bid_px[0, 0]
+
+        def reflect(px: NDArray[np.int64]) -> NDArray[np.int64]:
+            return np.where(px == EMPTY_PRICE, px, pivot - px)
+
+        return self._replace(
+            bid_px=reflect(self.ask_px), bid_sz=self.ask_sz, ask_px=reflect(self.bid_px), ask_sz=self.bid_sz
+        )
+
+
+def validate_books(books: BookSeries) -> None:
+    """Check a series at the boundary, so that everything inside can trust it.
+
+    Raises:
+        DataError: wrong shape, dtype or scale, no rows, or a first bad row: time going backwards, an empty or
+            crossed best level (locked is fine), a negative size, levels out of order.
+    """
+    _validate_layout(books)
+    bid, ask = books.bid_px, books.ask_px
+    back = np.zeros(books.rows, bool)
+    back[1:] = np.diff(books.ts_ns) < 0
+    empty = np.zeros(books.rows, bool)
+    for px, sz in ((bid, books.bid_sz), (ask, books.ask_sz)):
+        empty |= (px[:, 0] == EMPTY_PRICE) | (sz[:, 0] == 0)
+    negative = ((books.bid_sz < 0) | (books.ask_sz < 0)).any(axis=1)
+    ghost = (((bid == EMPTY_PRICE) & (books.bid_sz != 0)) | ((ask == EMPTY_PRICE) & (books.ask_sz != 0))).any(axis=1)
+    deeper_bid = (bid[:, 1:] == EMPTY_PRICE) | ((bid[:, :-1] != EMPTY_PRICE) & (bid[:, 1:] < bid[:, :-1]))
+    deeper_ask = (ask[:, 1:] == EMPTY_PRICE) | (ask[:, 1:] > ask[:, :-1])
+    checks = (
+        (back, "time goes backwards", "rows in time order"),
+        (empty, "a side is empty at its best level", "both sides quoted; drop such rows"),
+        (~empty & (bid[:, 0] > ask[:, 0]), "the book is crossed", "best bid <= best ask; drop such rows"),
+        (negative, "a size is negative", "sizes of 0 or more"),
+        (ghost, f"a size without a price (price {EMPTY_PRICE} marks an empty level)", "size 0 at empty levels"),
+        (~(deeper_bid & deeper_ask).all(axis=1), "levels are out of order", "level 0 best, prices strictly worsening"),
+    )
+    for bad, what, expected in checks:
+        if bad.any():
+            row = int(np.argmax(bad))
+            quote = f"bid {bid[row, 0]} x {books.bid_sz[row, 0]}, ask {ask[row, 0]} x {books.ask_sz[row, 0]}"
+            raise DataError(f"books {books.name!r}, row {row}: {what} ({quote}); expected {expected}")
+
+
+def _validate_layout(books: BookSeries) -> None:
+    rows = len(books.ts_ns)
+    for field in ("ts_ns", "bid_px", "bid_sz", "ask_px", "ask_sz"):
+        array = getattr(books, field)
+        shape = (rows,) if field == "ts_ns" else (rows, LEVELS)
+        if array.shape != shape or array.dtype != np.int64:
+            met = f"{array.dtype} {array.shape}"
+            raise DataError(f"books {books.name!r}: {field} is {met}; expected int64 {shape}, {LEVELS} levels a side")
+    if rows == 0:
+        raise DataError(f"books {books.name!r}: no rows; expected at least one book")
+    for field in ("px_scale", "sz_scale", "tick"):
+        value = getattr(books, field)
+        if not (math.isfinite(value) and value > 0):
+            raise DataError(f"books {books.name!r}: {field}={value}; expected a finite value above 0")

@@ -1,0 +1,117 @@
+"""The 44 raw features of one book (`lob44`): one definition, used by files and live books alike.
+
+Raw features are the contract of every serving path; the model's first stage makes them stationary and scale-free.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from nanoarb_jax.market.book import EMPTY_PRICE, LEVELS, BookSeries
+
+FEATURE_SCHEMA = "lob44"
+FEATURE_NAMES: tuple[str, ...] = (
+    "microprice",
+    "weighted_mid",
+    "spread_ticks",
+    "imbalance",
+    *(f"bid_quantity_{level}" for level in range(LEVELS)),
+    *(f"ask_quantity_{level}" for level in range(LEVELS)),
+    *(f"bid_cumulative_{level}" for level in range(LEVELS)),
+    *(f"ask_cumulative_{level}" for level in range(LEVELS)),
+)
+_BID, _ASK, _BID_CUMULATIVE, _ASK_CUMULATIVE = (4 + LEVELS * block for block in range(4))
+
+
+def feature_hash(names: Sequence[str]) -> str:
+    """16 hex digits that change when a feature is renamed, moved, added or removed."""
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+
+
+@njit(cache=True)
+def lob44_row(bid_px, bid_sz, ask_px, ask_sz, px_scale, sz_scale, tick, quantity_scale, out):  # type: ignore[no-untyped-def]
+    """Write the 44 features of one book into `out`, computed in float64.
+
+    Args:
+        bid_px, bid_sz, ask_px, ask_sz: (10,) int64, as in `BookSeries`; both best levels quoted.
+        px_scale, sz_scale: float, units per 1 of price and of quantity.
+        tick: int, price units per tick.
+        quantity_scale: float, quantity that counts as 1.
+        out: (44,) float32 or float64, overwritten.
+    """
+    bid, ask = float(bid_px[0]), float(ask_px[0])
+    bid_best, ask_best = float(bid_sz[0]), float(ask_sz[0])
+    out[0] = (bid * ask_best + ask * bid_best) / (bid_best + ask_best) / px_scale
+    out[2] = (ask - bid) / tick
+    out[3] = (bid_best - ask_best) / (bid_best + ask_best)
+    unit = 1.0 / (sz_scale * quantity_scale)
+    moment, mass, bid_sum, ask_sum = 0.0, 0.0, 0.0, 0.0
+    for level in range(LEVELS):
+        weight = 1.0 / (level + 1)
+        # distances from the best bid stay small: no digits are lost to the price level
+        if bid_px[level] != EMPTY_PRICE:
+            moment += weight * bid_sz[level] * (bid_px[level] - bid_px[0])
+            mass += weight * bid_sz[level]
+        if ask_px[level] != EMPTY_PRICE:
+            moment += weight * ask_sz[level] * (ask_px[level] - bid_px[0])
+            mass += weight * ask_sz[level]
+        bid_sum += bid_sz[level]
+        ask_sum += ask_sz[level]
+        out[_BID + level] = bid_sz[level] * unit
+        out[_ASK + level] = ask_sz[level] * unit
+        out[_BID_CUMULATIVE + level] = bid_sum * unit
+        out[_ASK_CUMULATIVE + level] = ask_sum * unit
+    out[1] = (bid + moment / mass) / px_scale
+
+
+@njit(cache=True)
+def _lob44_rows(bid_px, bid_sz, ask_px, ask_sz, px_scale, sz_scale, tick, quantity_scale, out):  # type: ignore[no-untyped-def]
+    for i in range(out.shape[0]):
+        lob44_row(bid_px[i], bid_sz[i], ask_px[i], ask_sz[i], px_scale, sz_scale, tick, quantity_scale, out[i])
+
+
+def lob44(books: BookSeries, quantity_scale: float) -> NDArray[np.float32]:
+    """The raw features of every book, each row from its own book alone.
+
+    0 microprice and 1 weighted mid (weight 1/(level+1) times quantity) in price, 2 spread in ticks, 3 level-1
+    imbalance, 4-13 bid and 14-23 ask quantity per level, 24-33 and 34-43 their running sums, in quantity scales.
+
+    Args:
+        books: validated series of n books.
+        quantity_scale: quantity that counts as 1, above 0.
+
+    Returns:
+        (n, 44) float32 in the order of FEATURE_NAMES.
+    """
+    out = np.empty((books.rows, len(FEATURE_NAMES)), np.float32)
+    bid_px, bid_sz = np.ascontiguousarray(books.bid_px), np.ascontiguousarray(books.bid_sz)
+    ask_px, ask_sz = np.ascontiguousarray(books.ask_px), np.ascontiguousarray(books.ask_sz)
+    px_scale, sz_scale = float(books.px_scale), float(books.sz_scale)
+    _lob44_rows(bid_px, bid_sz, ask_px, ask_sz, px_scale, sz_scale, int(books.tick), float(quantity_scale), out)
+    return out
+
+
+def _mirror_order() -> NDArray[np.intp]:
+    blocks = [np.arange(start, start + LEVELS) for start in (_ASK, _BID, _ASK_CUMULATIVE, _BID_CUMULATIVE)]
+    return np.concatenate([np.arange(4), *blocks])
+
+
+def mirror_features(features: NDArray[np.float32], reference_price: float) -> NDArray[np.float32]:
+    """The features of the mirrored market: bid and ask swapped, prices reflected, p -> 2 * reference_price - p.
+
+    Args:
+        features: (..., 44) raw features.
+        reference_price: price that stays where it is.
+
+    Returns:
+        (..., 44) float32; mirroring twice gives the features back.
+    """
+    mirrored = features[..., _mirror_order()]
+    mirrored[..., :2] = 2.0 * reference_price - features[..., :2].astype(np.float64)
+    mirrored[..., 3] *= -1
+    return mirrored

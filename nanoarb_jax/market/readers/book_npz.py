@@ -1,0 +1,109 @@
+"""`book-npz`: ten-level books in one NumPy archive, the simplest file to bring your own books in.
+
+Keys: ts_ns (n,), bid_px, bid_sz, ask_px, ask_sz (n, 10), all int64, and the scalars px_scale, sz_scale, tick, with
+the meaning they have in `BookSeries`. The series is named after the file.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.npyio import NpzFile
+
+from nanoarb_jax.errors import DataError
+from nanoarb_jax.market.book import BookSeries, validate_books
+
+_ARRAYS = ("ts_ns", "bid_px", "bid_sz", "ask_px", "ask_sz")
+_SCALARS = ("px_scale", "sz_scale", "tick")
+# all that numpy and zipfile raise on bytes that are not, or no longer, an archive of plain arrays
+_DAMAGED = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    SyntaxError,
+    RuntimeError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def read_book_npz(path: str | Path) -> BookSeries:
+    """Read and validate one file.
+
+    Raises:
+        DataError: the file is missing, not an archive, truncated, lacks a key, holds an array of the wrong shape or
+            dtype, or books that `validate_books` refuses.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"books {path}: no such file; expected a book-npz file")
+    fields = _load(path)
+    for key in _ARRAYS:
+        array = fields[key]
+        if not np.can_cast(array.dtype, np.int64):
+            raise DataError(f"books {path}: {key} is {array.dtype}; expected int64 (prices and sizes in whole units)")
+    for key in _SCALARS:
+        if fields[key].size != 1 or fields[key].dtype.kind not in "iuf":
+            raise DataError(f"books {path}: {key} is {fields[key].dtype} {fields[key].shape}; expected one number")
+    tick = fields["tick"].item()
+    if tick != tick // 1:
+        raise DataError(f"books {path}: tick={tick}; expected a whole number of price units")
+    ts_ns, bid_px, bid_sz, ask_px, ask_sz = (np.ascontiguousarray(fields[key], dtype=np.int64) for key in _ARRAYS)
+    books = BookSeries(
+        ts_ns,
+        bid_px,
+        bid_sz,
+        ask_px,
+        ask_sz,
+        px_scale=float(fields["px_scale"].item()),
+        sz_scale=float(fields["sz_scale"].item()),
+        tick=int(tick),
+        name=path.stem,
+    )
+    validate_books(books)
+    return books
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    keys = (*_ARRAYS, *_SCALARS)
+    try:
+        # not np.load, which leaves its file open when the archive is damaged
+        with path.open("rb") as file, NpzFile(file, allow_pickle=False) as archive:
+            missing = [key for key in keys if key not in archive]
+            if missing:
+                raise DataError(f"books {path}: key {missing[0]!r} is missing (has {', '.join(archive)})")
+            return {key: archive[key] for key in keys}
+    except DataError:
+        raise
+    except _DAMAGED as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(
+            f"books {path}: damaged or not a book-npz archive ({reason}); write or fetch it again"
+        ) from error
+
+
+def write_book_npz(path: str | Path, books: BookSeries) -> None:
+    """Write a validated series; a file that fails half-way is removed.
+
+    Raises:
+        DataError: the file exists already (nothing is overwritten), or the books are not valid.
+    """
+    path = Path(path)
+    validate_books(books)
+    try:
+        file = path.open("xb")
+    except FileExistsError as error:
+        raise DataError(f"books {path}: exists already and is never overwritten; give another file name") from error
+    except OSError as error:
+        raise DataError(f"books {path}: cannot be written ({error.strerror})") from error
+    try:
+        with file:
+            np.savez_compressed(file, **{key: getattr(books, key) for key in (*_ARRAYS, *_SCALARS)})
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,225 @@
+"""The Mamba-LOB model: an order book stream in, class logits per horizon out, as a scan or one tick at a time.
+
+Shapes: b batch, l length, f raw features, h horizons, c classes, d d_inner, n d_state, k d_conv.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from nanoarb_jax.config import ModelConfig
+from nanoarb_jax.model.ssm import recur, recur_sequence
+from nanoarb_jax.model.transform import InputTransform
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float
+
+LAYER_NORM_EPSILON = 1e-5
+DELTA_MIN, DELTA_MAX = 1e-3, 0.1
+
+
+class BlockState(NamedTuple):
+    """What one block remembers between ticks."""
+
+    conv: jax.Array  # (b, k-1, d) the last inputs of the convolution, oldest first
+    ssm: jax.Array  # (b, n, d) channels last, see ssm.py
+
+
+class ModelState(NamedTuple):
+    """What the model remembers between ticks: all that a step needs."""
+
+    previous: jax.Array  # (b, f) raw features of the previous tick
+    started: jax.Array  # (b,) float32: 1 once a tick has been seen, else 0
+    blocks: tuple[BlockState, ...]  # one per layer
+
+
+def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
+    """Zero a share `rate` of x and scale the rest up; x itself without a key. Pure, unlike nnx.Dropout."""
+    if key is None or rate == 0.0:
+        return x
+    return jnp.where(jax.random.bernoulli(key, 1.0 - rate, x.shape), x / (1.0 - rate), 0.0)
+
+
+class MambaBlock(nnx.Module):
+    """in_proj → (x, z); causal depthwise convolution; SiLU; selective scan; gate SiLU(z); out_proj."""
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs, dtype: jnp.dtype):
+        f, d, n, k, r = config.hidden_dim, config.d_inner, config.d_state, config.d_conv, config.rank
+        self.rank, self.d_state = r, n
+        # operands in `dtype`, sums and results in float32
+        options = {"dtype": dtype, "preferred_element_type": jnp.float32, "rngs": rngs}
+        self.in_proj = nnx.Linear(f, 2 * d, use_bias=False, **options)
+        bound = 1 / math.sqrt(k)
+        self.conv_kernel = nnx.Param(jax.random.uniform(rngs.params(), (k, d), minval=-bound, maxval=bound))
+        self.conv_bias = nnx.Param(jnp.zeros(d))
+        self.x_proj = nnx.Linear(d, r + 2 * n, use_bias=False, **options)
+        bound = r**-0.5
+        self.dt_proj = nnx.Linear(
+            r,
+            d,
+            kernel_init=lambda key, shape, _: jax.random.uniform(key, shape, minval=-bound, maxval=bound),
+            **options,
+        )
+        # Δ starts log-uniform in [DELTA_MIN, DELTA_MAX]: memories from ten ticks to a thousand. softplus⁻¹(Δ) is the bias.
+        log_delta = jax.random.uniform(rngs.params(), (d,), minval=math.log(DELTA_MIN), maxval=math.log(DELTA_MAX))
+        delta = jnp.exp(log_delta)
+        self.dt_proj.bias[...] = delta + jnp.log(-jnp.expm1(-delta))
+        self.A_log = nnx.Param(jnp.log(jnp.tile(jnp.arange(1.0, n + 1.0)[None], (d, 1))))  # (d, n), S4D-real
+        self.D = nnx.Param(jnp.ones(d))
+        self.out_proj = nnx.Linear(d, f, use_bias=False, **options)
+
+    def ssm_inputs(self, u: Float[Array, "... d"]) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+        """delta (..., d), A (n, d), B (..., n), C (..., n) of the recurrence."""
+        low, B, C = jnp.split(self.x_proj(u), [self.rank, self.rank + self.d_state], axis=-1)
+        return jax.nn.softplus(self.dt_proj(low)), -jnp.exp(self.A_log[...]).T, B, C
+
+    def scan(
+        self, x: Float[Array, "b l f"], state: BlockState, checkpoint_ticks: int | None = None
+    ) -> tuple[Float[Array, "b l f"], BlockState]:
+        """A sequence at once: the projections as large matmuls, only the recurrence tick by tick."""
+        length = x.shape[1]
+        u, z = jnp.split(self.in_proj(x), 2, axis=-1)  # (b, l, d)
+        padded = jnp.concatenate([state.conv, u], axis=1)  # (b, k-1+l, d)
+        taps = [padded[:, j : j + length] * w[None, None, :] for j, w in enumerate(self.conv_kernel[...])]
+        u = jax.nn.silu(sum(taps[1:], taps[0]) + self.conv_bias[...][None, None, :])
+        delta, A, B, C = self.ssm_inputs(u)
+        ssm, y = recur_sequence(state.ssm, u, delta, A, B, C, checkpoint_ticks)
+        y = (y + u * self.D[...][None, None, :]) * jax.nn.silu(z)
+        return self.out_proj(y), BlockState(padded[:, length:], ssm)
+
+    def step(self, x_t: Float[Array, "b f"], state: BlockState) -> tuple[Float[Array, "b f"], BlockState]:
+        """One tick of `scan`."""
+        u, z = jnp.split(self.in_proj(x_t), 2, axis=-1)  # (b, d)
+        padded = jnp.concatenate([state.conv, u[:, None]], axis=1)  # (b, k, d)
+        u = jax.nn.silu(jnp.sum(padded * self.conv_kernel[...][None], axis=1) + self.conv_bias[...][None])
+        delta, A, B, C = self.ssm_inputs(u)
+        ssm, y = recur(state.ssm, u, delta, A, B, C)
+        y = (y + u * self.D[...][None]) * jax.nn.silu(z)
+        return self.out_proj(y), BlockState(padded[:, 1:], ssm)
+
+
+class Heads(nnx.Module):
+    """One small network per horizon – Linear → GELU(erf) → Dropout → Linear – computed for all horizons together."""
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+        h, f, c = len(config.horizons), config.hidden_dim, config.num_classes
+        m = max(f // 2, 1)
+        init = nnx.initializers.lecun_normal(in_axis=-2, out_axis=-1, batch_axis=(0,))
+        self.kernel_in = nnx.Param(init(rngs.params(), (h, f, m)))
+        self.bias_in = nnx.Param(jnp.zeros((h, m)))
+        self.kernel_out = nnx.Param(init(rngs.params(), (h, m, c)))
+        self.bias_out = nnx.Param(jnp.zeros((h, c)))
+        self.rate = config.dropout
+
+    def __call__(self, x: Float[Array, "... f"], dropout_key: jax.Array | None = None) -> Float[Array, "... h c"]:
+        lead = (1,) * (x.ndim - 1)
+        hidden = jnp.einsum("...f,hfm->...hm", x, self.kernel_in[...])
+        hidden = jax.nn.gelu(hidden + self.bias_in[...].reshape(*lead, *self.bias_in.shape), approximate=False)
+        hidden = dropout(hidden, self.rate, dropout_key)
+        logits = jnp.einsum("...hm,hmc->...hc", hidden, self.kernel_out[...])
+        return logits + self.bias_out[...].reshape(*lead, *self.bias_out.shape)
+
+
+class MambaLOB(nnx.Module):
+    """Mamba over order book ticks, with one classifier per horizon.
+
+    Args:
+        config: the model's shape.
+        rngs: source of the initial weights.
+        dtype: of the projections' operands; parameters, sums and the recurrence stay float32.
+
+    Example:
+        >>> model = MambaLOB(ModelConfig.preset("small"), rngs=nnx.Rngs(0))
+        >>> logits, state = model.scan(x)              # x (b, l, 44) → (b, l, 3, 3)
+        >>> logits, state = model.step(x_next, state)  # x_next (b, 44) → (b, 3, 3)
+    """
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs, dtype: jnp.dtype = jnp.float32):
+        self.config = config
+        self.transform = InputTransform(config.input_transform, config.input_dim)
+        self.input_proj = nnx.Linear(
+            self.transform.output_dim, config.hidden_dim, dtype=dtype, preferred_element_type=jnp.float32, rngs=rngs
+        )
+        norm = {"epsilon": LAYER_NORM_EPSILON, "rngs": rngs}
+        self.input_norm = nnx.LayerNorm(config.hidden_dim, **norm)
+        self.norms = nnx.List([nnx.LayerNorm(config.hidden_dim, **norm) for _ in range(config.num_layers)])
+        self.blocks = nnx.List([MambaBlock(config, rngs=rngs, dtype=dtype) for _ in range(config.num_layers)])
+        self.heads = Heads(config, rngs=rngs)
+
+    def initial_state(self, batch: int) -> ModelState:
+        """The state before the first tick of `batch` streams."""
+        c = self.config
+        blocks = tuple(  # arrays of their own, so that a jitted step may take each over (donation)
+            BlockState(jnp.zeros((batch, c.d_conv - 1, c.d_inner)), jnp.zeros((batch, c.d_state, c.d_inner)))
+            for _ in range(c.num_layers)
+        )
+        return ModelState(jnp.zeros((batch, c.input_dim)), jnp.zeros(batch), blocks)
+
+    def __call__(self, x: Float[Array, "b l f"]) -> Float[Array, "b h c"]:
+        """Logits of the last tick of independent windows: the window model."""
+        features, _ = self._features(x, self.initial_state(x.shape[0]))
+        return self.heads(features[:, -1])
+
+    def scan(
+        self,
+        x: Float[Array, "b l f"],
+        state: ModelState | None = None,
+        *,
+        dropout_key: jax.Array | None = None,
+        checkpoint_ticks: int | None = None,
+    ) -> tuple[Float[Array, "b l h c"], ModelState]:
+        """Logits of every tick of streams.
+
+        Args:
+            x: raw features.
+            state: state before the first tick; None for fresh streams.
+            dropout_key: random key of dropout in training; None for inference.
+            checkpoint_ticks: see `recur_sequence`.
+
+        Returns:
+            Logits, and the state after the last tick: scanning on from it equals one longer scan.
+        """
+        head_key = block_key = None
+        if dropout_key is not None:
+            head_key, block_key = jax.random.split(dropout_key)
+        state = self.initial_state(x.shape[0]) if state is None else state
+        features, state = self._features(x, state, block_key, checkpoint_ticks)
+        return self.heads(features, head_key), state
+
+    def step(self, x_t: Float[Array, "b f"], state: ModelState) -> tuple[Float[Array, "b h c"], ModelState]:
+        """Logits of one more tick, and the state after it: one tick of `scan`."""
+        before = jnp.where(state.started[:, None] > 0, state.previous, x_t)
+        x = self.input_norm(self.input_proj(self.transform(x_t, before)))
+        blocks = []
+        for norm, block, block_state in zip(self.norms, self.blocks, state.blocks, strict=True):
+            y, block_state = block.step(norm(x), block_state)
+            x = x + y
+            blocks.append(block_state)
+        return self.heads(x), ModelState(x_t, jnp.ones_like(state.started), tuple(blocks))
+
+    def _features(
+        self,
+        x: Float[Array, "b l f"],
+        state: ModelState,
+        dropout_key: jax.Array | None = None,
+        checkpoint_ticks: int | None = None,
+    ) -> tuple[jax.Array, ModelState]:
+        """What the heads read at every tick, (b, l, hidden_dim)."""
+        before = jnp.where(state.started[:, None] > 0, state.previous, x[:, 0])
+        previous = jnp.concatenate([before[:, None], x[:, :-1]], axis=1)
+        last = ModelState(x[:, -1], jnp.ones_like(state.started), ())
+        x = self.input_norm(self.input_proj(self.transform(x, previous)))  # (b, l, hidden_dim)
+        keys = (
+            [None] * len(self.blocks) if dropout_key is None else list(jax.random.split(dropout_key, len(self.blocks)))
+        )
+        blocks = []
+        for norm, block, block_state, key in zip(self.norms, self.blocks, state.blocks, keys, strict=True):
+            y, block_state = block.scan(norm(x), block_state, checkpoint_ticks)
+            x = x + dropout(y, self.config.dropout, key)
+            blocks.append(block_state)
+        return x, last._replace(blocks=tuple(blocks))

@@ -1,0 +1,83 @@
+"""The JAX backend: the model's step, compiled once, its state kept on the device."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.flatten_util import ravel_pytree
+
+from nanoarb_jax.errors import DataError
+from nanoarb_jax.model.mamba import MambaLOB, ModelState
+
+# A tick is too short to hand to another thread and wait for. JAX reads this when it first touches the CPU, so a process
+# that has computed with JAX before it imports this module keeps the slower dispatch.
+jax.config.update("jax_cpu_enable_async_dispatch", False)
+
+
+class Packed(NamedTuple):
+    """`ModelState` in few arrays, since each one handed to a compiled call costs about a microsecond."""
+
+    small: jax.Array  # previous, started and the convolutions of all blocks, flat
+    ssm: tuple[jax.Array, ...]  # one (1, n, d) per block: large enough that joining them would cost more than it saves
+
+
+class JaxStep:
+    """One tick of `MambaLOB.step` and softmax as one compiled call.
+
+    The state is donated, so that it is updated in place, and the weights are constants of the program, so that XLA folds
+    what it can.
+
+    Args:
+        model: the model.
+        version: of its weights.
+    """
+
+    def __init__(self, model: MambaLOB, version: str):
+        config = model.config
+        self.features, self.window, self.version = config.input_dim, config.window, version
+        self._zero = model.initial_state(1)
+        _, split = ravel_pytree(self._zero._replace(blocks=tuple(b.conv for b in self._zero.blocks)))
+        definition, weights = nnx.split(model)
+
+        def step(x: jax.Array, packed: Packed) -> tuple[jax.Array, Packed]:
+            small = split(packed.small)
+            blocks = tuple(
+                b._replace(conv=c, ssm=h) for b, c, h in zip(self._zero.blocks, small.blocks, packed.ssm, strict=True)
+            )
+            logits, state = nnx.merge(definition, weights).step(x[None], small._replace(blocks=blocks))
+            return jax.nn.softmax(logits[0]), _pack(state)
+
+        x = jax.ShapeDtypeStruct((config.input_dim,), jnp.float32)
+        self._step = jax.jit(step, donate_argnums=1).lower(x, _pack(self._zero)).compile()
+        self.reset()
+        self.step(np.zeros(config.input_dim, np.float32))  # the first call allocates
+        self.reset()
+
+    def step(self, features: np.ndarray) -> np.ndarray:
+        """See `Backend`."""
+        probabilities, self._state = self._step(features, self._state)
+        return np.asarray(probabilities)
+
+    def reset(self) -> None:
+        """See `Backend`."""
+        self._state = _pack(self._zero)
+
+    def state(self) -> np.ndarray:
+        """See `Backend`."""
+        return np.array(ravel_pytree(self._state)[0])
+
+    def set_state(self, state: np.ndarray) -> None:
+        """See `Backend`."""
+        flat, unflatten = ravel_pytree(_pack(self._zero))
+        if state.shape != flat.shape or state.dtype != np.float32 or not np.isfinite(state).all():
+            raise DataError(f"state {state.dtype}{state.shape}: expected finite float32{flat.shape}")
+        self._state = unflatten(jnp.array(state))
+
+
+def _pack(state: ModelState) -> Packed:
+    small, _ = ravel_pytree(state._replace(blocks=tuple(block.conv for block in state.blocks)))
+    return Packed(small, tuple(jnp.array(block.ssm) for block in state.blocks))

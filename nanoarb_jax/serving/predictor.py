@@ -1,0 +1,159 @@
+"""The predictor that every backend shares: one tick in, one `Prediction` out.
+
+A backend is a pure step and its state; this shell validates, counts ticks, and names what comes out. JAX is imported
+only by the JAX backend.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nanoarb_jax.errors import ConfigError, DataError
+
+BACKENDS = ("jax",)
+SNAPSHOT_FORMAT = 1
+
+
+class Prediction(NamedTuple):
+    """Where the price goes, per horizon.
+
+    direction (h,) int8: -1 down, 0 neutral, +1 up, the most probable · confidence (h,) float32: its probability ·
+    probabilities (h, c) float32: down, neutral, up, summing to 1 · ready: enough ticks were seen to trust it ·
+    version: of the weights.
+    """
+
+    direction: np.ndarray
+    confidence: np.ndarray
+    probabilities: np.ndarray
+    ready: bool
+    version: str
+
+
+def make_prediction(probabilities: np.ndarray, ready: bool, version: str) -> Prediction:
+    """Name the parts of (h, c) probabilities."""
+    best = probabilities.argmax(axis=-1)
+    return Prediction((best - 1).astype(np.int8), probabilities.max(axis=-1), probabilities, ready, version)
+
+
+def check_features(features: ArrayLike, expected: int) -> np.ndarray:
+    """One tick's features as (f,) float32.
+
+    Raises:
+        DataError: wrong count, or NaN or infinity.
+    """
+    x = np.asarray(features, dtype=np.float32)
+    if x.shape != (expected,):
+        raise DataError(f"features of shape {x.shape}: expected ({expected},), one tick in the order of FEATURE_NAMES")
+    if not np.isfinite(x).all():
+        i = int(np.flatnonzero(~np.isfinite(x))[0])
+        raise DataError(f"features[{i}]={x[i]}: expected finite values; skip this tick or mend the feed")
+    return x
+
+
+class Backend(Protocol):
+    """What a step backend offers the shell."""
+
+    features: int
+    window: int
+    version: str
+
+    def step(self, features: np.ndarray) -> np.ndarray:
+        """Advance the state by one tick, (f,) float32 → probabilities (h, c) float32."""
+
+    def reset(self) -> None:
+        """Back to the state before the first tick."""
+
+    def state(self) -> np.ndarray:
+        """The state as one flat float32 array, a copy."""
+
+    def set_state(self, state: np.ndarray) -> None:
+        """Take over a state that `state` gave."""
+
+
+class StepPredictor:
+    """Predict tick by tick: each `update` is one state update, whatever the length of the past.
+
+    Example:
+        >>> predictor = StepPredictor.load("checkpoints/small")
+        >>> prediction = predictor.update(features)  # (44,) raw features of the book, every tick
+        >>> if prediction.ready and prediction.confidence[0] > 0.6: ...
+    """
+
+    def __init__(self, backend: Backend):
+        self._backend = backend
+        self.version = backend.version
+        self.warm_up = backend.window
+        self.ticks = 0
+
+    @classmethod
+    def load(cls, path: str | Path, backend: str = "jax") -> StepPredictor:
+        """Load and compile: the first tick is as fast as any.
+
+        Args:
+            path: checkpoint folder, or the output folder of a training run.
+            backend: "jax".
+
+        Raises:
+            ConfigError: no such backend.
+            CheckpointError: see `load_checkpoint`.
+        """
+        if backend not in BACKENDS:
+            raise ConfigError(f"backend {backend!r}: expected one of {', '.join(BACKENDS)}")
+        from nanoarb_jax.serving.jax_step import JaxStep  # isort: skip – sets JAX up before anything computes
+        from nanoarb_jax.checkpoint import load_checkpoint
+
+        checkpoint = load_checkpoint(path)
+        return cls(JaxStep(checkpoint.model, checkpoint.version))
+
+    def update(self, features: ArrayLike) -> Prediction:
+        """Read one tick.
+
+        Args:
+            features: (f,) raw features.
+
+        Returns:
+            the prediction; `ready` from the tick that fills the warm-up on.
+
+        Raises:
+            DataError: wrong count, NaN or infinity. The state stays as it was.
+        """
+        probabilities = self._backend.step(check_features(features, self._backend.features))
+        self.ticks += 1
+        return make_prediction(probabilities, self.ticks >= self.warm_up, self.version)
+
+    def reset(self) -> None:
+        """Forget the stream: a new session or instrument begins."""
+        self._backend.reset()
+        self.ticks = 0
+
+    def snapshot(self) -> bytes:
+        """The whole state, to `restore` in another process; a numpy archive, nothing pickled."""
+        buffer = io.BytesIO()
+        state = self._backend.state()
+        np.savez(buffer, format=SNAPSHOT_FORMAT, version=self.version, ticks=self.ticks, state=state)
+        return buffer.getvalue()
+
+    def restore(self, blob: bytes) -> None:
+        """Take over a snapshot: the next update is what it would have been there.
+
+        Raises:
+            DataError: damaged, or of other weights. The state stays as it was.
+        """
+        try:
+            with np.load(io.BytesIO(blob), allow_pickle=False) as file:
+                layout, version = int(file["format"]), str(file["version"])
+                ticks, state = int(file["ticks"]), file["state"]
+        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+            raise DataError(f"snapshot: damaged ({error}); give the bytes that snapshot() returned") from error
+        if layout != SNAPSHOT_FORMAT or version != self.version:
+            raise DataError(
+                f"snapshot: of weights {version!r}, format {layout}; this predictor has {self.version!r}, {SNAPSHOT_FORMAT}"
+            )
+        self._backend.set_state(state)
+        self.ticks = ticks

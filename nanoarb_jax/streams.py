@@ -1,0 +1,219 @@
+"""Books in, labelled and split streams or windows out, in memory.
+
+A stream is one instrument and session. Streams are never joined, every row keeps its own book's features, and what is
+learnt from data (quantity scale, label threshold) is learnt from the training part alone.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from nanoarb_jax.config import DataConfig
+from nanoarb_jax.errors import DataError
+from nanoarb_jax.market.book import BookSeries, validate_books
+from nanoarb_jax.market.features import FEATURE_NAMES, lob44, mirror_features
+from nanoarb_jax.market.labels import UNDEFINED, direction_labels, label_threshold, mirror_labels
+from nanoarb_jax.market.readers.book_npz import read_book_npz
+
+LEAST_PART_ROWS = 100  # labelled rows below which a part says nothing
+
+
+class Stream(NamedTuple):
+    """One labelled series of n ticks; train, validation and test are (start, stop) ranges of anchor rows.
+
+    The rows between train.stop and validation.start (and so on) are purged: their labels look into the next part.
+    They, and the rows before a part, may still warm up a model's state.
+
+    Attributes:
+        name, instrument: of the series, and of what was traded (the name without its date).
+        tick_size: price of one tick.
+        quantity_scale: quantity that counts as 1 in the features.
+        threshold_ticks: least move that is labelled a direction.
+        features: (n, 44) float32, raw `lob44`.
+        labels: (n, h) int8, 0 down, 1 neutral, 2 up, -1 undefined (the last `horizon` rows).
+        moves: (n, h) float32, signed move of the label price, in ticks.
+        mid: (n,) float64, in price.
+        spread: (n,) float32, in ticks.
+        ts_ns: (n,) int64.
+    """
+
+    name: str
+    instrument: str
+    tick_size: float
+    quantity_scale: float
+    threshold_ticks: float
+    train: tuple[int, int]
+    validation: tuple[int, int]
+    test: tuple[int, int]
+    features: NDArray[np.float32]
+    labels: NDArray[np.int8]
+    moves: NDArray[np.float32]
+    mid: NDArray[np.float64]
+    spread: NDArray[np.float32]
+    ts_ns: NDArray[np.int64]
+
+    @property
+    def rows(self) -> int:
+        return len(self.ts_ns)
+
+
+def split_rows(rows: int, config: DataConfig) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    """Chronological train, validation and test ranges of anchor rows, purged before each boundary."""
+    validation = int(config.train_fraction * rows)
+    test = int((config.train_fraction + config.validation_fraction) * rows)
+    return (0, validation - config.purge), (validation, test - config.purge), (test, rows)
+
+
+def _splits(rows: int, config: DataConfig, name: str) -> tuple[tuple[int, int], ...]:
+    splits = split_rows(rows, config)
+    test_fraction = 1 - config.train_fraction - config.validation_fraction
+    labelled = (splits[0][1], splits[1][1] - splits[1][0], rows - max(config.horizons) - splits[2][0])
+    if min(labelled) < LEAST_PART_ROWS:
+        needed = math.ceil(
+            (LEAST_PART_ROWS + config.purge + 1) / min(config.train_fraction, config.validation_fraction, test_fraction)
+        )
+        raise DataError(
+            f"stream {name!r}: {rows} rows; expected at least {needed}, for {LEAST_PART_ROWS} labelled rows in each of "
+            f"train, validation and test after a purge of {config.purge}; give a longer series or shorter horizons"
+        )
+    return splits
+
+
+def _median_quantity(books: BookSeries, stop: int) -> float:
+    """Median level-1 quantity of both sides in rows before `stop`."""
+    sizes = np.concatenate([books.bid_sz[:stop, 0], books.ask_sz[:stop, 0]])
+    return float(np.median(sizes)) / books.sz_scale
+
+
+def make_stream(books: BookSeries, config: DataConfig) -> Stream:
+    """Features, labels and splits of one series.
+
+    Raises:
+        DataError: books that are not valid, too short for the splits, or whose features are not finite.
+    """
+    validate_books(books)
+    train, validation, test = _splits(books.rows, config, books.name)
+    quantity_scale = config.quantity_scale or _median_quantity(books, train[1])
+    features = lob44(books, quantity_scale)
+    check_finite(features, books.name)
+    spread = books.spread_ticks.astype(np.float32)
+    threshold = label_threshold(spread[: train[1]], config.threshold_ticks, config.threshold_spreads)
+    price = books.mid if config.label_price == "mid" else books.microprice
+    labels, moves = direction_labels(price / books.tick_size, config.horizons, threshold)
+    return Stream(
+        name=books.name,
+        instrument=re.sub(r"[_-]\d{8}.*$", "", books.name) or books.name,
+        tick_size=books.tick_size,
+        quantity_scale=quantity_scale,
+        threshold_ticks=threshold,
+        train=train,
+        validation=validation,
+        test=test,
+        features=features,
+        labels=labels,
+        moves=moves,
+        mid=books.mid,
+        spread=spread,
+        ts_ns=books.ts_ns,
+    )
+
+
+def check_finite(features: NDArray[np.float32], name: str) -> None:
+    """Refuse features (n, 44) that no model can read; block by block, for files larger than memory.
+
+    Raises:
+        DataError: a first NaN or infinite feature of the stream `name`.
+    """
+    block = 1 << 16
+    for start in range(0, len(features), block):
+        finite = np.isfinite(features[start : start + block])
+        if not finite.all():
+            row, column = (int(i[0]) for i in np.nonzero(~finite))
+            met = f"feature {FEATURE_NAMES[column]} is NaN or infinite"
+            raise DataError(f"stream {name!r}, row {start + row}: {met}; expected numbers, mend or drop that book")
+
+
+def mirror_stream(stream: Stream) -> Stream:
+    """The stream of the mirrored market: prices reflected about its first microprice, labels and moves flipped."""
+    pivot = float(stream.features[0, 0])
+    return stream._replace(
+        features=mirror_features(stream.features, pivot),
+        labels=mirror_labels(stream.labels),
+        moves=-stream.moves,
+        mid=2 * pivot - stream.mid,
+    )
+
+
+def describe_stream(stream: Stream, horizons: Sequence[int]) -> dict[str, Any]:
+    """What a person wants to know of a stream first, as plain values; shares are of its labelled rows."""
+    shares = {}
+    for column, horizon in enumerate(horizons):
+        labels = stream.labels[:, column]
+        counts = np.bincount(labels[labels != UNDEFINED], minlength=3)
+        shares[f"h{horizon}"] = dict(zip(("down", "neutral", "up"), (counts / counts.sum()).tolist(), strict=True))
+    return {
+        "name": stream.name,
+        "instrument": stream.instrument,
+        "rows": stream.rows,
+        "span_s": float(stream.ts_ns[-1] - stream.ts_ns[0]) / 1e9,
+        "tick_size": stream.tick_size,
+        "quantity_scale": stream.quantity_scale,
+        "median_spread_ticks": float(np.median(stream.spread)),
+        "threshold_ticks": stream.threshold_ticks,
+        "splits": {"train": stream.train, "validation": stream.validation, "test": stream.test},
+        "class_shares": shares,
+    }
+
+
+def create_training_samples(
+    updates: BookSeries | str | Path,
+    sequence_length: int = 100,
+    prediction_horizons: Sequence[int] = (10, 50, 100),
+    *,
+    quantity_scale: float | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Windows of raw features and their direction labels, for every anchor tick that has both.
+
+    A window *includes* its anchor tick, X[i, -1], the last book known when the prediction is made; the PyTorch
+    original's windows end one tick before it. The label is 2 (up) or 0 (down) where the mid moves at least one tick
+    from the anchor to anchor + horizon, else 1.
+
+    Args:
+        updates: books of one instrument and session, or the path of a book-npz file.
+        sequence_length: ticks per window.
+        prediction_horizons: in ticks.
+        quantity_scale: quantity that counts as 1; None means the median level-1 quantity of the first 70 % of rows.
+
+    Returns:
+        X (N, sequence_length, 44) float32, a read-only view that costs no memory until a batch is copied out of it,
+        and y (N, h) int64, with N = n - max(prediction_horizons) - sequence_length + 1.
+
+    Raises:
+        DataError: the books are not valid, or too few for one sample.
+    """
+    books = updates if isinstance(updates, BookSeries) else read_book_npz(updates)
+    validate_books(books)
+    horizons = tuple(prediction_horizons)
+    if sequence_length < 1 or not horizons or min(horizons) < 1 or not (quantity_scale is None or quantity_scale > 0):
+        met = f"{sequence_length=}, prediction_horizons={horizons}, {quantity_scale=}"
+        raise DataError(f"{met}: expected a length of at least 1, positive horizons and a positive scale or None")
+    samples = books.rows - max(horizons) - sequence_length + 1
+    if samples < 1:
+        needed = sequence_length + max(horizons)
+        raise DataError(
+            f"books {books.name!r}: {books.rows} rows give no sample; expected at least {needed} (sequence_length "
+            f"{sequence_length} + longest horizon {max(horizons)})"
+        )
+    if quantity_scale is None:
+        quantity_scale = _median_quantity(books, max(1, int(0.7 * books.rows)))
+    windows = sliding_window_view(lob44(books, quantity_scale), sequence_length, axis=0).transpose(0, 2, 1)
+    labels, _ = direction_labels(books.mid / books.tick_size, horizons, threshold_ticks=1.0)
+    return windows[:samples], labels[sequence_length - 1 :][:samples].astype(np.int64)

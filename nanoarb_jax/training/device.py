@@ -1,0 +1,47 @@
+"""Which device a run uses."""
+
+from __future__ import annotations
+
+import resource
+import sys
+
+import jax
+import jax.numpy as jnp
+
+from nanoarb_jax.errors import DeviceError
+
+
+def choose_device(name: str) -> jax.Device:
+    """The first device of the kind.
+
+    Args:
+        name: "auto" (a GPU where there is one), "cpu" or "gpu".
+
+    Raises:
+        DeviceError: a GPU was asked for and JAX sees none.
+    """
+    if name == "auto":
+        return jax.devices()[0]
+    try:
+        return jax.devices(name)[0]
+    except RuntimeError as error:
+        raise DeviceError(
+            f"device {name!r}: JAX sees only {jax.default_backend()}; use --device auto, or install "
+            "nanoarb-jax[cuda12] or [cuda13] on a machine with an NVIDIA GPU"
+        ) from error
+
+
+def matmul_dtype(setting: str, device: jax.Device) -> jnp.dtype:
+    """Operand type of the projections: "auto" is bfloat16 on a GPU and float32 elsewhere."""
+    if setting == "auto":
+        setting = "bfloat16" if device.platform == "gpu" else "float32"
+    return jnp.dtype(setting)
+
+
+def peak_memory_bytes(device: jax.Device) -> int:
+    """Most memory used so far: on the device where it counts, else by this process."""
+    statistics = device.memory_stats() or {}
+    if "peak_bytes_in_use" in statistics:
+        return int(statistics["peak_bytes_in_use"])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

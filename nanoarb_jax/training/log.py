@@ -1,0 +1,54 @@
+"""A run's log: metrics.jsonl, and the same figures for TensorBoard."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from nanoarb_jax.errors import ConfigError
+
+
+class RunLog:
+    """Append epoch records to a run's folder.
+
+    Args:
+        folder: of the run.
+        update, epoch: where the run stands; what an interrupted run logged past them is dropped, it will come again.
+        tensorboard: also write event files.
+
+    Raises:
+        ConfigError: TensorBoard was asked for and tensorboardX is not installed.
+    """
+
+    def __init__(self, folder: Path, update: int, epoch: int, tensorboard: bool):
+        self.path = folder / "metrics.jsonl"
+        kept = [line for line in self._lines() if json.loads(line)["epoch"] < epoch]
+        self.path.write_text("".join(f"{line}\n" for line in kept))
+        self.writer: Any = None
+        if tensorboard:
+            try:
+                from tensorboardX import SummaryWriter
+            except ImportError as error:
+                raise ConfigError(
+                    "train.tensorboard=True: tensorboardX is not installed; pip install tensorboardX or --no-tensorboard"
+                ) from error
+            self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=update)
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        """Append one record."""
+        with self.path.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+        if self.writer is not None:
+            self.writer.add_scalar("train/loss", record["loss"], record["update"])
+            self.writer.add_scalar("train/ticks_per_second", record["ticks_per_second"], record["update"])
+            for horizon, mcc in record["validation_mcc"].items():
+                self.writer.add_scalar(f"validation_mcc/{horizon}", mcc, record["update"])
+            self.writer.flush()
+
+    def close(self) -> None:
+        if self.writer is not None:
+            self.writer.close()
+
+    def _lines(self) -> list[str]:
+        return self.path.read_text().splitlines() if self.path.exists() else []

@@ -1,0 +1,281 @@
+"""The training loop: epochs of planned updates, validation on averaged weights, checkpoints, early stopping.
+
+Folder of a run:  config.toml · run.json (what it was trained on) · metrics.jsonl (a line per epoch) · tensorboard/ ·
+latest/ (whole state, for --resume) · best/<update>/ (the model to evaluate, export and serve)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from flax import nnx
+
+from nanoarb_jax.checkpoint import save_checkpoint
+from nanoarb_jax.config import Config, load_config
+from nanoarb_jax.dataset import Dataset, describe_stream
+from nanoarb_jax.errors import CheckpointError, ConfigError, DataError, TrainingError
+from nanoarb_jax.evaluation.metrics import class_prior
+from nanoarb_jax.evaluation.scoring import make_score, score_streams
+from nanoarb_jax.evaluation.validation import validation_mcc
+from nanoarb_jax.model.mamba import MambaLOB
+from nanoarb_jax.training.device import choose_device, matmul_dtype, peak_memory_bytes
+from nanoarb_jax.training.log import RunLog
+from nanoarb_jax.training.normalise import fit_transform
+from nanoarb_jax.training.optimizer import make_optimizer
+from nanoarb_jax.training.plan import Plan, gather, plan_streams, plan_windows, training_lengths
+from nanoarb_jax.training.resume import RunCheckpoints
+from nanoarb_jax.training.update import initial_state, make_update
+
+# ticks that a validation state sees before the first validated row
+VALIDATION_WARM_UP = 500
+# updates between two looks at the loss: each look waits for the device
+LOOK_EVERY = 10
+
+
+class Progress(NamedTuple):
+    """Where a run is; handed to `on_update`."""
+
+    epoch: int
+    epochs: int
+    update: int
+    updates: int
+    loss: float  # mean of the epoch so far
+    ticks_per_second: float  # labelled ticks, since the run or its resumption began
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run came to."""
+
+    best: Path
+    best_epoch: int
+    best_mcc: float
+    epochs: int
+    updates: int
+    ticks: int
+    ticks_per_second: float
+    peak_memory_bytes: int
+    device: str
+
+
+def train(
+    config: Config,
+    dataset: Dataset,
+    output_dir: str | Path,
+    *,
+    resume: bool = False,
+    on_update: Callable[[Progress], None] = lambda progress: None,
+    on_epoch: Callable[[dict[str, Any]], None] = lambda record: None,
+) -> TrainResult:
+    """Train a model and keep its best and latest states.
+
+    Args:
+        config: settings; with `resume` they must be those of the run.
+        dataset: labelled streams.
+        output_dir: folder of the run; must not hold one, unless `resume`.
+        resume: go on from the latest state: every later weight and metric is bit for bit what it would have been.
+        on_update: called every few updates.
+        on_epoch: called with each line of metrics.jsonl.
+
+    Raises:
+        ConfigError, DataError: settings or data do not fit each other or the run.
+        CheckpointError: nothing to resume, or the folder holds a run already.
+        DeviceError: no such device.
+        TrainingError: the loss stopped being finite.
+
+    Example:
+        >>> result = train(Config(), open_dataset("books/"), "runs/first")
+        >>> predictor = StepPredictor.load(result.best)
+    """
+    device = choose_device(config.train.device)
+    with jax.default_device(device):
+        return _Run(config, dataset, Path(output_dir), resume, device).go(on_update, on_epoch)
+
+
+class _Run:
+    """The mutable shell around the pure update: where the run stands, and its files."""
+
+    def __init__(self, config: Config, dataset: Dataset, folder: Path, resume: bool, device: jax.Device):
+        self.config, self.dataset, self.folder, self.device = config, dataset, folder, device
+        settings = config.train
+        if tuple(dataset.horizons) != config.model.horizons:
+            raise DataError(f"labels at horizons {tuple(dataset.horizons)}, the model predicts {config.model.horizons}")
+        self.window = settings.objective == "window"
+        self.ticks = config.model.window if self.window else settings.chunk_length
+        self.lengths = training_lengths(dataset.streams, self.ticks, "window" if self.window else "chunk_length")
+        first = self.plan(0)
+        self.updates_per_epoch, self.lanes = first.start.shape
+        self.updates = self.updates_per_epoch * settings.epochs
+        streams = [describe_stream(s, dataset.horizons) for s in dataset.streams]
+        # as it reads back from JSON, so that a resumed run can compare
+        self.description = json.loads(json.dumps({"streams": streams, "config": dataclasses.asdict(dataset.config)}))
+        self._claim_folder(resume)
+
+        dtype = matmul_dtype(settings.matmul_dtype, device)
+        self.model = MambaLOB(config.model, rngs=nnx.Rngs(settings.seed), dtype=dtype)
+        fit_transform(self.model, dataset.streams)
+        optimizer = make_optimizer(settings, self.updates)
+        self.update = make_update(self.model, optimizer, settings, self._class_weights())
+        self.score = make_score(self.model)
+        self.state = initial_state(self.model, optimizer, self.lanes)
+        # epoch under way, best so far, epochs since; saved beside the state
+        self.progress: dict[str, Any] = {"epoch": 0, "best_mcc": -math.inf, "best_epoch": -1, "best_update": 0}
+        self.checkpoints = RunCheckpoints(folder / "latest")
+        if resume:
+            self.state, progress = self.checkpoints.restore(self.state)
+            self.progress = {**progress, "best_mcc": float(progress["best_mcc"])}
+            self._drop_newer_than_state()
+        self.log = RunLog(folder, int(self.state.update), self.progress["epoch"], settings.tensorboard)
+
+    def plan(self, epoch: int) -> Plan:
+        """The epoch's plan, the same whenever it is asked for."""
+        rng = np.random.default_rng([self.config.train.seed, epoch])
+        build = plan_windows if self.window else plan_streams
+        return build(self.lengths, self.ticks, self.config.train.batch_size, rng)
+
+    def go(self, on_update: Callable[[Progress], None], on_epoch: Callable[[dict[str, Any]], None]) -> TrainResult:
+        settings = self.config.train
+        began, start = time.perf_counter(), int(self.state.update)
+        labelled = self.lanes * (1 if self.window else self.ticks)
+        done = start
+        while self.progress["epoch"] < settings.epochs and not self._stale():
+            epoch = self.progress["epoch"]
+            plan, first = self.plan(epoch), done - epoch * self.updates_per_epoch
+            epoch_began, epoch_start = time.perf_counter(), done
+            for i in range(first, self.updates_per_epoch):
+                batch = gather(self.dataset.streams, plan, i, self.ticks, settings.magnitude_cap, settings.mirror)
+                self.state = self.update(self.state, batch)
+                done += 1
+                if done % LOOK_EVERY == 0 or i + 1 == self.updates_per_epoch:
+                    loss = self._mean_loss(i + 1)
+                    speed = (done - start) * labelled / (time.perf_counter() - began)
+                    on_update(Progress(epoch, settings.epochs, done, self.updates, loss, speed))
+                if done % settings.checkpoint_every == 0 and i + 1 < self.updates_per_epoch:
+                    self._save(done)
+            seconds = time.perf_counter() - epoch_began
+            record = self._finish_epoch(epoch, done, loss, (done - epoch_start) * labelled / seconds)
+            on_epoch(record)
+        speed = (done - start) * labelled / max(time.perf_counter() - began, 1e-9)
+        self.log.close()
+        self.checkpoints.close()
+        return TrainResult(
+            best=self.folder / "best" / str(self.progress["best_update"]),
+            best_epoch=self.progress["best_epoch"],
+            best_mcc=self.progress["best_mcc"],
+            epochs=self.progress["epoch"],
+            updates=done,
+            ticks=(done - start) * labelled,
+            ticks_per_second=speed,
+            peak_memory_bytes=peak_memory_bytes(self.device),
+            device=f"{self.device.platform}:{self.device.device_kind}",
+        )
+
+    def _finish_epoch(self, epoch: int, done: int, loss: float, speed: float) -> dict[str, Any]:
+        mcc = self._validate()
+        record = {
+            "epoch": epoch,
+            "update": done,
+            "loss": loss,
+            "validation_mcc": mcc,
+            "ticks_per_second": round(speed, 1),
+            "peak_memory_bytes": peak_memory_bytes(self.device),
+        }
+        if mcc["mean"] > self.progress["best_mcc"]:
+            self.progress |= {"best_mcc": mcc["mean"], "best_epoch": epoch, "best_update": done}
+            self._keep_best(record)
+        self.progress["epoch"] = epoch + 1
+        self.state = self.state._replace(loss=jax.numpy.zeros_like(self.state.loss))
+        self.log.epoch(record)
+        self._save(done)
+        return record
+
+    def _validate(self) -> dict[str, float]:
+        streams = self.dataset.streams
+        rows = [(max(0, s.validation[0] - VALIDATION_WARM_UP), s.validation[1]) for s in streams]
+        scored = score_streams(self.score, self.state.average, self.model, streams, rows)
+        log_probs = [p[s.validation[0] - r[0] :] for p, s, r in zip(scored, streams, rows, strict=True)]
+        return validation_mcc(streams, log_probs, self.config.model.horizons)
+
+    def _keep_best(self, record: dict[str, Any]) -> None:
+        """Write the averaged weights as a checkpoint, then let go of the one before."""
+        nnx.update(self.model, self.state.average)
+        kept = save_checkpoint(
+            self.folder / "best" / str(record["update"]),
+            self.model,
+            metrics={"validation_mcc": record["validation_mcc"], "loss": record["loss"]},
+            data=self.description,
+            training={
+                **dataclasses.asdict(self.config.train),
+                "epoch_kept": record["epoch"],
+                "update_kept": record["update"],
+                "device": f"{self.device.platform}:{self.device.device_kind}",
+            },
+        )
+        for other in kept.parent.iterdir():
+            if other != kept and other.name.isdigit():
+                shutil.rmtree(other)
+
+    def _stale(self) -> bool:
+        patience = self.config.train.patience
+        return patience > 0 and self.progress["epoch"] - 1 - self.progress["best_epoch"] >= patience
+
+    def _mean_loss(self, updates: int) -> float:
+        loss = float(self.state.loss) / updates
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"loss={loss} at update {int(self.state.update)}, expected a finite one; lower --lr or check the data; "
+                f"the best weights so far are in {self.folder / 'best'}"
+            )
+        return loss
+
+    def _save(self, done: int) -> None:
+        # JSON has no infinity: before the first validation the best is its text
+        best = self.progress["best_mcc"]
+        self.checkpoints.save(
+            done, self.state, {**self.progress, "best_mcc": best if math.isfinite(best) else str(best)}
+        )
+
+    def _class_weights(self) -> jax.Array | None:
+        """Inverse class frequencies over all training labels, mean 1."""
+        if not self.config.train.class_weights:
+            return None
+        prior = class_prior(np.concatenate([s.labels[slice(*s.train)].ravel() for s in self.dataset.streams]))
+        weights = 1 / np.maximum(prior, 1e-3)
+        return jax.numpy.asarray(weights / weights.mean(), jax.numpy.float32)
+
+    def _claim_folder(self, resume: bool) -> None:
+        settings, description = self.folder / "config.toml", self.folder / "run.json"
+        if resume:
+            if not settings.is_file() or not description.is_file():
+                raise CheckpointError(f"{self.folder}: no run to resume; start one without --resume")
+            kept = load_config(settings)
+            if kept != self.config:
+                raise ConfigError(
+                    f"{self.folder}: its config.toml differs from the settings given; resume with its own"
+                )
+            if json.loads(description.read_text()) != self.description:
+                raise DataError(f"{self.folder}: trained on other data than given; resume with the same --data")
+            return
+        if settings.exists() or (self.folder / "latest").exists():
+            raise CheckpointError(
+                f"{self.folder}: holds a training run; resume it with --resume or choose another folder"
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        settings.write_text(self.config.to_toml())
+        description.write_text(json.dumps(self.description, indent=1) + "\n")
+
+    def _drop_newer_than_state(self) -> None:
+        """A best kept after the state that is resumed will be made again, the same."""
+        for kept in (self.folder / "best").glob("[0-9]*"):
+            if kept.name.isdigit() and int(kept.name) > int(self.state.update):
+                shutil.rmtree(kept)

@@ -1,0 +1,43 @@
+"""Training statistics of the model's inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nanoarb_jax.dataset import Stream
+from nanoarb_jax.market.features import mirror_features
+from nanoarb_jax.model.mamba import MambaLOB
+from nanoarb_jax.model.transform import lob44_channels
+
+ROWS = 65_536
+
+
+def fit_transform(model: MambaLOB, streams: Sequence[Stream]) -> None:
+    """Freeze mean and standard deviation of the input channels over the training rows of all streams.
+
+    Each stream counts once, however long, and together with its mirror image, so that the standardised inputs of a
+    mirrored market are the mirrored inputs.
+    """
+    if model.transform.kind == "identity":
+        return
+    moments = [_moments(stream) for stream in streams]
+    mean = np.mean([m for m, _ in moments], axis=0)
+    square = np.mean([s for _, s in moments], axis=0)
+    model.transform.fit(jnp.asarray(mean), jnp.asarray(np.sqrt(np.maximum(square - mean**2, 0.0))))
+
+
+def _moments(stream: Stream) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and mean square of each channel over the training rows and their mirror image, in float64."""
+    channels_of = jax.jit(lob44_channels)
+    begin, stop = stream.train
+    reference, total, square, rows = float(stream.features[0, 0]), 0.0, 0.0, 0
+    for start in range(begin, stop, ROWS):
+        raw = np.asarray(stream.features[max(start - 1, 0) : min(start + ROWS, stop)])
+        for x in (raw, mirror_features(raw, reference)):
+            channels = np.asarray(channels_of(x[1:], x[:-1]), np.float64)
+            total, square, rows = total + channels.sum(0), square + (channels**2).sum(0), rows + len(channels)
+    return total / rows, square / rows

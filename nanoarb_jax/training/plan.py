@@ -1,0 +1,119 @@
+"""Which rows each update of an epoch sees: a pure function of the stream lengths and a seed.
+
+Nothing here is state, so a resumed run finds its place by recomputing the plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from nanoarb_jax.dataset import Stream
+from nanoarb_jax.errors import DataError
+from nanoarb_jax.market.features import mirror_features
+from nanoarb_jax.market.labels import mirror_labels
+
+
+class Plan(NamedTuple):
+    """One epoch: for each update and each lane, a run of consecutive rows. All arrays are (updates, lanes)."""
+
+    stream: np.ndarray  # int, index of the stream
+    start: np.ndarray  # int, first row of the chunk
+    mirrored: np.ndarray  # bool, bid and ask swapped, labels flipped
+    fresh: np.ndarray  # bool, the lane's state starts anew: the chunk does not continue the previous update's
+
+
+class Batch(NamedTuple):
+    """What one update is computed from: s lanes, l ticks, f features, h horizons."""
+
+    features: np.ndarray  # (s, l, f) float32
+    labels: np.ndarray  # (s, l, h) int32
+    magnitudes: np.ndarray  # (s, l, h) float32, |move| in label thresholds
+    fresh: np.ndarray  # (s,) bool
+
+
+def plan_streams(lengths: Sequence[int], chunk_length: int, lanes: int, rng: np.random.Generator) -> Plan:
+    """Lay all chunks of all streams end to end, in a random order of streams, and cut that line into lanes.
+
+    Args:
+        lengths: training rows of each stream.
+        chunk_length: ticks per chunk.
+        lanes: parallel streams per update; fewer where there are fewer chunks.
+        rng: draws the order, where in its leftover rows a stream starts, and which runs are mirrored.
+    """
+    runs = []
+    for stream in rng.permutation(len(lengths)):
+        chunks = lengths[stream] // chunk_length
+        offset = rng.integers(lengths[stream] - chunks * chunk_length + 1)
+        runs.append(np.stack([np.full(chunks, stream), offset + chunk_length * np.arange(chunks)]))
+    line = np.concatenate(runs, axis=1)  # (2, chunks)
+    lanes = min(lanes, line.shape[1])
+    updates = line.shape[1] // lanes
+    # lane i works through the i-th part of the line, one chunk an update
+    stream, start = line[:, : updates * lanes].reshape(2, lanes, updates).swapaxes(1, 2)
+    fresh = np.ones_like(stream, dtype=bool)
+    fresh[1:] = (stream[1:] != stream[:-1]) | (start[1:] != start[:-1] + chunk_length)
+    coin = rng.random(stream.shape) < 0.5
+    mirrored = np.empty_like(coin)
+    for update in range(updates):  # a run keeps the side it began with
+        mirrored[update] = coin[update] if update == 0 else np.where(fresh[update], coin[update], mirrored[update - 1])
+    return Plan(stream, start, mirrored, fresh)
+
+
+def plan_windows(lengths: Sequence[int], window: int, batch: int, rng: np.random.Generator) -> Plan:
+    """Every window of every stream once, in random order; what does not fill a last batch is left out."""
+    counts = [max(length - window + 1, 0) for length in lengths]
+    stream = np.repeat(np.arange(len(lengths)), counts)
+    start = np.concatenate([np.arange(count) for count in counts])
+    batch = min(batch, len(start))
+    order = rng.permutation(len(start))[: len(start) // batch * batch].reshape(-1, batch)
+    coin = rng.random(order.shape) < 0.5
+    return Plan(stream[order], start[order], coin, np.ones_like(coin))
+
+
+def gather(streams: Sequence[Stream], plan: Plan, update: int, ticks: int, magnitude_cap: float, mirror: bool) -> Batch:
+    """Read the rows of one update.
+
+    Args:
+        streams: as numbered in the plan.
+        plan, update: the epoch and the update within it.
+        ticks: rows per lane.
+        magnitude_cap: largest magnitude, in label thresholds.
+        mirror: whether to heed `plan.mirrored`.
+    """
+    features, labels, magnitudes = [], [], []
+    for index, start, flip in zip(plan.stream[update], plan.start[update], plan.mirrored[update], strict=True):
+        stream = streams[index]
+        first = stream.train[0] + start
+        rows = slice(first, first + ticks)
+        x, y, move = stream.features[rows], stream.labels[rows], stream.moves[rows]
+        if flip and mirror:
+            x = mirror_features(x, float(stream.features[0, 0]))
+            y = mirror_labels(y)
+        features.append(x)
+        labels.append(y)
+        magnitudes.append(np.minimum(np.abs(move) / stream.threshold_ticks, magnitude_cap))
+    return Batch(
+        np.stack(features).astype(np.float32, copy=False),
+        np.stack(labels).astype(np.int32),
+        np.stack(magnitudes).astype(np.float32),
+        plan.fresh[update],
+    )
+
+
+def training_lengths(streams: Sequence[Stream], ticks: int, setting: str) -> list[int]:
+    """Training rows per stream.
+
+    Raises:
+        DataError: a stream's training part is shorter than one chunk or window.
+    """
+    lengths = [stream.train[1] - stream.train[0] for stream in streams]
+    for stream, length in zip(streams, lengths, strict=True):
+        if length < ticks:
+            raise DataError(
+                f"stream {stream.name!r}: {length} training rows, {setting}={ticks} needs at least as many; "
+                "shorten it or leave the stream out"
+            )
+    return lengths
