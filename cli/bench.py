@@ -27,12 +27,14 @@ def bench(
     from nanoarb_jax.bench import bench_checkpoint, bench_preset
 
     with console.status("measuring") as status:
-        note = lambda text: status.update(f"measuring: {text}")  # noqa: E731
-        result = (
-            bench_checkpoint(checkpoint, rounds, note)
-            if checkpoint is not None
-            else bench_preset(preset or "base", rounds, note)
-        )
+
+        def note(text: str) -> None:
+            status.update(f"measuring: {text}")
+
+        if checkpoint is not None:
+            result = bench_checkpoint(checkpoint, rounds, note)
+        else:
+            result = bench_preset(preset or "base", rounds, note)
     console.print(latency_table(result))
     console.print(ratios(result))
     write_json(json_path, result)
@@ -43,6 +45,7 @@ def ratios(result: dict[str, object]) -> str:
     p50 = {row["path"]: row["p50_us"] for row in result["rows"]}  # type: ignore[attr-defined]
     step = p50["jax_step"]
     return (
-        f"jax_step is {p50['jax_window'] / step:.0f}× below jax_window and {p50['onnx_window'] / step:.0f}× below onnx_window; "
+        f"jax_step is {p50['jax_window'] / step:.1f}× below jax_window "
+        f"and {p50['onnx_window'] / step:.1f}× below onnx_window; "
         f"reading the weights once takes {result['weight_read_us']:.1f} µs"
     )

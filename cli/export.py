@@ -27,7 +27,8 @@ def export(
         result = export_window(model, output, opset=opset)
     console.print(
         f"{result.path}: {result.bytes / 1e6:.2f} MB, {result.nodes} nodes, opset {opset}, weights {model.version}; "
-        f"differs from JAX by {result.max_logit_difference:.1e} (logits), {result.max_probability_difference:.1e} (probabilities)"
+        f"differs from JAX by {result.max_logit_difference:.1e} (logits), "
+        f"{result.max_probability_difference:.1e} (probabilities)"
     )
     write_json(
         json_path,

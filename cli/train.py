@@ -93,8 +93,9 @@ def train(
 
         from .output import latency_table
 
-        figures["bench"] = bench_checkpoint(result.best)
-        console.print(latency_table(figures["bench"]))
+        measured = bench_checkpoint(result.best)
+        figures["bench"] = measured
+        console.print(latency_table(measured))
     write_json(json_path, figures)
 
 
@@ -124,7 +125,8 @@ def run(settings: Config, dataset: Dataset, output_dir: Path, resume: bool = Fal
         result = train_model(settings, dataset, output_dir, resume=resume, on_update=on_update, on_epoch=on_epoch)
     console.print(
         f"best: epoch {result.best_epoch + 1}, mean validation MCC {result.best_mcc:.3f}, in {result.best}\n"
-        f"{result.ticks_per_second:,.0f} labelled ticks/s on {result.device}, peak memory {result.peak_memory_bytes / 2**20:,.0f} MiB"
+        f"{result.ticks_per_second:,.0f} labelled ticks/s on {result.device}, "
+        f"peak memory {result.peak_memory_bytes / 2**20:,.0f} MiB"
     )
     return result
 

@@ -21,6 +21,7 @@ import numpy as np
 from flax import nnx
 from numba import njit
 
+from nanoarb_jax.serving.jax_step import JaxStep  # isort: skip – first: it sets JAX up before anything computes
 from nanoarb_jax.checkpoint import Checkpoint, load_checkpoint, model_version, named_arrays, software_versions
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import ConfigError
@@ -28,7 +29,6 @@ from nanoarb_jax.export import export_window
 from nanoarb_jax.market.features import lob44
 from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.model.mamba import MambaLOB
-from nanoarb_jax.serving.jax_step import JaxStep
 from nanoarb_jax.serving.onnx import WindowPredictor
 from nanoarb_jax.serving.predictor import StepPredictor
 

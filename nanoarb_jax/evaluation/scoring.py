@@ -11,6 +11,7 @@ from flax import nnx
 
 from nanoarb_jax.dataset import Stream
 from nanoarb_jax.model.mamba import MambaLOB, ModelState
+from nanoarb_jax.model.transform import Statistic
 
 CHUNK = 512
 
@@ -19,10 +20,10 @@ Score = Callable[[Any, np.ndarray, ModelState], tuple[jax.Array, ModelState]]
 
 def make_score(model: MambaLOB) -> Score:
     """Compile `(params, x (s, l, f), state) -> (log-probabilities (s, l, h, c), state)`."""
-    graph, _, frozen = nnx.split(model, nnx.Param, ...)
+    graph, _, *frozen = nnx.split(model, nnx.Param, Statistic)
 
     def score(params: Any, x: jax.Array, state: ModelState) -> tuple[jax.Array, ModelState]:
-        logits, state = nnx.merge(graph, params, frozen).scan(x, state)
+        logits, state = nnx.merge(graph, params, *frozen).scan(x, state)
         return jax.nn.log_softmax(logits), state
 
     return jax.jit(score, donate_argnums=2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,7 +55,7 @@ def validation_mcc(
 
     tau is chosen on the same rows, for every weight alike: good for comparing epochs, a little too kind as a figure.
     """
-    scores = {f"h{horizon}": [] for horizon in horizons}  # type: dict[str, list[float]]
+    scores: dict[str, list[float]] = {f"h{horizon}": [] for horizon in horizons}
     for stream, log_p in zip(streams, log_probs, strict=True):
         labels = stream.labels[slice(*stream.validation)]
         for i, (horizon, prior) in enumerate(zip(horizons, train_priors(stream), strict=True)):
@@ -153,12 +153,3 @@ def check_fit(checkpoint: Checkpoint, dataset: Dataset) -> Sequence[int]:
 def _known(log_probs: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     known = labels >= 0
     return log_probs[known], labels[known]
-
-
-def summary_rows(result: Mapping[str, Any], key: str = "mcc") -> list[tuple[str, ...]]:
-    """Rows for a table: series, then per horizon the figure of each judge, then the mean."""
-    rows = []
-    for name, judges in [*result["series"].items(), ("mean", result["mean"])]:
-        horizons = next(iter(judges.values()))
-        rows.append((name, *(f"{judges[j][h][key]:.3f}" for h in horizons for j in judges)))
-    return rows

@@ -45,33 +45,32 @@ def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
     return jnp.where(jax.random.bernoulli(key, 1.0 - rate, x.shape), x / (1.0 - rate), 0.0)
 
 
+def projection(inputs: int, outputs: int, bias: bool, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.Linear:
+    """A linear map with operands in `dtype`, sums and results in float32."""
+    return nnx.Linear(inputs, outputs, use_bias=bias, dtype=dtype, preferred_element_type=jnp.float32, rngs=rngs)
+
+
 class MambaBlock(nnx.Module):
     """in_proj → (x, z); causal depthwise convolution; SiLU; selective scan; gate SiLU(z); out_proj."""
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs, dtype: jnp.dtype):
         f, d, n, k, r = config.hidden_dim, config.d_inner, config.d_state, config.d_conv, config.rank
         self.rank, self.d_state = r, n
-        # operands in `dtype`, sums and results in float32
-        options = {"dtype": dtype, "preferred_element_type": jnp.float32, "rngs": rngs}
-        self.in_proj = nnx.Linear(f, 2 * d, use_bias=False, **options)
+        self.in_proj = projection(f, 2 * d, False, dtype, rngs)
         bound = 1 / math.sqrt(k)
         self.conv_kernel = nnx.Param(jax.random.uniform(rngs.params(), (k, d), minval=-bound, maxval=bound))
         self.conv_bias = nnx.Param(jnp.zeros(d))
-        self.x_proj = nnx.Linear(d, r + 2 * n, use_bias=False, **options)
+        self.x_proj = projection(d, r + 2 * n, False, dtype, rngs)
+        self.dt_proj = projection(r, d, True, dtype, rngs)
         bound = r**-0.5
-        self.dt_proj = nnx.Linear(
-            r,
-            d,
-            kernel_init=lambda key, shape, _: jax.random.uniform(key, shape, minval=-bound, maxval=bound),
-            **options,
-        )
-        # Δ starts log-uniform in [DELTA_MIN, DELTA_MAX]: memories from ten ticks to a thousand. softplus⁻¹(Δ) is the bias.
+        self.dt_proj.kernel[...] = jax.random.uniform(rngs.params(), (r, d), minval=-bound, maxval=bound)
+        # Δ starts log-uniform in [DELTA_MIN, DELTA_MAX], memories of ten ticks to a thousand; its bias is softplus⁻¹(Δ)
         log_delta = jax.random.uniform(rngs.params(), (d,), minval=math.log(DELTA_MIN), maxval=math.log(DELTA_MAX))
         delta = jnp.exp(log_delta)
-        self.dt_proj.bias[...] = delta + jnp.log(-jnp.expm1(-delta))
+        self.dt_proj.bias = nnx.Param(delta + jnp.log(-jnp.expm1(-delta)))
         self.A_log = nnx.Param(jnp.log(jnp.tile(jnp.arange(1.0, n + 1.0)[None], (d, 1))))  # (d, n), S4D-real
         self.D = nnx.Param(jnp.ones(d))
-        self.out_proj = nnx.Linear(d, f, use_bias=False, **options)
+        self.out_proj = projection(d, f, False, dtype, rngs)
 
     def ssm_inputs(self, u: Float[Array, "... d"]) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
         """delta (..., d), A (n, d), B (..., n), C (..., n) of the recurrence."""
@@ -142,12 +141,11 @@ class MambaLOB(nnx.Module):
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs, dtype: jnp.dtype = jnp.float32):
         self.config = config
         self.transform = InputTransform(config.input_transform, config.input_dim)
-        self.input_proj = nnx.Linear(
-            self.transform.output_dim, config.hidden_dim, dtype=dtype, preferred_element_type=jnp.float32, rngs=rngs
+        self.input_proj = projection(self.transform.output_dim, config.hidden_dim, True, dtype, rngs)
+        self.input_norm = nnx.LayerNorm(config.hidden_dim, epsilon=LAYER_NORM_EPSILON, rngs=rngs)
+        self.norms = nnx.List(
+            [nnx.LayerNorm(config.hidden_dim, epsilon=LAYER_NORM_EPSILON, rngs=rngs) for _ in range(config.num_layers)]
         )
-        norm = {"epsilon": LAYER_NORM_EPSILON, "rngs": rngs}
-        self.input_norm = nnx.LayerNorm(config.hidden_dim, **norm)
-        self.norms = nnx.List([nnx.LayerNorm(config.hidden_dim, **norm) for _ in range(config.num_layers)])
         self.blocks = nnx.List([MambaBlock(config, rngs=rngs, dtype=dtype) for _ in range(config.num_layers)])
         self.heads = Heads(config, rngs=rngs)
 

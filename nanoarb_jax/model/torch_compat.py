@@ -35,9 +35,9 @@ def load_torch_state_dict(mapping: Mapping[str, np.ndarray]) -> MambaLOB:
             raise CheckpointError(f"PyTorch state dict: tensor {name!r} is missing; give the whole state dict")
         return rest.pop(name)
 
-    def put(variable: nnx.Variable, array: np.ndarray, name: str) -> None:
-        if variable.shape != array.shape:
-            raise CheckpointError(f"PyTorch tensor {name!r}: shape {array.shape} met, {variable.shape} expected")
+    def put(variable: nnx.Variable | None, array: np.ndarray, name: str) -> None:
+        if variable is None or variable.shape != array.shape:
+            raise CheckpointError(f"PyTorch tensor {name!r}: shape {array.shape} does not fit the others")
         variable[...] = jnp.asarray(array, jnp.float32)
 
     def linear(layer: nnx.Linear, name: str) -> None:

@@ -28,8 +28,8 @@ class Packed(NamedTuple):
 class JaxStep:
     """One tick of `MambaLOB.step` and softmax as one compiled call.
 
-    The state is donated, so that it is updated in place, and the weights are constants of the program, so that XLA folds
-    what it can.
+    The state is donated, so that it is updated in place, and the weights are constants of the program, so that XLA
+    folds what it can.
 
     Args:
         model: the model.
@@ -40,7 +40,7 @@ class JaxStep:
         config = model.config
         self.features, self.window, self.version = config.input_dim, config.window, version
         self._zero = model.initial_state(1)
-        _, split = ravel_pytree(self._zero._replace(blocks=tuple(b.conv for b in self._zero.blocks)))
+        _, split = ravel_pytree(_small(self._zero))
         definition, weights = nnx.split(model)
 
         def step(x: jax.Array, packed: Packed) -> tuple[jax.Array, Packed]:
@@ -53,7 +53,7 @@ class JaxStep:
 
         x = jax.ShapeDtypeStruct((config.input_dim,), jnp.float32)
         self._step = jax.jit(step, donate_argnums=1).lower(x, _pack(self._zero)).compile()
-        self.reset()
+        self._state = _pack(self._zero)
         self.step(np.zeros(config.input_dim, np.float32))  # the first call allocates
         self.reset()
 
@@ -78,6 +78,10 @@ class JaxStep:
         self._state = unflatten(jnp.array(state))
 
 
+def _small(state: ModelState) -> tuple[jax.Array, jax.Array, tuple[jax.Array, ...]]:
+    return state.previous, state.started, tuple(block.conv for block in state.blocks)
+
+
 def _pack(state: ModelState) -> Packed:
-    small, _ = ravel_pytree(state._replace(blocks=tuple(block.conv for block in state.blocks)))
-    return Packed(small, tuple(jnp.array(block.ssm) for block in state.blocks))
+    # copies, since the compiled step takes over what it is given
+    return Packed(ravel_pytree(_small(state))[0], tuple(jnp.array(block.ssm) for block in state.blocks))

@@ -153,7 +153,7 @@ class StepPredictor:
             raise DataError(f"snapshot: damaged ({error}); give the bytes that snapshot() returned") from error
         if layout != SNAPSHOT_FORMAT or version != self.version:
             raise DataError(
-                f"snapshot: of weights {version!r}, format {layout}; this predictor has {self.version!r}, {SNAPSHOT_FORMAT}"
+                f"snapshot: weights {version!r}, format {layout}; expected {self.version!r}, {SNAPSHOT_FORMAT}"
             )
         self._backend.set_state(state)
         self.ticks = ticks

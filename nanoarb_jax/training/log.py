@@ -31,7 +31,7 @@ class RunLog:
                 from tensorboardX import SummaryWriter
             except ImportError as error:
                 raise ConfigError(
-                    "train.tensorboard=True: tensorboardX is not installed; pip install tensorboardX or --no-tensorboard"
+                    "train.tensorboard=True: no tensorboardX here; pip install tensorboardX or --no-tensorboard"
                 ) from error
             self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=update)
 

@@ -34,7 +34,8 @@ def _moments(stream: Stream) -> tuple[np.ndarray, np.ndarray]:
     """Mean and mean square of each channel over the training rows and their mirror image, in float64."""
     channels_of = jax.jit(lob44_channels)
     begin, stop = stream.train
-    reference, total, square, rows = float(stream.features[0, 0]), 0.0, 0.0, 0
+    reference, rows = float(stream.features[0, 0]), 0
+    total = square = np.zeros(())
     for start in range(begin, stop, ROWS):
         raw = np.asarray(stream.features[max(start - 1, 0) : min(start + ROWS, stop)])
         for x in (raw, mirror_features(raw, reference)):

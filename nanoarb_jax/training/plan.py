@@ -6,7 +6,7 @@ Nothing here is state, so a resumed run finds its place by recomputing the plan.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,12 +26,12 @@ class Plan(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What one update is computed from: s lanes, l ticks, f features, h horizons."""
+    """What one update is computed from: s lanes, l ticks, f features, h horizons; on the host, inside jit traced."""
 
-    features: np.ndarray  # (s, l, f) float32
-    labels: np.ndarray  # (s, l, h) int32
-    magnitudes: np.ndarray  # (s, l, h) float32, |move| in label thresholds
-    fresh: np.ndarray  # (s,) bool
+    features: Any  # (s, l, f) float32
+    labels: Any  # (s, l, h) int32
+    magnitudes: Any  # (s, l, h) float32, |move| in label thresholds
+    fresh: Any  # (s,) bool
 
 
 def plan_streams(lengths: Sequence[int], chunk_length: int, lanes: int, rng: np.random.Generator) -> Plan:

@@ -50,7 +50,7 @@ class RunCheckpoints:
         except Exception as error:  # orbax and tensorstore raise many kinds on a damaged folder
             line = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise CheckpointError(
-                f"{self.folder}/{update}: cannot be read ({line[:200]}); remove that folder to resume from the one before"
+                f"{self.folder}/{update}: cannot be read ({line[:200]}); remove that folder to resume from the last"
             ) from error
         leaves = [jax.numpy.asarray(items.state[name]) for name in expected]
         return jax.tree.unflatten(jax.tree.structure(template), leaves), items.progress

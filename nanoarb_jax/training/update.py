@@ -13,6 +13,7 @@ from flax import nnx
 from nanoarb_jax.config import TrainConfig
 from nanoarb_jax.model.losses import transaction_cost_aware_loss
 from nanoarb_jax.model.mamba import MambaLOB, ModelState
+from nanoarb_jax.model.transform import Statistic
 from nanoarb_jax.training.optimizer import average_weights
 from nanoarb_jax.training.plan import Batch
 
@@ -58,10 +59,10 @@ def make_update(
     Returns:
         `(state, batch) -> state`; the state passed in is donated.
     """
-    graph, _, frozen = nnx.split(model, nnx.Param, ...)
+    graph, _, *frozen = nnx.split(model, nnx.Param, Statistic)
 
     def loss_of(params: Any, state: TrainState, batch: Batch) -> tuple[jax.Array, ModelState]:
-        net = nnx.merge(graph, params, frozen)
+        net = nnx.merge(graph, params, *frozen)
         key = jax.random.fold_in(jax.random.key(config.seed), state.update)
         carried = jax.tree.map(lambda a: _clear(a, batch.fresh), state.carried)
         logits, carried = net.scan(
