@@ -10,11 +10,9 @@ import typer
 
 from nanoarb_jax.errors import DataError
 
-from .output import JsonOption, claim_json, console, write_json
+from .output import JsonOption, claim_json, console, figure_table, say, write_json
 
-app = typer.Typer(
-    help="Make synthetic books, prepare labelled datasets from book files, look into both.", no_args_is_help=True
-)
+app = typer.Typer(help="Make synthetic books, prepare labelled datasets, look into both.", no_args_is_help=True)
 TICK_SIZES = (0.25, 0.01, 0.1, 1.0)  # of synthetic streams, in turn
 
 
@@ -29,7 +27,7 @@ def synth(
     """Simulate order books of a seeded market."""
     claim_json(json_path)
     write_synthetic(out, rows=rows, streams=streams, seed=seed)
-    typer.echo(f"{streams} streams of {rows:,} books in {out}")
+    say(f"{streams} streams of {rows:,} books in {out}")
     write_json(json_path, {"folder": str(out), "streams": streams, "rows": rows, "seed": seed})
 
 
@@ -65,7 +63,7 @@ def prepare(
     threshold_ticks: float | None = typer.Option(None, help="Least move that is up or down, in ticks ..."),
     threshold_spreads: float | None = typer.Option(None, help="... and in median training spreads."),
 ) -> None:
-    """Turn books into features, labels and chronological splits on disk."""
+    """Turn books into features, labels and splits on disk."""
     from rich.progress import Progress
 
     from nanoarb_jax import dataset
@@ -82,7 +80,7 @@ def prepare(
             settings,
             lambda done, total, name: bar.update(task, completed=done, total=total, description=name),
         )
-    typer.echo(f"{len(made.streams)} streams, {made.rows:,} rows in {out}")
+    say(f"{len(made.streams)} streams, {made.rows:,} rows in {out}")
 
 
 @app.command()
@@ -90,28 +88,25 @@ def inspect(
     path: Path = typer.Argument(help="A prepared dataset, a folder of book-npz files, or one such file."),
     json_path: JsonOption = None,
 ) -> None:
-    """Show what is in a dataset or in books: rows, span, ticks, spreads, class shares."""
-    from rich.table import Table
-
+    """Show rows, span, tick size, spread and class shares."""
     from nanoarb_jax.dataset import describe_stream, open_dataset
 
     claim_json(json_path)
     data = open_dataset(path, verify=True)
-    table = Table(box=None, padding=(0, 1))
-    table.add_column("instrument", overflow="fold")
-    for heading in ("rows", "span", "tick", "spread", *(f"h{horizon}" for horizon in data.horizons)):
-        table.add_column(heading, justify="right", no_wrap=True)
     described = [describe_stream(stream, data.horizons) for stream in data.streams]
-    for row in described:
-        shares = ["/".join(f"{100 * share:.0f}" for share in cell.values()) for cell in row["class_shares"].values()]
-        figures = (
+    rows = [
+        [
+            row["name"],
             f"{row['rows']:,}",
             f"{row['span_s']:,.0f} s",
             f"{row['tick_size']:g}",
             f"{row['median_spread_ticks']:g}",
-        )
-        table.add_row(row["instrument"], *figures, *shares)
-    typer.echo(f"{path}: {data.rows:,} rows; spread in ticks; labels down/neutral/up in %")
-    console.print(table)
+            *("/".join(f"{100 * share:.0f}" for share in cell.values()) for cell in row["class_shares"].values()),
+        ]
+        for row in described
+    ]
+    say(f"{path}: {data.rows:,} rows; spread in ticks; labels down/neutral/up in %")
+    headings = ["series", "rows", "span", "tick", "spread", *(f"h{horizon}" for horizon in data.horizons)]
+    console.print(figure_table(None, headings, rows))
     config = dataclasses.asdict(data.config)
     write_json(json_path, {"path": str(path), "rows": data.rows, "config": config, "streams": described})

@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from .output import JsonOption, claim_json, console, metrics_table, write_json
+from nanoarb_jax.config import DataConfig
+
+from .output import JsonOption, claim_json, console, metrics_table, say, write_json
 
 
 def evaluate(
@@ -18,17 +20,20 @@ def evaluate(
     ] = "test",
     json_path: JsonOption = None,
 ) -> None:
-    """Judge a checkpoint beside persistence and logistic regression on the same rows."""
+    """Judge a model beside two baselines on the same rows."""
     claim_json(json_path)
     from nanoarb_jax.checkpoint import load_checkpoint
-    from nanoarb_jax.dataset import open_dataset
+    from nanoarb_jax.dataset import MANIFEST, open_dataset
     from nanoarb_jax.evaluation.validation import evaluate as judge
 
-    model = load_checkpoint(checkpoint)
-    dataset = open_dataset(data)
+    with console.status("reading"):
+        model = load_checkpoint(checkpoint)
+        # books are labelled as those the model learnt from; a prepared dataset is labelled already
+        books = "config" in model.data and not (data / MANIFEST).is_file()
+        dataset = open_dataset(data, DataConfig(**model.data["config"]) if books else None)
     with console.status(f"judging {len(dataset.streams)} series"):
         result = judge(model, dataset, split)
     console.print(metrics_table(result))
     if result["unseen"]:
-        console.print(f"not trained on: {', '.join(result['unseen'])}")
+        say(f"not trained on: {', '.join(result['unseen'])}")
     write_json(json_path, result)

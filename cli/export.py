@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from .output import JsonOption, claim_json, console, write_json
+from .output import JsonOption, claim_json, console, say, write_json
 
 
 def export(
@@ -17,16 +17,17 @@ def export(
     opset: Annotated[int, typer.Option(help="ONNX operator set, 17 to 23.")] = 17,
     json_path: JsonOption = None,
 ) -> None:
-    """Write a checkpoint as one ONNX file, checked against the JAX model before it is kept."""
+    """Write a model as one ONNX file, checked against JAX before it is kept."""
     claim_json(json_path)
     from nanoarb_jax.checkpoint import load_checkpoint
-    from nanoarb_jax.export import export_window
+    from nanoarb_jax.export import claim_output, export_window
 
-    model = load_checkpoint(checkpoint)
+    claim_output(output, opset)
     with console.status(f"exporting the {kind} model"):
+        model = load_checkpoint(checkpoint)
         result = export_window(model, output, opset=opset)
-    console.print(
-        f"{result.path}: {result.bytes / 1e6:.2f} MB, {result.nodes} nodes, opset {opset}, weights {model.version}; "
+    say(
+        f"{result.path}: {result.bytes / 1e6:.2f} MB, {result.nodes} nodes, opset {opset}, weights {model.version}\n"
         f"differs from JAX by {result.max_logit_difference:.1e} (logits), "
         f"{result.max_probability_difference:.1e} (probabilities)"
     )

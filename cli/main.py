@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Annotated, Any
 
 import typer
@@ -12,16 +13,27 @@ from nanoarb_jax.errors import NanoarbError
 
 from . import bench, data, evaluate, export, quickstart, train
 
+# what a path given by the user can meet: no permission, no space, a file where a folder should be
+THEIRS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR}
+
 
 class _Group(TyperGroup):
-    """Turns our own errors into one line and exit code 2."""
+    """Turns errors that the user can mend into one line and exit code 2."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except NanoarbError as error:
-            typer.echo(f"error: {' '.join(str(error).split())}", err=True)
-            raise typer.Exit(2) from error
+            _refuse(str(error), error)
+        except OSError as error:
+            if error.errno not in THEIRS:
+                raise
+            _refuse(f"{error.filename or 'output'}: {error.strerror}; give another place", error)
+
+
+def _refuse(line: str, error: Exception) -> None:
+    typer.echo(f"error: {' '.join(line.split())}", err=True)
+    raise typer.Exit(2) from error
 
 
 app = typer.Typer(
@@ -30,10 +42,11 @@ app = typer.Typer(
     help="Predict short-term price moves from a limit order book, tick by tick.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     add_completion=False,
 )
-app.add_typer(data.app, name="data")
 app.command("quickstart")(quickstart.quickstart)
+app.add_typer(data.app, name="data")
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)

@@ -1,69 +1,135 @@
-"""What several commands print and write: JSON files, tables of metrics and of latencies."""
+"""What several commands print and write: lines, tables of metrics and of latencies, JSON files."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from nanoarb_jax.errors import ConfigError
 
-JsonOption = Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")]
+JsonOption = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures to this file.")]
 
 console = Console()
+
+
+def say(line: str) -> None:
+    """Print a line as it is: brackets in a path are no markup, and nothing is broken where it leaves the screen."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def noting(doing: str) -> Iterator[Callable[[str], None]]:
+    """A line on the terminal that says how far it is, written only when told: no thread that would disturb timings."""
+    if not console.is_terminal:
+        yield lambda text: None
+        return
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        yield lambda text: live.update(Text(f"{doing}: {text}"), refresh=True)
 
 
 def claim_json(path: Path | None) -> None:
     """Fail before the work, not after it, if the JSON file cannot be made.
 
     Raises:
-        ConfigError: it exists, or its folder does not.
+        ConfigError: it exists, or its folder does not or cannot be written to.
     """
     if path is None:
         return
+    folder = path.absolute().parent
     if path.exists():
         raise ConfigError(f"--json {path}: exists already; give another name or remove it first")
-    if not path.absolute().parent.is_dir():
-        raise ConfigError(f"--json {path}: no such folder {path.absolute().parent}; make it first")
+    if not folder.is_dir():
+        raise ConfigError(f"--json {path}: no such folder {folder}; make it first")
+    if not os.access(folder, os.W_OK):
+        raise ConfigError(f"--json {path}: folder {folder} cannot be written to; give another")
 
 
 def write_json(path: Path | None, figures: Mapping[str, Any]) -> None:
-    """Write the figures where `--json` asked for them."""
-    if path is not None:
-        path.write_text(json.dumps(figures, indent=1) + "\n")
+    """Write the figures where `--json` asked for them, rows of plain numbers on one line."""
+    if path is None:
+        return
+    text = json.dumps(figures, indent=1)
+    text = re.sub(r'\[[^\[\]{}"]+\]', lambda row: " ".join(row[0].split()), text)
+    try:
+        with path.open("x") as file:
+            file.write(f"{text}\n")
+    except FileExistsError as error:
+        raise ConfigError(f"--json {path}: came up meanwhile and is not overwritten; give another name") from error
 
 
-def metrics_table(result: Mapping[str, Any]) -> Table:
-    """MCC and macro-F1 of each judge per series and horizon."""
-    horizons = list(next(iter(result["mean"].values())))
-    table = Table(title=f"{result['split']} part, prior-corrected decisions: MCC / macro-F1")
-    table.add_column("series")
-    table.add_column("judge")
-    for horizon in horizons:
-        table.add_column(f"{horizon[1:]} ticks", justify="right")
-    for name, judges in [*result["series"].items(), ("mean", result["mean"])]:
-        for judge, by_horizon in judges.items():
-            cells = [f"{by_horizon[h]['mcc']:.3f} / {by_horizon[h]['macro_f1']:.3f}" for h in horizons]
-            table.add_row(name if judge == "model" else "", judge, *cells)
-        table.add_section()
-    return table
+def metrics_table(result: Mapping[str, Any]) -> Group:
+    """MCC of every judge per series and horizon, the best one bold, and the means over series with their macro-F1."""
+    mean = result["mean"]
+    horizons = list(next(iter(mean.values())))
+    headings = [f"{horizon.removeprefix('h')} ticks" for horizon in horizons]
+    rows = [
+        [name, *(_mcc_cell([judge[horizon]["mcc"] for judge in judges.values()]) for horizon in horizons)]
+        for name, judges in result["series"].items()
+    ]
+    means = [
+        [name, *(f"{judge[h]['mcc']:.3f} / {judge[h]['macro_f1']:.3f}" for h in horizons)]
+        for name, judge in mean.items()
+    ]
+    part = f"{result['split']} part, prior-corrected"
+    return Group(
+        figure_table(f"MCC of {', '.join(mean)} ({part})", ["series", *headings], rows),
+        "",
+        figure_table(f"MCC / macro-F1, mean over {len(rows)} series", ["judge", *headings], means),
+    )
 
 
 def latency_table(result: Mapping[str, Any]) -> Table:
     """Latency percentiles per path."""
-    columns = ("mean_us", "p50_us", "p95_us", "p99_us", "p999_us", "iterations")
+    columns = {"mean": "mean_us", "p50": "p50_us", "p95": "p95_us", "p99": "p99_us", "p99.9": "p999_us"}
+    rows = [
+        [row["path"], row["kind"], *(_latency(row[key]) for key in columns.values()), f"{row['iterations']:,}"]
+        for row in result["rows"]
+    ]
     model = result["model"]
-    table = Table(title=f"{model['preset']} preset, {model['parameters']:,} parameters: µs per prediction")
-    table.add_column("path")
-    table.add_column("kind")
-    for column in columns:
-        table.add_column(column.removesuffix("_us"), justify="right")
-    for row in result["rows"]:
-        cells = [f"{row[c]:,.1f}" if c.endswith("_us") else f"{row[c]:,}" for c in columns]
-        table.add_row(row["path"], row["kind"], *cells)
+    title = f"µs per prediction, {model['preset']} preset with {model['parameters']:,} parameters"
+    return figure_table(title, ["path", "kind", *columns, "calls"], rows, words=2)
+
+
+def figure_table(
+    title: str | None, headings: Sequence[str], rows: Sequence[Sequence[str | Text]], words: int = 1
+) -> Table:
+    """A table whose first columns hold words, which fold on a narrow screen, and the others figures, which do not."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for i, heading in enumerate(headings):
+        if i < words:
+            table.add_column(heading, overflow="fold")
+        else:
+            table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
     return table
+
+
+def _mcc_cell(values: Sequence[float]) -> Text:
+    """All judges in one cell, as .24 or -.05, in columns of their own."""
+    texts = [mcc(value) for value in values]
+    return Text(" ").join(
+        Text(f"{text:>4}", style="bold" if value == max(values) else "")
+        for text, value in zip(texts, values, strict=True)
+    )
+
+
+def mcc(value: float, digits: int = 2) -> str:
+    """A correlation without its leading zero: .24, -.05, 1.00."""
+    return f"{value:z.{digits}f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:z.{digits}f}"
+
+
+def _latency(us: float) -> str:
+    """µs, with a decimal only where it says something."""
+    return f"{us:,.1f}" if us < 100 else f"{us:,.0f}"

@@ -11,49 +11,66 @@ import typer
 from nanoarb_jax.config import Config, DataConfig, ModelConfig, TrainConfig, load_config
 from nanoarb_jax.errors import ConfigError
 
-from .output import JsonOption, claim_json, console, write_json
+from .bench import show as show_latencies
+from .export import export
+from .output import JsonOption, claim_json, console, mcc, noting, say, write_json
 
 if TYPE_CHECKING:
     from nanoarb_jax.dataset import Dataset
     from nanoarb_jax.training.loop import TrainResult
 
 
+DEFAULT = TrainConfig()
+
+
+def _option(says: str, default: object) -> Any:
+    """An option that a file may set instead; the help names the default."""
+    return typer.Option(help=f"{says}  [default: {default}]")
+
+
 def train(
     data: Annotated[Path, typer.Option(help="Prepared dataset, or a folder or file of book-npz books.")],
     output_dir: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/train"),
-    preset: Annotated[str | None, typer.Option(help="Model size: base, small or nano.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training rows.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Parallel streams, or windows, per update.")] = None,
-    chunk_length: Annotated[int | None, typer.Option(help="Ticks per update of each parallel stream.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
-    dropout: Annotated[float | None, typer.Option(help="Dropout rate.")] = None,
+    preset: Annotated[str | None, _option("Model size: base, small or nano.", "base")] = None,
+    epochs: Annotated[int | None, _option("Passes over the training rows.", DEFAULT.epochs)] = None,
+    batch_size: Annotated[int | None, _option("Parallel streams, or windows, per update.", DEFAULT.batch_size)] = None,
+    chunk_length: Annotated[
+        int | None, _option("Ticks per update of each parallel stream.", DEFAULT.chunk_length)
+    ] = None,
+    lr: Annotated[float | None, _option("Peak learning rate.", DEFAULT.lr)] = None,
+    dropout: Annotated[float | None, _option("Dropout rate.", ModelConfig().dropout)] = None,
     objective: Annotated[
         Literal["stream", "window"] | None,
-        typer.Option(help="Loss at every tick of streams, or at the end of windows."),
+        _option("Loss at every tick of streams, or at the end of windows.", DEFAULT.objective),
     ] = None,
-    loss: Annotated[Literal["cost-aware", "cross-entropy"] | None, typer.Option(help="Training loss.")] = None,
+    loss: Annotated[Literal["cost-aware", "cross-entropy"] | None, _option("Training loss.", DEFAULT.loss)] = None,
     class_weights: Annotated[
-        bool | None, typer.Option("--class-weights/--no-class-weights", help="Weight classes by inverse frequency.")
+        bool | None,
+        typer.Option("--class-weights/--no-class-weights", help="Weight classes by inverse frequency.  [default: no]"),
     ] = None,
     mirror: Annotated[
-        bool | None, typer.Option("--mirror/--no-mirror", help="Swap bid and ask half of the time.")
+        bool | None, typer.Option("--mirror/--no-mirror", help="Swap bid and ask half of the time.  [default: yes]")
     ] = None,
     tensorboard: Annotated[
-        bool | None, typer.Option("--tensorboard/--no-tensorboard", help="Write event files.")
+        bool | None, typer.Option("--tensorboard/--no-tensorboard", help="Write event files.  [default: yes]")
     ] = None,
-    device: Annotated[Literal["auto", "cpu", "gpu"] | None, typer.Option(help="Where to train.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of weights, order and dropout.")] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML file; options given beside it win.")] = None,
+    device: Annotated[Literal["auto", "cpu", "gpu"] | None, _option("Where to train.", DEFAULT.device)] = None,
+    seed: Annotated[int | None, _option("Seed of weights, order and dropout.", DEFAULT.seed)] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="TOML settings; options given beside it win.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --output-dir, with its own settings.")
     ] = False,
-    export_onnx: Annotated[Path | None, typer.Option(help="Afterwards export the best weights to this file.")] = None,
+    export_onnx: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Afterwards export the best weights to this file.")
+    ] = None,
     benchmark: Annotated[
         bool, typer.Option("--benchmark", help="Afterwards measure latencies of the best weights.")
     ] = False,
     json_path: JsonOption = None,
 ) -> None:
-    """Train a model on order book streams; keep its best and latest weights."""
+    """Train a model on order book streams, or resume a run."""
     changes = {
         "epochs": epochs, "batch_size": batch_size, "chunk_length": chunk_length, "lr": lr, "objective": objective,
         "loss": loss, "class_weights": class_weights, "mirror": mirror, "tensorboard": tensorboard, "device": device,
@@ -70,32 +87,39 @@ def train(
             raise ConfigError(
                 f"--{given[0].replace('_', '-')}: the run's own settings hold with --resume; leave it out"
             )
+        if not (output_dir / "config.toml").is_file():
+            raise ConfigError(f"--output-dir {output_dir}: holds no run to resume; start one without --resume")
         settings = load_config(output_dir / "config.toml")
     else:
         settings = _settings(config, preset, dropout, changes)
+    if export_onnx is not None:
+        from nanoarb_jax.export import claim_output
+
+        claim_output(export_onnx)
     from nanoarb_jax.dataset import open_dataset
 
-    dataset = open_dataset(data, settings.data if config is not None or resume else None)
-    if config is None and not resume:
-        settings = dataclasses.replace(
-            settings, data=dataset.config, model=_with_horizons(settings.model, dataset.config)
-        )
-    result = run(settings, dataset, output_dir, resume)
+    with console.status("reading"):
+        dataset = open_dataset(data, settings.data if config is not None or resume else None)
+    if config is None and not resume:  # without a file the data says what is predicted
+        model = dataclasses.replace(settings.model, horizons=dataset.horizons)
+        settings = dataclasses.replace(settings, data=dataset.config, model=model)
+    try:
+        result = run(settings, dataset, output_dir, resume)
+    except KeyboardInterrupt:
+        if any((output_dir / "latest").glob("[0-9]*")):
+            say(f"stopped; go on with: nanoarb-jax train --data {data} --output-dir {output_dir} --resume")
+        raise
     figures = {
         key: str(value) if isinstance(value, Path) else value for key, value in dataclasses.asdict(result).items()
     }
     if export_onnx is not None:
-        from .export import export
-
         export(checkpoint=result.best, output=export_onnx)
     if benchmark:
         from nanoarb_jax.bench import bench_checkpoint
 
-        from .output import latency_table
-
-        measured = bench_checkpoint(result.best)
-        figures["bench"] = measured
-        console.print(latency_table(measured))
+        with noting("measuring") as note:
+            figures["bench"] = bench_checkpoint(result.best, note=note)
+        show_latencies(figures["bench"])
     write_json(json_path, figures)
 
 
@@ -105,29 +129,41 @@ def run(settings: Config, dataset: Dataset, output_dir: Path, resume: bool = Fal
 
     from nanoarb_jax.training.loop import train as train_model
 
+    rows = sum(stream.train[1] - stream.train[0] for stream in dataset.streams)
+    epochs, keys = settings.train.epochs, [f"h{horizon}" for horizon in settings.model.horizons]
+    say(f"{settings.model.preset_name} preset, {len(dataset.streams)} streams with {rows:,} training rows")
+    heading = f"{'epoch':>9}{'loss':>9}  " + "".join(f"{key:>7}" for key in [*keys, "mean"])
     columns = (
         TextColumn("epoch {task.fields[epoch]}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("train", total=None, epoch="–", note="compiling")
 
         def on_update(p: Any) -> None:
-            note = f"loss {p.loss:.4f} · {p.ticks_per_second:,.0f} ticks/s"
+            note = f"loss {p.loss:.3f} · {p.ticks_per_second:,.0f} ticks/s"
             bar.update(task, total=p.updates, completed=p.update, epoch=f"{p.epoch + 1}/{p.epochs}", note=note)
 
         def on_epoch(record: dict[str, Any]) -> None:
-            mcc = "  ".join(f"{key} {value:.3f}" for key, value in record["validation_mcc"].items())
-            bar.console.print(f"epoch {record['epoch'] + 1}: loss {record['loss']:.4f}  validation MCC: {mcc}")
+            nonlocal heading
+            if heading:
+                say(f"{heading}  validation MCC, * kept")
+                heading = ""
+            scores = "".join(f"{mcc(record['validation_mcc'][key], 3):>7}" for key in [*keys, "mean"])
+            kept = " *" if (output_dir / "best" / str(record["update"])).is_dir() else ""
+            say(f"{record['epoch'] + 1:>4}/{epochs:<4}{record['loss']:>9.4f}  {scores}{kept}")
 
         result = train_model(settings, dataset, output_dir, resume=resume, on_update=on_update, on_epoch=on_epoch)
-    console.print(
-        f"best: epoch {result.best_epoch + 1}, mean validation MCC {result.best_mcc:.3f}, in {result.best}\n"
-        f"{result.ticks_per_second:,.0f} labelled ticks/s on {result.device}, "
-        f"peak memory {result.peak_memory_bytes / 2**20:,.0f} MiB"
-    )
+    if result.epochs < epochs:
+        say(f"stopped early: no better validation MCC for {settings.train.patience} epochs")
+    say(f"best: epoch {result.best_epoch + 1}, mean validation MCC {mcc(result.best_mcc, 3)}, in {result.best}")
+    if result.ticks:
+        device, memory = result.device.partition(":")[2], result.peak_memory_bytes / 2**20
+        say(f"{result.ticks_per_second:,.0f} labelled ticks/s on {device}, peak memory {memory:,.0f} MiB")
+    else:
+        say("nothing was left to train")
     return result
 
 
@@ -140,8 +176,3 @@ def _settings(config: Path | None, preset: str | None, dropout: float | None, ch
         model = dataclasses.replace(model, dropout=dropout)
     train_config: TrainConfig = dataclasses.replace(base.train, **changes)
     return dataclasses.replace(base, model=model, train=train_config)
-
-
-def _with_horizons(model: ModelConfig, data: DataConfig) -> ModelConfig:
-    """Without a config file the data says what is predicted."""
-    return dataclasses.replace(model, horizons=data.horizons)

@@ -22,11 +22,32 @@ def _require(condition: bool, name: str, value: object, expected: str) -> None:
         raise ConfigError(f"{name}={value!r}: expected {expected}")
 
 
-def _ascending(horizons: tuple[int, ...]) -> bool:
-    ticks = tuple(horizons)
-    return (
-        bool(ticks) and all(isinstance(t, int) for t in ticks) and ticks[0] >= 1 and list(ticks) == sorted(set(ticks))
-    )
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "int": ((int,), "an integer"),
+    "float": ((int, float), "a finite number"),
+    "bool": ((bool,), "true or false"),
+}
+
+
+def _check_kinds(table: str, settings: ModelConfig | DataConfig | TrainConfig) -> None:
+    """Refuse numbers and switches that are of another kind: a file may hold anything."""
+    for field in dataclasses.fields(settings):
+        kind, _, optional = str(field.type).partition(" | ")
+        value = getattr(settings, field.name)
+        if kind in _KINDS and not (optional and value is None):
+            types, expected = _KINDS[kind]
+            right = isinstance(value, types) and isinstance(value, bool) == (kind == "bool")
+            infinite = isinstance(value, float) and not math.isfinite(value)
+            _require(right and not infinite, f"{table}.{field.name}", value, expected)
+
+
+def _check_horizons(table: str, settings: ModelConfig | DataConfig) -> None:
+    """Keep the horizons as a tuple of ascending ticks."""
+    met = settings.horizons
+    ticks = tuple(met) if isinstance(met, (list, tuple)) else ()
+    right = bool(ticks) and all(type(t) is int and t >= 1 for t in ticks) and list(ticks) == sorted(set(ticks))
+    _require(right, f"{table}.horizons", met, "ascending positive ticks, e.g. (10, 50, 100)")
+    object.__setattr__(settings, "horizons", ticks)
 
 
 @dataclass(frozen=True)
@@ -63,7 +84,8 @@ class ModelConfig:
     window: int = 100
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "horizons", tuple(self.horizons))
+        _check_kinds("model", self)
+        _check_horizons("model", self)
         sizes = (
             "input_dim",
             "hidden_dim",
@@ -76,15 +98,9 @@ class ModelConfig:
         )
         for name in sizes:
             value = getattr(self, name)
-            _require(isinstance(value, int) and value >= 1, f"model.{name}", value, "an integer of at least 1")
+            _require(value >= 1, f"model.{name}", value, "an integer of at least 1")
         _require(self.d_conv >= 2, "model.d_conv", self.d_conv, "at least 2 ticks")
         _require(self.num_classes == 3, "model.num_classes", self.num_classes, "3 (down, neutral, up)")
-        _require(
-            _ascending(self.horizons),
-            "model.horizons",
-            self.horizons,
-            "ascending positive ticks, e.g. (10, 50, 100)",
-        )
         _require(0.0 <= self.dropout < 1.0, "model.dropout", self.dropout, "a rate in [0, 1)")
         _require(self.dt_rank is None or self.dt_rank >= 1, "model.dt_rank", self.dt_rank, "None or at least 1")
         _require(
@@ -114,7 +130,7 @@ class ModelConfig:
         Raises:
             ConfigError: the name is none of the presets.
         """
-        if name not in PRESETS:
+        if not isinstance(name, str) or name not in PRESETS:
             raise ConfigError(f"unknown preset {name!r}: expected one of {', '.join(PRESETS)}")
         return PRESETS[name]
 
@@ -158,13 +174,8 @@ class DataConfig:
     quantity_scale: float | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "horizons", tuple(self.horizons))
-        _require(
-            _ascending(self.horizons),
-            "data.horizons",
-            self.horizons,
-            "ascending positive ticks, e.g. (10, 50, 100)",
-        )
+        _check_kinds("data", self)
+        _check_horizons("data", self)
         _require(
             self.label_price in ("mid", "microprice"),
             "data.label_price",
@@ -175,7 +186,7 @@ class DataConfig:
         _require(self.threshold_spreads >= 0, "data.threshold_spreads", self.threshold_spreads, "0 or more")
         _require(0 < self.train_fraction < 1, "data.train_fraction", self.train_fraction, "a share in (0, 1)")
         _require(
-            0 < self.validation_fraction < 1 - self.train_fraction,
+            self.validation_fraction > 0 and self.train_fraction + self.validation_fraction < 1,
             "data.validation_fraction", self.validation_fraction, "a share that leaves rows for the test part",
         )  # fmt: skip
         _require(
@@ -223,8 +234,8 @@ class TrainConfig:
 
     objective: Literal["stream", "window"] = "stream"
     loss: Literal["cost-aware", "cross-entropy"] = "cost-aware"
-    epochs: int = 30
-    batch_size: int = 32
+    epochs: int = 24
+    batch_size: int = 16
     chunk_length: int = 256
     lr: float = 2e-3
     warmup_fraction: float = 0.05
@@ -237,7 +248,7 @@ class TrainConfig:
     class_weights: bool = False
     spread_penalty: float = 0.001
     slippage_estimate: float = 0.0005
-    magnitude_cap: float = 4.0
+    magnitude_cap: float = 1.0
     matmul_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     device: Literal["auto", "cpu", "gpu"] = "auto"
     checkpoint_every: int = 500
@@ -245,6 +256,7 @@ class TrainConfig:
     tensorboard: bool = True
 
     def __post_init__(self) -> None:
+        _check_kinds("train", self)
         _require(self.objective in ("stream", "window"), "train.objective", self.objective, '"stream" or "window"')
         _require(
             self.loss in ("cost-aware", "cross-entropy"),
@@ -254,7 +266,7 @@ class TrainConfig:
         )
         for name in ("epochs", "batch_size", "chunk_length", "checkpoint_every"):
             value = getattr(self, name)
-            _require(isinstance(value, int) and value >= 1, f"train.{name}", value, "an integer of at least 1")
+            _require(value >= 1, f"train.{name}", value, "an integer of at least 1")
         for name in ("lr", "clip_norm"):
             _require(getattr(self, name) > 0, f"train.{name}", getattr(self, name), "more than 0")
         for name in ("weight_decay", "spread_penalty", "slippage_estimate", "magnitude_cap", "patience"):
@@ -266,6 +278,7 @@ class TrainConfig:
             "train.matmul_dtype", self.matmul_dtype, '"auto", "float32" or "bfloat16"',
         )  # fmt: skip
         _require(self.device in ("auto", "cpu", "gpu"), "train.device", self.device, '"auto", "cpu" or "gpu"')
+        _require(0 <= self.seed < 2**32, "train.seed", self.seed, "an integer from 0 to 2**32 - 1")
 
 
 @dataclass(frozen=True)
@@ -308,7 +321,10 @@ def config_from_dict(tables: dict[str, Any], source: str) -> Config:
         raise ConfigError(f"{source}: unknown table {unknown[0]!r}: expected {', '.join(kinds)}")
     built: dict[str, Any] = {}
     for table, kind in kinds.items():
-        values = dict(tables.get(table, {}))
+        met = tables.get(table, {})
+        if not isinstance(met, dict):
+            raise ConfigError(f"{source}: {table}={met!r}: expected a table, [{table}] and keys below it")
+        values = dict(met)
         start = ModelConfig.preset(values.pop("preset")) if table == "model" and "preset" in values else kind()
         names = {field.name for field in dataclasses.fields(kind)}
         strange = sorted(set(values) - names)
@@ -316,10 +332,7 @@ def config_from_dict(tables: dict[str, Any], source: str) -> Config:
             raise ConfigError(
                 f"{source}: unknown key {strange[0]!r} in [{table}]: expected one of {', '.join(sorted(names))}"
             )
-        try:
-            built[table] = dataclasses.replace(start, **values)
-        except TypeError as error:
-            raise ConfigError(f"{source}: [{table}]: {error}") from error
+        built[table] = dataclasses.replace(start, **values)
     return Config(**built)
 
 
@@ -334,6 +347,6 @@ def load_config(path: str | Path) -> Config:
             tables = tomllib.load(file)
     except OSError as error:
         raise ConfigError(f"config {path}: cannot be read ({error.strerror}); give a TOML file") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"config {path}: not valid TOML ({error})") from error
     return config_from_dict(tables, str(path))

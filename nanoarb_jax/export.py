@@ -5,9 +5,9 @@ The only module that imports jax2onnx.
 
 from __future__ import annotations
 
-import os
-import tempfile
+import importlib.util
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-4
 OPSETS = range(17, 24)
+PACKAGES = ("jax2onnx", "onnx", "onnxruntime")
 INPUT, OUTPUTS = "features", ("logits", "probabilities")
 
 
@@ -55,44 +56,67 @@ def export_window(
         parity_data: raw feature windows (batch, window, f) to compare on; seeded synthetic books where None.
 
     Raises:
-        ExportError: the file exists, the opset is not supported, or the graph disagrees with JAX.
+        ExportError: see `claim_output`; the graph cannot be built, or disagrees with JAX; the file cannot be written.
     """
     path = Path(path)
-    if path.exists():
-        raise ExportError(f"{path}: exists already; give another --output or remove it first")
-    if opset not in OPSETS:
-        raise ExportError(f"opset {opset}: expected {OPSETS.start} to {OPSETS.stop - 1}")
+    claim_output(path, opset)
     windows = parity_data if parity_data is not None else parity_windows(checkpoint.model)
     graph = window_graph(checkpoint.model, opset)
+    write_metadata(graph, _info(checkpoint))
+    content = graph.SerializeToString(deterministic=True)
+    differences = _differences(checkpoint.model, content, windows)
+    if not max(differences) <= TOLERANCE:
+        raise ExportError(
+            f"{path}: not written: it differs from the JAX model by {max(differences):.1e}, over {TOLERANCE:.0e}; "
+            "try another opset, and report it"
+        )
+    _write_new(path, content)
+    return ExportResult(path, len(content), len(graph.graph.node), *differences)
+
+
+def claim_output(path: Path, opset: int = 17) -> None:
+    """Fail before the work, not after it, if the file cannot be made.
+
+    Raises:
+        ExportError: it exists, the opset is not supported, or a package that only exports need is not installed.
+    """
+    if path.exists():
+        raise ExportError(f"{path}: exists already and is never overwritten; give another name or remove it first")
+    if opset not in OPSETS:
+        raise ExportError(f"opset {opset}: expected {OPSETS.start} to {OPSETS.stop - 1}; leave it out for the default")
+    for package in PACKAGES:
+        if importlib.util.find_spec(package) is None:
+            raise ExportError(f"{path}: exporting needs {package}, which is not installed; pip install {package}")
+
+
+def _info(checkpoint: Checkpoint) -> ModelInfo:
     config = checkpoint.config
-    write_metadata(
-        graph,
-        ModelInfo(
-            kind="window",
-            version=checkpoint.version,
-            window=config.window,
-            horizons=config.horizons,
-            feature_schema=FEATURE_SCHEMA,
-            feature_names=tuple(FEATURE_NAMES),
-            preset=config.preset_name,
-            software=software_versions(),
-        ),
+    known = config.input_dim == len(FEATURE_NAMES)
+    return ModelInfo(
+        kind="window",
+        version=checkpoint.version,
+        window=config.window,
+        horizons=config.horizons,
+        feature_schema=FEATURE_SCHEMA if known else "unnamed",
+        feature_names=FEATURE_NAMES if known else tuple(f"feature_{i}" for i in range(config.input_dim)),
+        preset=config.preset_name,
+        software=software_versions() | {name: metadata.version(name) for name in PACKAGES},
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, scratch = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".onnx", dir=path.parent)
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    """Write a file that does not exist yet; one that fails half-way is removed."""
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(graph.SerializeToString())
-        differences = _differences(checkpoint.model, Path(scratch), windows)
-        if not max(differences) <= TOLERANCE:
-            raise ExportError(
-                f"{path}: not written: it differs from the JAX model by {max(differences):.1e}, over {TOLERANCE:.0e}"
-            )
-        os.chmod(scratch, 0o644)
-        os.link(scratch, path)  # unlike a rename, never replaces a file that came up meanwhile
-    finally:
-        os.unlink(scratch)
-    return ExportResult(path, path.stat().st_size, len(graph.graph.node), *differences)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("xb")
+    except OSError as error:
+        raise ExportError(f"{path}: cannot be written ({error.strerror}); give another name") from error
+    try:
+        with file:
+            file.write(content)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def window_graph(model: MambaLOB, opset: int) -> onnx.ModelProto:
@@ -124,19 +148,21 @@ def window_graph(model: MambaLOB, opset: int) -> onnx.ModelProto:
 
 
 def parity_windows(model: MambaLOB, batch: int = 4) -> np.ndarray:
-    """Windows of a seeded synthetic market to compare on, (batch, window, f)."""
+    """Windows to compare on, (batch, window, f): a seeded synthetic market, or noise where features have no names."""
     from nanoarb_jax.market.features import lob44
     from nanoarb_jax.market.synthetic import synthetic_books
 
     config = model.config
-    features = lob44(synthetic_books(batch * config.window, seed=0), quantity_scale=100.0)
-    return features.reshape(batch, config.window, -1)[..., : config.input_dim]
+    shape = (batch, config.window, config.input_dim)
+    if config.input_dim != len(FEATURE_NAMES):
+        return np.random.default_rng(0).standard_normal(shape, np.float32)
+    return lob44(synthetic_books(batch * config.window, seed=0), quantity_scale=100.0).reshape(shape)
 
 
-def _differences(model: MambaLOB, path: Path, windows: np.ndarray) -> tuple[float, float]:
-    session = load_session(path)
-    logits, probabilities = session.run(list(OUTPUTS), {INPUT: windows})
-    expected = np.asarray(model(jax.numpy.asarray(windows)))
+def _differences(model: MambaLOB, content: bytes, windows: np.ndarray) -> tuple[float, float]:
+    """Largest differences of logits and of probabilities between the file and the model."""
+    logits, probabilities = load_session(content).run(list(OUTPUTS), {INPUT: windows})
+    expected = np.asarray(nnx.jit(lambda model, x: model(x))(model, windows))
     return (
         float(np.abs(logits - expected).max()),
         float(np.abs(probabilities - np.asarray(jax.nn.softmax(expected))).max()),

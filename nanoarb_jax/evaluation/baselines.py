@@ -106,14 +106,18 @@ def baseline_inputs(features: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _regress(inputs: NDArray[np.float32], labels: NDArray[np.int8], train: slice) -> NDArray[np.float64]:
     """Probabilities (n, c) of one horizon."""
+    from threadpoolctl import threadpool_limits  # scikit-learn brings it
+
     known = labels[train] >= 0
     x, y = inputs[train][known].astype(np.float64), labels[train][known]
     seen = np.unique(y)
     if len(seen) == 0:
         raise DataError(f"training rows {train.start} to {train.stop}: no defined label; give a longer stream")
     probabilities = np.zeros((len(inputs), CLASSES))
-    # a regression needs two classes; a stream that showed one promises that one
-    probabilities[:, seen] = _pipeline().fit(x, y).predict_proba(inputs) if len(seen) > 1 else 1.0
+    # on so few rows threads only wait for each other, on a busy machine sixty times as long as they work
+    with threadpool_limits(1):
+        # a regression needs two classes; a stream that showed one promises that one
+        probabilities[:, seen] = _pipeline().fit(x, y).predict_proba(inputs) if len(seen) > 1 else 1.0
     return probabilities
 
 

@@ -74,7 +74,9 @@ class MambaBlock(nnx.Module):
 
     def ssm_inputs(self, u: Float[Array, "... d"]) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
         """delta (..., d), A (n, d), B (..., n), C (..., n) of the recurrence."""
-        low, B, C = jnp.split(self.x_proj(u), [self.rank, self.rank + self.d_state], axis=-1)
+        r, n = self.rank, self.d_state
+        projected = self.x_proj(u)
+        low, B, C = projected[..., :r], projected[..., r : r + n], projected[..., r + n : r + 2 * n]
         return jax.nn.softplus(self.dt_proj(low)), -jnp.exp(self.A_log[...]).T, B, C
 
     def scan(

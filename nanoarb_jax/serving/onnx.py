@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from nanoarb_jax.errors import ExportError
-from nanoarb_jax.serving.onnx_file import load_session, read_model
+from nanoarb_jax.market.features import FEATURE_NAMES, FEATURE_SCHEMA
+from nanoarb_jax.serving.onnx_file import ModelInfo, load_session, read_model
 from nanoarb_jax.serving.predictor import Prediction, check_features, make_prediction
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 
 class WindowPredictor:
@@ -23,11 +28,11 @@ class WindowPredictor:
         >>> prediction = predictor.update(features)  # (44,) raw features of the book, every tick
     """
 
-    def __init__(self, content: bytes, features: int, window: int, version: str):
-        self._session = load_session(content)
-        self.features, self.warm_up, self.version = features, window, version
+    def __init__(self, session: onnxruntime.InferenceSession, info: ModelInfo):
+        self._session = session
+        self.features, self.warm_up, self.version = len(info.feature_names), info.window, info.version
         # every tick is written twice, a window apart: the last L ticks are then always one contiguous slice
-        self._ring = np.zeros((2 * window, features), np.float32)
+        self._ring = np.zeros((2 * self.warm_up, self.features), np.float32)
         self.reset()
 
     @classmethod
@@ -35,12 +40,16 @@ class WindowPredictor:
         """Open a file written by `export --kind window` and run it once, so that the first tick is as fast as any.
 
         Raises:
-            ExportError: missing, truncated, altered, or not a window model.
+            ExportError: missing, truncated, altered, not a window model, or made for other features.
         """
         content, info = read_model(path)
         if info.kind != "window":
             raise ExportError(f"{path}: a {info.kind} model, expected a window one; export it with --kind window")
-        predictor = cls(content, len(info.feature_names), info.window, info.version)
+        if info.feature_schema == FEATURE_SCHEMA and info.feature_names != FEATURE_NAMES:
+            raise ExportError(
+                f"{path}: made for other {FEATURE_SCHEMA} features than this version computes; export it anew"
+            )
+        predictor = cls(load_session(content, path), info)
         predictor._run()
         return predictor
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nanoarb_jax.errors import ExportError
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 CLASSES = ("down", "neutral", "up")
 FORMAT = "1"
+PREFIX = "nanoarb."
+CHECKSUM = f"{PREFIX}sha256"
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,12 @@ class ModelInfo:
     software: dict[str, str]
 
 
-def weights_checksum(model: onnx.ModelProto) -> str:
-    """sha256 over the graph's nodes and constants, whatever the metadata says."""
+def checksum(model: onnx.ModelProto) -> str:
+    """sha256 over the whole model, its metadata included, save the entry that holds this very checksum."""
     bare = type(model)()
     bare.CopyFrom(model)
     del bare.metadata_props[:]
+    bare.metadata_props.extend(entry for entry in model.metadata_props if entry.key != CHECKSUM)
     return hashlib.sha256(bare.SerializeToString(deterministic=True)).hexdigest()
 
 
@@ -63,11 +67,10 @@ def write_metadata(model: onnx.ModelProto, info: ModelInfo) -> None:
         "feature_names": json.dumps(info.feature_names),
         "preset": info.preset,
         "software": json.dumps(info.software),
-        "sha256": weights_checksum(model),
     }
     for key, value in entries.items():
-        entry = model.metadata_props.add()
-        entry.key, entry.value = f"nanoarb.{key}", value
+        model.metadata_props.add(key=f"{PREFIX}{key}", value=value)
+    model.metadata_props.add(key=CHECKSUM, value=checksum(model))
 
 
 def read_model(path: str | Path) -> tuple[bytes, ModelInfo]:
@@ -91,12 +94,16 @@ def read_model(path: str | Path) -> tuple[bytes, ModelInfo]:
         ) from error
     except DecodeError as error:
         raise ExportError(f"{path}: not an ONNX file, or truncated; export it anew") from error
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
+    tensors = (tensor for graph in (model.graph, *model.functions) for tensor in _tensors(graph))
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors):
         raise ExportError(f"{path}: keeps weights outside the file, which is refused; export it anew")
-    entries = {e.key.removeprefix("nanoarb."): e.value for e in model.metadata_props if e.key.startswith("nanoarb.")}
+    entries = {e.key.removeprefix(PREFIX): e.value for e in model.metadata_props if e.key.startswith(PREFIX)}
     if entries.get("format") != FORMAT:
-        raise ExportError(f"{path}: no nanoarb-jax metadata of format {FORMAT}; give a file made by nanoarb-jax export")
-    if entries.get("sha256") != weights_checksum(model):
+        raise ExportError(
+            f"{path}: holds no nanoarb-jax metadata of format {FORMAT}, it is truncated or of other make; "
+            "give a file made by nanoarb-jax export"
+        )
+    if entries.get("sha256") != checksum(model):
         raise ExportError(f"{path}: fails its checksum, it was altered or damaged; export it anew")
     return content, ModelInfo(
         kind=entries["kind"],
@@ -110,13 +117,36 @@ def read_model(path: str | Path) -> tuple[bytes, ModelInfo]:
     )
 
 
-def load_session(model: str | Path | bytes) -> onnxruntime.InferenceSession:
-    """An onnxruntime session for low latency: one thread, sequential, all graph optimisations."""
+def _tensors(graph: onnx.GraphProto | onnx.FunctionProto) -> Iterator[onnx.TensorProto]:
+    """Every constant of a graph, those of graphs nested in it included."""
+    yield from getattr(graph, "initializer", ())  # functions have none
+    for attribute in (attribute for node in graph.node for attribute in node.attribute):
+        yield attribute.t
+        yield from attribute.tensors
+        for inner in (attribute.g, *attribute.graphs):
+            yield from _tensors(inner)
+
+
+def load_session(content: bytes, name: str | Path = "model") -> onnxruntime.InferenceSession:
+    """An onnxruntime session for low latency: one thread, sequential, all graph optimisations.
+
+    Args:
+        content: of an ONNX file.
+        name: of it, for the error.
+
+    Raises:
+        ExportError: onnxruntime cannot run it.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    source: Any = model if isinstance(model, bytes) else str(model)
-    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own kinds have no common base
+        line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ExportError(
+            f"{name}: onnxruntime {onnxruntime.__version__} cannot run it ({line[:200]}); export it anew"
+        ) from error

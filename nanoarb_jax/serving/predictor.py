@@ -7,7 +7,7 @@ only by the JAX backend.
 from __future__ import annotations
 
 import io
-import zipfile
+import math
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -45,15 +45,26 @@ def check_features(features: ArrayLike, expected: int) -> np.ndarray:
     """One tick's features as (f,) float32.
 
     Raises:
-        DataError: wrong count, or NaN or infinity.
+        DataError: no numbers, wrong count, or NaN or infinity.
     """
-    x = np.asarray(features, dtype=np.float32)
+    x = features if isinstance(features, np.ndarray) and features.dtype == np.float32 else _as_float32(features)
     if x.shape != (expected,):
         raise DataError(f"features of shape {x.shape}: expected ({expected},), one tick in the order of FEATURE_NAMES")
-    if not np.isfinite(x).all():
-        i = int(np.flatnonzero(~np.isfinite(x))[0])
-        raise DataError(f"features[{i}]={x[i]}: expected finite values; skip this tick or mend the feed")
+    # one sum of squares costs half of isfinite over all; it may overflow, so its verdict is looked into
+    if not math.isfinite(x.dot(x)):
+        strange = np.flatnonzero(~np.isfinite(x))
+        if strange.size:
+            i = int(strange[0])
+            raise DataError(f"features[{i}]={x[i]}: expected finite float32 values; skip this tick or mend the feed")
     return x
+
+
+def _as_float32(features: ArrayLike) -> np.ndarray:
+    try:
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as that
+            return np.asarray(features, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"features: expected the numbers of one tick ({error}); mend the feed") from error
 
 
 class Backend(Protocol):
@@ -149,11 +160,13 @@ class StepPredictor:
             with np.load(io.BytesIO(blob), allow_pickle=False) as file:
                 layout, version = int(file["format"]), str(file["version"])
                 ticks, state = int(file["ticks"]), file["state"]
-        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise DataError(f"snapshot: damaged ({error}); give the bytes that snapshot() returned") from error
+        except Exception as error:  # numpy and zipfile raise many kinds on bytes that are not, or no longer, an archive
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            raise DataError(f"snapshot: damaged ({reason}); give the bytes that snapshot() returned") from error
         if layout != SNAPSHOT_FORMAT or version != self.version:
             raise DataError(
-                f"snapshot: weights {version!r}, format {layout}; expected {self.version!r}, {SNAPSHOT_FORMAT}"
+                f"snapshot: weights {version!r}, format {layout}; expected {self.version!r}, {SNAPSHOT_FORMAT}; "
+                "load the model it was taken from"
             )
         self._backend.set_state(state)
         self.ticks = ticks

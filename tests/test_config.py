@@ -1,0 +1,156 @@
+"""Settings: what goes into TOML comes out again, and every mistake is named in one line."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nanoarb_jax.config import (
+    PRESETS,
+    Config,
+    DataConfig,
+    ModelConfig,
+    TrainConfig,
+    config_from_dict,
+    load_config,
+)
+from nanoarb_jax.errors import ConfigError
+
+TABLES = {"model": ModelConfig, "data": DataConfig, "train": TrainConfig}
+
+horizons = st.lists(st.integers(1, 500), min_size=1, max_size=4, unique=True).map(lambda ticks: tuple(sorted(ticks)))
+share = st.floats(0.01, 0.45)
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> Config:
+    ticks = draw(horizons)
+    return Config(
+        ModelConfig(
+            hidden_dim=draw(st.integers(1, 512)),
+            horizons=ticks,
+            dropout=draw(st.floats(0, 0.99)),
+            dt_rank=draw(st.none() | st.integers(1, 64)),
+            input_transform=draw(st.sampled_from(["lob44", "identity"])),
+        ),
+        DataConfig(
+            horizons=ticks,
+            label_price=draw(st.sampled_from(["mid", "microprice"])),
+            threshold_ticks=draw(st.floats(1e-9, 1e9)),
+            train_fraction=draw(share),
+            validation_fraction=draw(share),
+            purge_ticks=draw(st.none() | st.integers(max(ticks), 10_000)),
+            quantity_scale=draw(st.none() | st.floats(1e-9, 1e9)),
+        ),
+        TrainConfig(
+            objective=draw(st.sampled_from(["stream", "window"])),
+            lr=draw(st.floats(1e-12, 1e3)),
+            mirror=draw(st.booleans()),
+            seed=draw(st.integers(0, 2**32 - 1)),
+        ),
+    )
+
+
+@given(config=configs())
+def test_toml_round_trip(config: Config) -> None:
+    assert config_from_dict(tomllib.loads(config.to_toml()), "text") == config
+
+
+def test_toml_file(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(Config().to_toml())
+    assert load_config(file) == Config()
+    file.write_text('[model]\npreset = "nano"\ndropout = 0.25\n[train]\nlr = 1\n')
+    loaded = load_config(file)
+    assert loaded.model == dataclasses.replace(ModelConfig.preset("nano"), dropout=0.25)
+    assert loaded.train == TrainConfig(lr=1.0) and loaded.data == DataConfig()
+    file.write_text("")
+    assert load_config(file) == Config()
+
+
+def test_presets() -> None:
+    assert ModelConfig.preset("base") == ModelConfig()
+    base = dataclasses.asdict(ModelConfig())
+    assert base == {
+        "input_dim": 44, "hidden_dim": 128, "d_state": 16, "d_conv": 4, "expand": 2, "num_layers": 4,
+        "horizons": (10, 50, 100), "num_classes": 3, "dropout": 0.1, "dt_rank": None, "input_transform": "lob44",
+        "window": 100,
+    }  # fmt: skip
+    assert (ModelConfig().rank, ModelConfig(hidden_dim=130).rank, ModelConfig(dt_rank=3).rank) == (8, 9, 3)
+    for name, preset in PRESETS.items():
+        assert preset.preset_name == name
+        assert dataclasses.replace(preset, dropout=0.0).preset_name == name
+        assert dataclasses.replace(preset, expand=3).preset_name == "custom"
+    for name in ("huge", "", None, ["base"]):
+        with pytest.raises(ConfigError, match=r"unknown preset .*: expected one of base, small, nano"):
+            ModelConfig.preset(name)
+
+
+BAD: list[tuple[str, str, Any]] = [
+    *[("model", name, value) for name in ("hidden_dim", "d_state", "expand", "num_layers", "window") for value in
+      (0, -1, 1.5, "8", True, None)],
+    ("model", "d_conv", 1), ("model", "num_classes", 2), ("model", "input_dim", 43), ("model", "input_transform", "x"),
+    ("model", "dropout", 1.0), ("model", "dropout", -0.1), ("model", "dropout", float("nan")), ("model", "dropout", ""),
+    ("model", "dt_rank", 0), ("model", "dt_rank", 1.0),
+    *[(table, "horizons", value) for table in ("model", "data") for value in
+      ((), (50, 10), (10, 10), (0, 5), (1.5, 3), "123", 10, None, (True, 2))],
+    ("data", "label_price", "last"), ("data", "threshold_ticks", 0), ("data", "threshold_ticks", float("inf")),
+    ("data", "threshold_spreads", -1), ("data", "train_fraction", 1.0), ("data", "train_fraction", 0),
+    ("data", "validation_fraction", 0.3), ("data", "purge_ticks", 99), ("data", "purge_ticks", 1000.0),
+    ("data", "quantity_scale", 0), ("data", "quantity_scale", "1"),
+    ("train", "objective", "both"), ("train", "loss", "mse"), ("train", "device", "tpu"),
+    ("train", "matmul_dtype", "float16"),
+    *[("train", name, value) for name in ("epochs", "batch_size", "chunk_length", "checkpoint_every") for value in
+      (0, 2.0, "3", None)],
+    *[("train", name, value) for name in ("lr", "clip_norm") for value in (0, -1, float("nan"), float("inf"), "1")],
+    *[("train", name, -1) for name in
+      ("weight_decay", "spread_penalty", "slippage_estimate", "magnitude_cap", "patience", "seed")],
+    ("train", "patience", 1.5), ("train", "seed", 2**32), ("train", "seed", 0.5),
+    *[("train", name, 1) for name in ("warmup_fraction", "final_lr_fraction", "ema_decay", "mirror", "tensorboard")],
+    ("train", "class_weights", "yes"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("table", "name", "value"), BAD)
+def test_bad_value_is_named(table: str, name: str, value: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        TABLES[table](**{name: value})
+    line = str(caught.value)
+    assert line.startswith(f"{table}.{name}={value!r}: expected ") and "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[models]\n", r"c.toml: unknown table 'models': expected model, data, train"),
+        ("[model]\nwidth = 3\n", r"c.toml: unknown key 'width' in \[model\]: expected one of d_conv, d_state, "),
+        ("[train]\npreset = 'nano'\n", r"c.toml: unknown key 'preset' in \[train\]"),
+        ("model = 3\n", r"c.toml: model=3: expected a table"),
+        ("[model]\npreset = 'large'\n", r"unknown preset 'large': expected one of base, small, nano"),
+        ("[model]\npreset = ['nano']\n", r"unknown preset \['nano'\]"),
+        ("[model]\nhorizons = [5, 9]\n", r"model.horizons=\(5, 9\): expected the label horizons data.horizons=\(10, "),
+        ("[model\n", r"c.toml: not valid TOML"),
+        ("[train]\nlr = '1e-3'\n", r"train.lr='1e-3': expected a finite number"),
+    ],
+)
+def test_bad_file_is_named(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_config(file)
+    assert "\n" not in str(caught.value)
+
+
+def test_unreadable_file(tmp_path: Path) -> None:
+    for place in (tmp_path / "none.toml", tmp_path):
+        with pytest.raises(ConfigError, match="cannot be read"):
+            load_config(place)
+    (tmp_path / "latin.toml").write_bytes("[model] # für\n".encode("latin-1"))
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load_config(tmp_path / "latin.toml")

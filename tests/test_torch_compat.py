@@ -1,0 +1,136 @@
+"""NanoARB's PyTorch model, its weights and its numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import nanoarb_jax as nj
+from nanoarb_jax.config import ModelConfig
+from nanoarb_jax.errors import CheckpointError
+from nanoarb_jax.model.mamba import MambaLOB
+
+Arrays = dict[str, np.ndarray]
+
+
+def read(shared: Path, size: str) -> tuple[Arrays, Arrays]:
+    """The state dict and everything else."""
+    with np.load(shared / "golden" / f"mamba_lob_torch_{size}.npz") as file:
+        arrays = dict(file)
+    state = {name.removeprefix("state/"): array for name, array in arrays.items() if name.startswith("state/")}
+    return state, {name: array for name, array in arrays.items() if not name.startswith("state/")}
+
+
+@pytest.fixture(scope="module", params=["tiny", "base"])
+def golden(request: pytest.FixtureRequest, shared: Path) -> tuple[MambaLOB, Arrays]:
+    state, rest = read(shared, request.param)
+    return nj.load_torch_state_dict(state), rest
+
+
+@pytest.fixture(scope="module")
+def tiny(shared: Path) -> Arrays:
+    return read(shared, "tiny")[0]
+
+
+def test_config_comes_from_the_shapes(golden: tuple[MambaLOB, Arrays]) -> None:
+    model, rest = golden
+    base = ModelConfig(input_transform="identity", dt_rank=8)
+    tiny = ModelConfig(hidden_dim=32, d_state=8, num_layers=2, dt_rank=4, input_transform="identity")
+    assert model.config == (base if rest["features"].shape[1] == 128 else tiny)
+
+
+def test_logits(golden: tuple[MambaLOB, Arrays]) -> None:
+    model, rest = golden
+    logits = jax.jit(lambda x: model(x))(rest["x"])
+    np.testing.assert_allclose(logits, rest["logits"], rtol=0, atol=2e-5)
+
+
+def test_inside(golden: tuple[MambaLOB, Arrays]) -> None:
+    """The first block alone, and what the heads read."""
+    model, rest = golden
+    state = model.initial_state(2).blocks[0]
+    y, _ = jax.jit(lambda x: model.blocks[0].scan(x, state))(rest["block0_x"])
+    np.testing.assert_allclose(y, rest["block0_y"], rtol=0, atol=2e-5)
+    features = jax.jit(lambda x: model._features(x, model.initial_state(4))[0])(rest["x"])
+    np.testing.assert_allclose(features[:, -1], rest["features"], rtol=0, atol=2e-5)
+
+
+def test_losses(golden: tuple[MambaLOB, Arrays]) -> None:
+    _, rest = golden
+    weighted = {"magnitudes": rest["magnitudes"]}
+    for name, arguments in {
+        "loss_plain": {},
+        "loss_magnitudes": weighted,
+        "loss_class_weights": weighted | {"class_weights": rest["class_weights"]},
+    }.items():
+        loss = nj.transaction_cost_aware_loss(rest["logits"], rest["targets"], slippage_estimate=0.0, **arguments)
+        assert abs(float(loss) - float(rest[name])) <= 2e-5, name
+
+
+def test_losses_of_our_own_logits(golden: tuple[MambaLOB, Arrays]) -> None:
+    model, rest = golden
+    logits, magnitudes = jax.jit(lambda x: model(x))(rest["x"]), rest["magnitudes"]
+    loss = nj.transaction_cost_aware_loss(logits, rest["targets"], magnitudes, slippage_estimate=0.0)
+    assert abs(float(loss) - float(rest["loss_magnitudes"])) <= 2e-5
+
+
+def test_a_log_per_channel(tiny: Arrays) -> None:
+    """A_log (n,) is shared by all channels; given per channel it is taken as it is."""
+    model = nj.load_torch_state_dict(tiny)
+    shared_by_all = tiny["layers.1.A_log"]
+    np.testing.assert_array_equal(model.blocks[1].A_log[...], np.tile(shared_by_all, (64, 1)))
+    own = np.random.default_rng(0).normal(size=(64, 8)).astype(np.float32)
+    model = nj.load_torch_state_dict(tiny | {"layers.1.A_log": own})
+    np.testing.assert_array_equal(model.blocks[1].A_log[...], own)
+
+
+def test_nothing_of_the_model_is_left_as_it_was(tiny: Arrays) -> None:
+    """Every weight comes from the mapping: with all of them 7, all of the model is 7."""
+    model = nj.load_torch_state_dict({name: np.full_like(array, 7.0) for name, array in tiny.items()})
+    from nanoarb_jax.checkpoint import named_arrays
+
+    for name, array in named_arrays(model).items():
+        assert array.dtype == np.float32 and (array == 7.0).all(), name
+
+
+def test_missing_tensor(tiny: Arrays) -> None:
+    for name in tiny:
+        with pytest.raises(CheckpointError) as caught:
+            nj.load_torch_state_dict({other: array for other, array in tiny.items() if other != name})
+        assert "missing" in str(caught.value) or "unexpected" in str(caught.value)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(CheckpointError, match="missing"):
+        nj.load_torch_state_dict({})
+
+
+def test_left_over_tensor(tiny: Arrays) -> None:
+    for name in ("layers.0.norm.weight", "layers.2.in_proj.weight", "output_heads.3.0.weight", "optimizer.step"):
+        with pytest.raises(CheckpointError, match=name.replace(".", r"\.")):
+            nj.load_torch_state_dict(tiny | {name: np.zeros(3, np.float32)})
+
+
+def test_misshaped_tensor(tiny: Arrays) -> None:
+    for name, array in tiny.items():
+        longer = np.concatenate([array, array[:1]])
+        for bad in (longer, array[None], array.ravel() if array.ndim > 1 else array[:0]):
+            with pytest.raises(CheckpointError, match="tensor") as caught:
+                nj.load_torch_state_dict(tiny | {name: bad})
+            assert "\n" not in str(caught.value)
+
+
+def test_tensors_that_hold_no_numbers(tiny: Arrays) -> None:
+    for bad in (np.array(["a"] * 32), np.full(32, np.nan, np.float32), np.full(32, 1 + 1j)):
+        with pytest.raises(CheckpointError, match=r"input_proj\.bias"):
+            nj.load_torch_state_dict(tiny | {"input_proj.bias": bad})
+
+
+def test_loaded_weights_run_as_a_stream(golden: tuple[MambaLOB, Arrays]) -> None:
+    model, rest = golden
+    state, step = model.initial_state(4), jax.jit(model.step)
+    for t in range(100):
+        logits, state = step(jnp.asarray(rest["x"][:, t]), state)
+    np.testing.assert_allclose(logits, rest["logits"], rtol=0, atol=2e-5)
