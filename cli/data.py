@@ -12,7 +12,7 @@ from nanoarb_jax.errors import DataError
 
 from .output import JsonOption, claim_json, console, figure_table, say, write_json
 
-app = typer.Typer(help="Make synthetic books, prepare labelled datasets, look into both.", no_args_is_help=True)
+app = typer.Typer(help="Make synthetic books, prepare and inspect datasets.", no_args_is_help=True)
 TICK_SIZES = (0.25, 0.01, 0.1, 1.0)  # of synthetic streams, in turn
 
 
@@ -107,6 +107,6 @@ def inspect(
     ]
     say(f"{path}: {data.rows:,} rows; spread in ticks; labels down/neutral/up in %")
     headings = ["series", "rows", "span", "tick", "spread", *(f"h{horizon}" for horizon in data.horizons)]
-    console.print(figure_table(None, headings, rows))
+    console.print(figure_table(headings, rows))
     config = dataclasses.asdict(data.config)
     write_json(json_path, {"path": str(path), "rows": data.rows, "config": config, "streams": described})

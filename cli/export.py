@@ -17,7 +17,7 @@ def export(
     opset: Annotated[int, typer.Option(help="ONNX operator set, 17 to 23.")] = 17,
     json_path: JsonOption = None,
 ) -> None:
-    """Write a model as one ONNX file, checked against JAX before it is kept."""
+    """Write a model as one ONNX file, checked against JAX."""
     claim_json(json_path)
     from nanoarb_jax.checkpoint import load_checkpoint
     from nanoarb_jax.export import claim_output, export_window

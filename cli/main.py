@@ -14,7 +14,7 @@ from nanoarb_jax.errors import NanoarbError
 from . import bench, data, evaluate, export, quickstart, train
 
 # what a path given by the user can meet: no permission, no space, a file where a folder should be
-THEIRS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR}
+THEIRS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
 
 
 class _Group(TyperGroup):

@@ -81,15 +81,15 @@ def metrics_table(result: Mapping[str, Any]) -> Group:
         [name, *(f"{judge[h]['mcc']:.3f} / {judge[h]['macro_f1']:.3f}" for h in horizons)]
         for name, judge in mean.items()
     ]
-    part = f"{result['split']} part, prior-corrected"
     return Group(
-        figure_table(f"MCC of {', '.join(mean)} ({part})", ["series", *headings], rows),
-        "",
-        figure_table(f"MCC / macro-F1, mean over {len(rows)} series", ["judge", *headings], means),
+        Text(f"MCC of {', '.join(mean)} ({result['split']} part, prior-corrected)", style="bold"),
+        figure_table(["series", *headings], rows),
+        Text(f"\nMCC / macro-F1, mean over {len(rows)} series", style="bold"),
+        figure_table(["judge", *headings], means),
     )
 
 
-def latency_table(result: Mapping[str, Any]) -> Table:
+def latency_table(result: Mapping[str, Any]) -> Group:
     """Latency percentiles per path."""
     columns = {"mean": "mean_us", "p50": "p50_us", "p95": "p95_us", "p99": "p99_us", "p99.9": "p999_us"}
     rows = [
@@ -98,14 +98,12 @@ def latency_table(result: Mapping[str, Any]) -> Table:
     ]
     model = result["model"]
     title = f"µs per prediction, {model['preset']} preset with {model['parameters']:,} parameters"
-    return figure_table(title, ["path", "kind", *columns, "calls"], rows, words=2)
+    return Group(Text(title, style="bold"), figure_table(["path", "kind", *columns, "calls"], rows, words=2))
 
 
-def figure_table(
-    title: str | None, headings: Sequence[str], rows: Sequence[Sequence[str | Text]], words: int = 1
-) -> Table:
+def figure_table(headings: Sequence[str], rows: Sequence[Sequence[str | Text]], words: int = 1) -> Table:
     """A table whose first columns hold words, which fold on a narrow screen, and the others figures, which do not."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for i, heading in enumerate(headings):
         if i < words:
             table.add_column(heading, overflow="fold")

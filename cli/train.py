@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from nanoarb_jax.config import Config, DataConfig, ModelConfig, TrainConfig, load_config
+from nanoarb_jax.config import Config, ModelConfig, TrainConfig, load_config
 from nanoarb_jax.errors import ConfigError
 
 from .bench import show as show_latencies
@@ -109,7 +109,7 @@ def train(
         if any((output_dir / "latest").glob("[0-9]*")):
             say(f"stopped; go on with: nanoarb-jax train --data {data} --output-dir {output_dir} --resume")
         raise
-    figures = {
+    figures: dict[str, Any] = {
         key: str(value) if isinstance(value, Path) else value for key, value in dataclasses.asdict(result).items()
     }
     if export_onnx is not None:

@@ -1,9 +1,11 @@
 """A model at rest: a folder with `arrays/` (orbax) and `checkpoint.json` (all that is not an array).
 
     checkpoint.json  format, version, config, feature schema, normaliser, metrics, data, software versions, checksums
+                     of the files below arrays/ and of all this
     arrays/          parameters and frozen training statistics, by name
 
-Folders are written beside their place and renamed into it, so that one that exists is whole. Nothing is pickled.
+Folders are written beside their place and renamed into it, so that one that exists is whole; files are verified before
+orbax reads them, since it leaves tracebacks behind when it fails. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -26,9 +28,9 @@ import numpy as np
 from flax import nnx
 
 from nanoarb_jax.config import ModelConfig, config_from_dict
-from nanoarb_jax.errors import CheckpointError, NanoarbError
+from nanoarb_jax.errors import CheckpointError, ConfigError
 from nanoarb_jax.market.features import FEATURE_NAMES, FEATURE_SCHEMA, feature_hash
-from nanoarb_jax.model.mamba import MambaLOB
+from nanoarb_jax.model.mamba import MambaLOB, abstract_model
 
 FORMAT = 1
 MANIFEST = "checkpoint.json"
@@ -62,7 +64,7 @@ class Checkpoint:
 def named_arrays(model: MambaLOB) -> dict[str, np.ndarray]:
     """Every parameter and statistic by its dotted name, float32."""
     leaves = jax.tree_util.tree_leaves_with_path(nnx.to_pure_dict(nnx.state(model)))
-    return {".".join(str(getattr(k, "key", k)) for k in path): np.asarray(leaf) for path, leaf in leaves}
+    return {_name(path): np.asarray(leaf) for path, leaf in leaves}
 
 
 def model_version(arrays: Mapping[str, np.ndarray]) -> str:
@@ -95,10 +97,8 @@ def save_checkpoint(
         model, metrics, data, training: see `Checkpoint`; plain JSON values.
 
     Raises:
-        CheckpointError: the folder exists.
+        CheckpointError: the folder exists, or cannot be written.
     """
-    import orbax.checkpoint as ocp
-
     path = Path(path).absolute()
     if path.exists():
         raise CheckpointError(f"checkpoint {path}: exists already; give another place or remove it first")
@@ -121,21 +121,31 @@ def save_checkpoint(
         "data": dict(data or {}),
         "training": dict(training or {}),
         "versions": software_versions(),
-        "arrays": {
-            name: {"shape": list(a.shape), "dtype": str(a.dtype), "sha256": _sha256(a)} for name, a in arrays.items()
-        },
+        "arrays": {name: {"shape": list(a.shape), "dtype": str(a.dtype)} for name, a in arrays.items()},
     }
+    try:
+        _write(path, arrays, manifest)
+    except OSError as error:
+        raise CheckpointError(f"checkpoint {path}: cannot be written ({error.strerror})") from error
+    return path
+
+
+def _write(path: Path, arrays: Mapping[str, np.ndarray], manifest: dict[str, Any]) -> None:
+    import orbax.checkpoint as ocp
+
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(scratch / "arrays", arrays)
+            checkpointer.save(scratch / "arrays", dict(arrays))
+        files = sorted(file for file in (scratch / "arrays").rglob("*") if file.is_file())
+        manifest = manifest | {"files": {file.relative_to(scratch).as_posix(): _sha256(file) for file in files}}
+        manifest["checksum"] = _checksum(manifest)
         (scratch / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
         scratch.chmod(0o755)
         os.rename(scratch, path)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return path
 
 
 def find_checkpoint(path: str | Path) -> Path:
@@ -174,48 +184,80 @@ def load_checkpoint(path: str | Path, dtype: jnp.dtype = jnp.float32) -> Checkpo
             f"checkpoint {folder}: made for features {features['schema']} ({features['hash']}), this version computes "
             f"{FEATURE_SCHEMA} ({feature_hash(FEATURE_NAMES)}); train anew or use the version that made it"
         )
+    horizons = manifest["config"]["horizons"]
     try:
-        config = config_from_dict(
-            {"model": manifest["config"], "data": {"horizons": manifest["config"]["horizons"]}}, ""
-        ).model
-        model = MambaLOB(config, rngs=nnx.Rngs(0), dtype=dtype)
-    except (NanoarbError, TypeError, KeyError) as error:
-        raise CheckpointError(
-            f"checkpoint {folder}: its config is damaged ({error}); fetch or train it anew"
-        ) from error
+        config = config_from_dict({"model": manifest["config"], "data": {"horizons": horizons}}, MANIFEST).model
+    except ConfigError as error:
+        raise CheckpointError(f"checkpoint {folder}: its config is of another version ({error})") from error
+    model = abstract_model(config, dtype)
     _restore(folder, manifest, model)
     return Checkpoint(model, manifest["version"], manifest["metrics"], manifest["data"], manifest["training"], folder)
 
 
-def _sha256(array: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+def _name(path: tuple[Any, ...]) -> str:
+    return ".".join(str(getattr(part, "key", part)) for part in path)
+
+
+def _checksum(manifest: Mapping[str, Any]) -> str:
+    """Of everything else in the manifest, as it reads back from JSON."""
+    rest = json.loads(json.dumps({key: value for key, value in manifest.items() if key != "checksum"}))
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
-        missing = {"format", "version", "config", "features", "metrics", "data", "training", "arrays"} - set(manifest)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise CheckpointError(
             f"checkpoint {folder}: {MANIFEST} is damaged ({error}); fetch or train it anew"
         ) from error
-    if missing:
-        raise CheckpointError(f"checkpoint {folder}: {MANIFEST} lacks {sorted(missing)[0]!r}; fetch or train it anew")
+    for key in ("format",):
+        if not isinstance(manifest, dict) or key not in manifest:
+            raise CheckpointError(f"checkpoint {folder}: {MANIFEST} lacks {key!r}; fetch or train it anew")
     if manifest["format"] != FORMAT:
         raise CheckpointError(
             f"checkpoint {folder}: format {manifest['format']} met, {FORMAT} expected; update nanoarb-jax"
+        )
+    if manifest.get("checksum", _checksum(manifest)) != _checksum(manifest):
+        raise CheckpointError(
+            f"checkpoint {folder}: {MANIFEST} fails its checksum, it was altered; fetch or train it anew"
         )
     return manifest
 
 
 def _restore(folder: Path, manifest: Mapping[str, Any], model: MambaLOB) -> None:
-    """Read the arrays into the model, each checked against its checksum."""
+    """Read the arrays into the model, all of it verified."""
+    state = nnx.state(model)
+    shapes = nnx.to_pure_dict(state)
+    expected = {_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(shapes)}
+    recorded = {name: tuple(about["shape"]) for name, about in manifest["arrays"].items()}
+    for name in sorted(expected.keys() | recorded):
+        if name not in expected or expected[name].shape != recorded.get(name):
+            raise CheckpointError(
+                f"checkpoint {folder}: array {name!r} does not fit its config; fetch or train it anew"
+            )
+    for name, checksum in manifest.get("files", {}).items():
+        if not (folder / name).is_file() or _sha256(folder / name) != checksum:
+            raise CheckpointError(
+                f"checkpoint {folder}: {name} is missing, truncated or altered; fetch or train it anew"
+            )
+    arrays = _read_arrays(folder, {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in expected.items()})
+    if model_version(arrays) != manifest["version"]:
+        raise CheckpointError(f"checkpoint {folder}: the arrays read are not those saved; fetch or train it anew")
+    nnx.replace_by_pure_dict(
+        state, jax.tree_util.tree_map_with_path(lambda path, _: jnp.asarray(arrays[_name(path)]), shapes)
+    )
+    nnx.update(model, state)
+
+
+def _read_arrays(folder: Path, expected: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     import orbax.checkpoint as ocp
 
-    expected = named_arrays(model)
-    if set(expected) != set(manifest["arrays"]):
-        name = sorted(set(expected) ^ set(manifest["arrays"]))[0]
-        raise CheckpointError(f"checkpoint {folder}: array {name!r} does not fit its config; fetch or train it anew")
     try:
         with ocp.StandardCheckpointer() as checkpointer:
             arrays = checkpointer.restore((folder / "arrays").absolute(), expected)
@@ -224,12 +266,4 @@ def _restore(folder: Path, manifest: Mapping[str, Any], model: MambaLOB) -> None
         raise CheckpointError(
             f"checkpoint {folder}: arrays/ cannot be read ({line[:200]}); fetch or train it anew"
         ) from error
-    for name, array in arrays.items():
-        if _sha256(np.asarray(array)) != manifest["arrays"][name]["sha256"]:
-            raise CheckpointError(f"checkpoint {folder}: array {name!r} fails its checksum; fetch or train it anew")
-    state = nnx.state(model)
-    tree = jax.tree_util.tree_map_with_path(
-        lambda p, _: jnp.asarray(arrays[".".join(str(getattr(k, "key", k)) for k in p)]), nnx.to_pure_dict(state)
-    )
-    nnx.replace_by_pure_dict(state, tree)
-    nnx.update(model, state)
+    return {name: np.asarray(array) for name, array in arrays.items()}

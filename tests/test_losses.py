@@ -35,9 +35,7 @@ def test_defaults() -> None:
 
 def test_slippage_adds_to_the_penalty() -> None:
     def loss(spread: float, slippage: float) -> float:
-        return float(
-            nj.transaction_cost_aware_loss(LOGITS, TARGETS, spread_penalty=spread, slippage_estimate=slippage)
-        )
+        return float(nj.transaction_cost_aware_loss(LOGITS, TARGETS, spread_penalty=spread, slippage_estimate=slippage))
 
     assert loss(0.1, 0.3) == pytest.approx(loss(0.4, 0.0), rel=1e-6) == pytest.approx(loss(0.0, 0.4), rel=1e-6)
     assert loss(0.1, 0.3) - loss(0.1, 0.0) == pytest.approx(0.3 * ENTROPY, rel=1e-4)

@@ -22,6 +22,7 @@ from nanoarb_jax.evaluation.metrics import (
 
 if TYPE_CHECKING:
     from nanoarb_jax.checkpoint import Checkpoint
+    from nanoarb_jax.config import ModelConfig
 
 SPLITS = ("train", "validation", "test")
 
@@ -105,8 +106,8 @@ def evaluate(checkpoint: Checkpoint, dataset: Dataset, split: str = "test") -> d
 
     from nanoarb_jax.evaluation.scoring import make_score, score_streams
 
-    horizons = check_fit(checkpoint, dataset)
-    streams, model = dataset.streams, checkpoint.model
+    check_fit(dataset, checkpoint.config)
+    streams, model, horizons = dataset.streams, checkpoint.model, checkpoint.config.horizons
     rows_of(streams[0], split)
     log_probs = score_streams(
         make_score(model), nnx.state(model, nnx.Param), model, streams, [(0, len(s.features)) for s in streams]
@@ -129,25 +130,23 @@ def evaluate(checkpoint: Checkpoint, dataset: Dataset, split: str = "test") -> d
     }
 
 
-def check_fit(checkpoint: Checkpoint, dataset: Dataset) -> Sequence[int]:
-    """The common horizons.
+def check_fit(dataset: Dataset, model: ModelConfig) -> None:
+    """See that the dataset has what the model reads and predicts.
 
     Raises:
         DataError: the dataset's horizons or feature count are not the model's.
     """
-    config = checkpoint.config
-    if tuple(dataset.horizons) != config.horizons:
+    if tuple(dataset.horizons) != model.horizons:
         raise DataError(
-            f"labels at horizons {tuple(dataset.horizons)}, the checkpoint predicts {config.horizons}; "
-            "prepare the data with the checkpoint's horizons"
+            f"labels at horizons {tuple(dataset.horizons)}, the model predicts {model.horizons}; "
+            "prepare the data with the model's horizons"
         )
     for stream in dataset.streams:
-        if stream.features.shape[1] != config.input_dim:
+        if stream.features.shape[1] != model.input_dim:
             raise DataError(
                 f"stream {stream.name!r}: {stream.features.shape[1]} features per tick, "
-                f"the checkpoint expects {config.input_dim}; prepare the data anew"
+                f"the model expects {model.input_dim}; prepare the data anew"
             )
-    return config.horizons
 
 
 def _known(log_probs: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -223,3 +223,8 @@ class MambaLOB(nnx.Module):
             x = x + dropout(y, self.config.dropout, key)
             blocks.append(block_state)
         return x, last._replace(blocks=tuple(blocks))
+
+
+def abstract_model(config: ModelConfig, dtype: jnp.dtype = jnp.float32) -> MambaLOB:
+    """A model of shapes without values, for weights that come from elsewhere: drawing initial ones takes seconds."""
+    return nnx.eval_shape(lambda: MambaLOB(config, rngs=nnx.Rngs(0), dtype=dtype))

@@ -44,7 +44,7 @@ def lob44_channels(x: Float[Array, "... 44"], previous: Float[Array, "... 44"]) 
     Returns:
         Channels: 0 microprice return · 1 weighted-mid return · 2 weighted mid above microprice · 3 spread · 4 change of
         spread · 5–14 cumulative imbalance per depth · 15–34 level quantities (bid, ask) over the book's mean level ·
-        35–54 their changes. Finite for any finite input.
+        35–54 their changes. Finite for any input up to 1e20 in size.
     """
     micro, weighted, spread = x[..., 0:1], x[..., 1:2], x[..., 2:3]
     quantities, changes = x[..., 4:24], x[..., 4:24] - previous[..., 4:24]

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
 
 from nanoarb_jax.errors import ConfigError
+
+
+def require_tensorboard() -> None:
+    """See that event files can be written, before a run begins.
+
+    Raises:
+        ConfigError: tensorboardX is not installed.
+    """
+    if importlib.util.find_spec("tensorboardX") is None:
+        raise ConfigError("train.tensorboard=True: no tensorboardX here; pip install tensorboardX or --no-tensorboard")
 
 
 class RunLog:
@@ -16,23 +27,16 @@ class RunLog:
         folder: of the run.
         update, epoch: where the run stands; what an interrupted run logged past them is dropped, it will come again.
         tensorboard: also write event files.
-
-    Raises:
-        ConfigError: TensorBoard was asked for and tensorboardX is not installed.
     """
 
     def __init__(self, folder: Path, update: int, epoch: int, tensorboard: bool):
         self.path = folder / "metrics.jsonl"
-        kept = [line for line in self._lines() if json.loads(line)["epoch"] < epoch]
-        self.path.write_text("".join(f"{line}\n" for line in kept))
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        self.path.write_text("".join(f"{line}\n" for line in lines[:epoch]))  # a line per epoch
         self.writer: Any = None
         if tensorboard:
-            try:
-                from tensorboardX import SummaryWriter
-            except ImportError as error:
-                raise ConfigError(
-                    "train.tensorboard=True: no tensorboardX here; pip install tensorboardX or --no-tensorboard"
-                ) from error
+            from tensorboardX import SummaryWriter
+
             self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=update)
 
     def epoch(self, record: dict[str, Any]) -> None:
@@ -49,6 +53,3 @@ class RunLog:
     def close(self) -> None:
         if self.writer is not None:
             self.writer.close()
-
-    def _lines(self) -> list[str]:
-        return self.path.read_text().splitlines() if self.path.exists() else []

@@ -26,10 +26,10 @@ from nanoarb_jax.dataset import Dataset, describe_stream
 from nanoarb_jax.errors import CheckpointError, ConfigError, DataError, TrainingError
 from nanoarb_jax.evaluation.metrics import class_prior
 from nanoarb_jax.evaluation.scoring import make_score, score_streams
-from nanoarb_jax.evaluation.validation import validation_mcc
+from nanoarb_jax.evaluation.validation import check_fit, validation_mcc
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.training.device import choose_device, matmul_dtype, peak_memory_bytes
-from nanoarb_jax.training.log import RunLog
+from nanoarb_jax.training.log import RunLog, require_tensorboard
 from nanoarb_jax.training.normalise import fit_transform
 from nanoarb_jax.training.optimizer import make_optimizer
 from nanoarb_jax.training.plan import Plan, gather, plan_streams, plan_windows, training_lengths
@@ -99,7 +99,11 @@ def train(
     """
     device = choose_device(config.train.device)
     with jax.default_device(device):
-        return _Run(config, dataset, Path(output_dir), resume, device).go(on_update, on_epoch)
+        run = _Run(config, dataset, Path(output_dir), resume, device)
+        try:
+            return run.go(on_update, on_epoch)
+        finally:
+            run.close()
 
 
 class _Run:
@@ -108,8 +112,9 @@ class _Run:
     def __init__(self, config: Config, dataset: Dataset, folder: Path, resume: bool, device: jax.Device):
         self.config, self.dataset, self.folder, self.device = config, dataset, folder, device
         settings = config.train
-        if tuple(dataset.horizons) != config.model.horizons:
-            raise DataError(f"labels at horizons {tuple(dataset.horizons)}, the model predicts {config.model.horizons}")
+        if settings.tensorboard:
+            require_tensorboard()
+        check_fit(dataset, config.model)
         self.window = settings.objective == "window"
         self.ticks = config.model.window if self.window else settings.chunk_length
         self.lengths = training_lengths(dataset.streams, self.ticks, "window" if self.window else "chunk_length")
@@ -156,18 +161,18 @@ class _Run:
                 batch = gather(self.dataset.streams, plan, i, self.ticks, settings.magnitude_cap, settings.mirror)
                 self.state = self.update(self.state, batch)
                 done += 1
-                if done % LOOK_EVERY == 0 or i + 1 == self.updates_per_epoch:
+                last = i + 1 == self.updates_per_epoch
+                save = done % settings.checkpoint_every == 0 and not last
+                if done % LOOK_EVERY == 0 or save or last:
                     loss = self._mean_loss(i + 1)
                     speed = (done - start) * labelled / (time.perf_counter() - began)
                     on_update(Progress(epoch, settings.epochs, done, self.updates, loss, speed))
-                if done % settings.checkpoint_every == 0 and i + 1 < self.updates_per_epoch:
+                if save:
                     self._save(done)
             seconds = time.perf_counter() - epoch_began
             record = self._finish_epoch(epoch, done, loss, (done - epoch_start) * labelled / seconds)
             on_epoch(record)
         speed = (done - start) * labelled / max(time.perf_counter() - began, 1e-9)
-        self.log.close()
-        self.checkpoints.close()
         return TrainResult(
             best=self.folder / "best" / str(self.progress["best_update"]),
             best_epoch=self.progress["best_epoch"],
@@ -179,6 +184,11 @@ class _Run:
             peak_memory_bytes=peak_memory_bytes(self.device),
             device=f"{self.device.platform}:{self.device.device_kind}",
         )
+
+    def close(self) -> None:
+        """Let go of the run's files, also when it was stopped."""
+        self.log.close()
+        self.checkpoints.close()
 
     def _finish_epoch(self, epoch: int, done: int, loss: float, speed: float) -> dict[str, Any]:
         mcc = self._validate()
@@ -203,6 +213,8 @@ class _Run:
         streams = self.dataset.streams
         rows = [(max(0, s.validation[0] - VALIDATION_WARM_UP), s.validation[1]) for s in streams]
         scored = score_streams(self.score, self.state.average, self.model, streams, rows)
+        if not all(np.isfinite(log_p).all() for log_p in scored):
+            raise self._diverged("validation scores are NaN or infinite")
         log_probs = [p[s.validation[0] - r[0] :] for p, s, r in zip(scored, streams, rows, strict=True)]
         return validation_mcc(streams, log_probs, self.config.model.horizons)
 
@@ -232,11 +244,15 @@ class _Run:
     def _mean_loss(self, updates: int) -> float:
         loss = float(self.state.loss) / updates
         if not math.isfinite(loss):
-            raise TrainingError(
-                f"loss={loss} at update {int(self.state.update)}, expected a finite one; lower --lr or check the data; "
-                f"the best weights so far are in {self.folder / 'best'}"
-            )
+            raise self._diverged(f"loss={loss}")
         return loss
+
+    def _diverged(self, met: str) -> TrainingError:
+        best = self.folder / "best" / str(self.progress["best_update"])
+        kept = f"the best weights so far are in {best}" if best.is_dir() else "no weights were kept"
+        return TrainingError(
+            f"{met} at update {int(self.state.update)}, expected finite numbers; lower --lr or check the data; {kept}"
+        )
 
     def _save(self, done: int) -> None:
         # JSON has no infinity: before the first validation the best is its text
@@ -266,13 +282,19 @@ class _Run:
             if json.loads(description.read_text()) != self.description:
                 raise DataError(f"{self.folder}: trained on other data than given; resume with the same --data")
             return
-        if settings.exists() or (self.folder / "latest").exists():
+        for name in ("config.toml", "run.json", "metrics.jsonl", "latest", "best", "tensorboard"):
+            if (self.folder / name).exists():
+                raise CheckpointError(
+                    f"{self.folder}: holds a training run ({name}); resume it with --resume or choose another folder"
+                )
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            settings.write_text(self.config.to_toml())
+            description.write_text(json.dumps(self.description, indent=1) + "\n")
+        except OSError as error:
             raise CheckpointError(
-                f"{self.folder}: holds a training run; resume it with --resume or choose another folder"
-            )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        settings.write_text(self.config.to_toml())
-        description.write_text(json.dumps(self.description, indent=1) + "\n")
+                f"{self.folder}: cannot be written ({error.strerror}); choose another folder"
+            ) from error
 
     def _drop_newer_than_state(self) -> None:
         """A best kept after the state that is resumed will be made again, the same."""

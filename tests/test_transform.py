@@ -1,0 +1,167 @@
+"""The model's first stage: free of scale, odd under reflection, standardised by frozen training statistics."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from nanoarb_jax.config import DataConfig, ModelConfig
+from nanoarb_jax.dataset import Stream, make_stream
+from nanoarb_jax.market.features import lob44, mirror_features
+from nanoarb_jax.market.synthetic import synthetic_books
+from nanoarb_jax.model.mamba import abstract_model
+from nanoarb_jax.model.transform import CLIP, InputTransform, Statistic, lob44_channels, signed_log
+from nanoarb_jax.training.normalise import fit_transform
+
+PRICES, QUANTITIES = slice(0, 2), slice(4, 44)
+BOOKS = synthetic_books(2_000, 5)
+RAW = lob44(BOOKS, 4.0)
+
+# channels of a mirrored market: the first three change sign, spread and its change stay, imbalances change sign,
+# bid and ask levels trade places
+SIGN = np.ones(55)
+SIGN[[0, 1, 2, *range(5, 15)]] = -1
+ORDER = np.concatenate([np.arange(15), *(np.arange(s, s + 10) for s in (25, 15, 45, 35))])
+
+
+def channels(raw: np.ndarray) -> np.ndarray:
+    return np.asarray(lob44_channels(raw[1:], raw[:-1]))
+
+
+def test_channels_by_hand() -> None:
+    before, now = np.zeros((2, 44), np.float32)
+    before[:3], now[:3] = (999.5, 1000.25, 2.0), (1000.0, 999.75, 1.0)
+    before[4:24], now[4:24] = 1.0, np.arange(1, 21)
+    now[24:34], now[34:44] = np.cumsum(now[4:14]), np.cumsum(now[14:24])
+    got = np.asarray(lob44_channels(now, before))
+    mean_level = (55 + 155) / 20
+    levels = np.arange(1, 21) / mean_level
+    moved = np.arange(20) / mean_level
+    np.testing.assert_allclose(got[:3], [np.log(501), -np.log(501), -np.log(251)], rtol=1e-5)
+    np.testing.assert_allclose(got[3:5], [np.log(2), -np.log(2)], rtol=1e-5)
+    bid, ask = now[24:34], now[34:44]
+    np.testing.assert_allclose(got[5:15], (bid - ask) / (bid + ask), rtol=1e-5)
+    np.testing.assert_allclose(got[15:35], np.log1p(levels), rtol=1e-5)
+    np.testing.assert_allclose(got[35:], np.log1p(moved), rtol=1e-5)
+
+
+def test_free_of_scale() -> None:
+    """Another price level or another unit of quantity is not seen; powers of two change no digit."""
+    expected = channels(RAW)
+    for columns, factor in ((PRICES, 2.0**10), (PRICES, 2.0**-7), (QUANTITIES, 2.0**10), (QUANTITIES, 2.0**-7)):
+        scaled = RAW.copy()
+        scaled[:, columns] *= factor
+        np.testing.assert_allclose(channels(scaled), expected, rtol=1e-5, atol=1e-6)
+    scaled = RAW.copy()
+    scaled[:, QUANTITIES] *= 0.37
+    np.testing.assert_allclose(channels(scaled), expected, rtol=1e-4, atol=1e-5)
+    # float32 holds a price to 6e-8 of itself, and price channels count millionths
+    scaled = RAW.copy()
+    scaled[:, PRICES] *= 13.7
+    np.testing.assert_allclose(channels(scaled), expected, rtol=1e-3, atol=0.3)
+    np.testing.assert_array_equal(channels(scaled)[:, 3:], expected[:, 3:])
+
+
+def test_mirror() -> None:
+    """Reflected about the present price, where relative changes are exact."""
+    now, before = RAW[1:200].copy(), RAW[:199].copy()
+    for price in (now, before):
+        price[:, PRICES] = np.round(price[:, PRICES])  # whole prices are reflected without rounding
+    expected = np.asarray(lob44_channels(now, before))
+    mirrored = [
+        np.asarray(lob44_channels(mirror_features(one, one[0]), mirror_features(past, one[0])))
+        for one, past in zip(now, before, strict=True)
+    ]
+    np.testing.assert_allclose(mirrored, (expected * SIGN)[:, ORDER], rtol=1e-5, atol=1e-6)
+
+
+def test_mirror_about_another_price_is_near() -> None:
+    """Training reflects about a stream's first price: what is left is the relative drift since then."""
+    expected, mirrored = channels(RAW), channels(mirror_features(RAW, float(RAW[0, 0])))
+    drift = np.abs(RAW[1:, 0] / RAW[0, 0] - 1).max()
+    np.testing.assert_array_equal(mirrored[:, 3:], (expected * SIGN)[:, ORDER][:, 3:])
+    np.testing.assert_allclose(mirrored[:, :3], (expected * SIGN)[:, ORDER][:, :3], atol=0.3 + 3 * drift)
+
+
+def test_finite() -> None:
+    rng = np.random.default_rng(0)
+    for size in (0.0, 1e-30, 1.0, 1e20):
+        raw = (size * rng.normal(size=(50, 44))).astype(np.float32)
+        assert np.isfinite(channels(raw)).all()
+        assert np.isfinite(np.asarray(lob44_channels(raw, np.zeros_like(raw)))).all()
+        assert np.isfinite(np.asarray(lob44_channels(np.zeros_like(raw), raw))).all()
+
+
+def test_signed_log_is_odd() -> None:
+    x = np.array([0.0, 1e-9, 1.0, 1e6, np.inf], np.float32)
+    np.testing.assert_array_equal(signed_log(-x), -signed_log(x))
+    assert float(signed_log(jnp.float32(np.e - 1))) == pytest.approx(1.0)
+
+
+def test_transform_standardises_and_clips() -> None:
+    transform = InputTransform("lob44", 44)
+    rng = np.random.default_rng(0)
+    mean, std = rng.normal(size=55), rng.uniform(0.1, 1.0, 55)
+    std[7] = 0.0  # a channel that never moves
+    transform.fit(mean, std)
+    std[7] = 1.0
+    got = np.asarray(transform(RAW[1:], RAW[:-1]))
+    np.testing.assert_allclose(got, np.clip((channels(RAW) - mean) / std, -CLIP, CLIP), rtol=1e-4, atol=1e-4)
+    assert (np.abs(got) == CLIP).any() and np.abs(got).max() == CLIP
+
+
+def test_identity_does_nothing() -> None:
+    transform = InputTransform("identity", 44)
+    transform.fit(np.ones(44), np.ones(44))
+    assert transform.output_dim == 44 and not nnx.state(transform)
+    np.testing.assert_array_equal(transform(RAW, RAW[::-1]), RAW)
+
+
+def streams() -> list[Stream]:
+    config = DataConfig(horizons=(2, 5))
+    return [make_stream(synthetic_books(rows, rows, start_ticks=rows), config) for rows in (2_000, 4_000)]
+
+
+def fitted(data: list[Stream]) -> tuple[np.ndarray, np.ndarray]:
+    model = abstract_model(ModelConfig.preset("nano"))
+    model.transform.mean, model.transform.std = Statistic(jnp.zeros(55)), Statistic(jnp.ones(55))
+    fit_transform(model, data)
+    return np.asarray(model.transform.mean[...]), np.asarray(model.transform.std[...])
+
+
+def test_fit_is_of_the_training_rows_and_their_mirror_image() -> None:
+    data = streams()
+    mean, std = fitted(data)
+    moments = []
+    for stream in data:
+        raw = stream.features[: stream.train[1]]
+        both = np.concatenate([channels(raw), channels(mirror_features(raw, float(raw[0, 0])))]).astype(np.float64)
+        moments.append((both.mean(axis=0), (both**2).mean(axis=0)))
+    average, square = (np.mean([m[i] for m in moments], axis=0) for i in (0, 1))  # each stream counts once
+    np.testing.assert_allclose(mean, average, atol=1e-4)
+    np.testing.assert_allclose(std, np.sqrt(square - average**2), rtol=1e-3)
+    # a mirrored market has the same statistics
+    assert (np.abs(mean - (mean * SIGN)[ORDER]) / std).max() < 2e-3
+    np.testing.assert_allclose(std, std[ORDER], rtol=1e-3)
+
+
+def test_standardised_training_rows() -> None:
+    """Of one stream: mean 0 and standard deviation 1, its mirror image with it."""
+    data = streams()[:1]
+    mean, std = fitted(data)
+    raw = data[0].features[: data[0].train[1]]
+    inputs = (np.concatenate([channels(raw), channels(mirror_features(raw, float(raw[0, 0])))]) - mean) / std
+    np.testing.assert_allclose(inputs.mean(axis=0), 0, atol=1e-3)
+    np.testing.assert_allclose(inputs.std(axis=0), 1, atol=1e-3)
+
+
+def test_fit_in_blocks_and_without_the_future(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = streams()[:1]
+    mean, std = fitted(data)
+    monkeypatch.setattr("nanoarb_jax.training.normalise.ROWS", 500)
+    data[0].features[data[0].train[1] :] *= 3.0
+    again_mean, again_std = fitted(data)
+    np.testing.assert_allclose(again_mean, mean, atol=1e-5)
+    np.testing.assert_allclose(again_std, std, rtol=1e-5)
