@@ -33,7 +33,7 @@ def train(
     output_dir: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/train"),
     preset: Annotated[str | None, _option("Model size: base, small or nano.", "base")] = None,
     epochs: Annotated[int | None, _option("Passes over the training rows.", DEFAULT.epochs)] = None,
-    batch_size: Annotated[int | None, _option("Parallel streams, or windows, per update.", DEFAULT.batch_size)] = None,
+    batch_size: Annotated[int | None, _option("Parallel streams, or windows, per update.", "by device")] = None,
     chunk_length: Annotated[
         int | None, _option("Ticks per update of each parallel stream.", DEFAULT.chunk_length)
     ] = None,
@@ -96,6 +96,8 @@ def train(
         from nanoarb_jax.export import claim_output
 
         claim_output(export_onnx)
+    if benchmark:
+        from nanoarb_jax.bench import bench_checkpoint  # before the training: it sets JAX up for short calls
     from nanoarb_jax.dataset import open_dataset
 
     with console.status("reading"):
@@ -115,8 +117,6 @@ def train(
     if export_onnx is not None:
         export(checkpoint=result.best, output=export_onnx)
     if benchmark:
-        from nanoarb_jax.bench import bench_checkpoint
-
         with noting("measuring") as note:
             figures["bench"] = bench_checkpoint(result.best, note=note)
         show_latencies(figures["bench"])

@@ -1,18 +1,21 @@
 """What one prediction costs on every path, measured side by side.
 
 One round times a burst of each path, and rounds follow each other, so that a slow second of the machine falls on all
-paths alike; quote ratios of one run. Warm-up is excluded, the garbage collector is off, every sample is kept.
+paths alike; quote ratios of one run. The process keeps to one core meanwhile, which serves one prediction as fast and
+makes ratios steadier. Warm-up is excluded, the garbage collector is off, every sample is kept.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import platform
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -94,14 +97,38 @@ def bench(checkpoint: Checkpoint, rounds: int, note: Callable[[str], None]) -> d
         Candidate("null", "floor", lambda x: np.asarray(empty(x))),
     ]
     ticks = lob44(synthetic_books(TICKS, seed=0), quantity_scale=100.0)
-    samples = measure(candidates, ticks, rounds, note)
+    system = machine()
+    with one_core() as core:
+        samples = measure(candidates, ticks, rounds, note)
+        floor = weight_read_us(model)
     return {
-        "machine": machine(),
+        "machine": {**system, "measured_on_core": core},
         "model": {"preset": model.config.preset_name, "parameters": parameters(model), "version": checkpoint.version},
         "rows": [{"path": c.path, "kind": c.kind, **statistics(samples[c.path])} for c in candidates],
-        "weight_read_us": weight_read_us(model),
+        "weight_read_us": floor,
         "samples_us": {path: [round(float(s), 2) for s in values] for path, values in samples.items()},
     }
+
+
+@contextlib.contextmanager
+def one_core() -> Iterator[int | None]:
+    """Keep every thread of this process on its last core; yields that core, or None where the system has no say."""
+    threads = Path("/proc/self/task")
+    if not hasattr(os, "sched_setaffinity") or not threads.is_dir():
+        yield None
+        return
+
+    def keep_to(cores: set[int]) -> None:
+        for thread in threads.iterdir():
+            with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+                os.sched_setaffinity(int(thread.name), cores)
+
+    before = os.sched_getaffinity(0)
+    keep_to({max(before)})
+    try:
+        yield max(before)
+    finally:
+        keep_to(before)
 
 
 class JaxWindow:
@@ -199,8 +226,13 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": cpu,
         "cores": os.cpu_count(),
+        "usable_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "load_1min": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "system": platform.platform(),
         "python": platform.python_version(),
         "device": str(jax.devices()[0]),
-        "versions": software_versions(),
+        "jax_async_dispatch": jax.config.jax_cpu_enable_async_dispatch,
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "onnxruntime_threads": 1,
+        "versions": software_versions() | {name: metadata.version(name) for name in ("jaxlib", "onnxruntime")},
     }

@@ -213,7 +213,8 @@ class TrainConfig:
             chunks; "window" – independent windows, loss at the last tick.
         loss: "cost-aware" (`transaction_cost_aware_loss`) or "cross-entropy".
         epochs: passes over the training rows.
-        batch_size: parallel streams ("stream") or windows ("window") per update.
+        batch_size: parallel streams ("stream") or windows ("window") per update; None fits device and data, see
+            `nanoarb_jax.training.device.default_batch`.
         chunk_length: ticks per update of each parallel stream.
         lr, warmup_fraction, final_lr_fraction: peak of the schedule, share of all updates that warm up linearly, and
             the share of the peak that the cosine ends at.
@@ -235,7 +236,7 @@ class TrainConfig:
     objective: Literal["stream", "window"] = "stream"
     loss: Literal["cost-aware", "cross-entropy"] = "cost-aware"
     epochs: int = 24
-    batch_size: int = 16
+    batch_size: int | None = None
     chunk_length: int = 256
     lr: float = 2e-3
     warmup_fraction: float = 0.05
@@ -264,9 +265,10 @@ class TrainConfig:
             self.loss,
             '"cost-aware" or "cross-entropy"',
         )
-        for name in ("epochs", "batch_size", "chunk_length", "checkpoint_every"):
-            value = getattr(self, name)
-            _require(value >= 1, f"train.{name}", value, "an integer of at least 1")
+        for name in ("epochs", "chunk_length", "checkpoint_every"):
+            _require(getattr(self, name) >= 1, f"train.{name}", getattr(self, name), "an integer of at least 1")
+        batch = self.batch_size
+        _require(batch is None or batch >= 1, "train.batch_size", batch, "None or an integer of at least 1")
         for name in ("lr", "clip_norm"):
             _require(getattr(self, name) > 0, f"train.{name}", getattr(self, name), "more than 0")
         for name in ("weight_decay", "spread_penalty", "slippage_estimate", "magnitude_cap", "patience"):

@@ -106,8 +106,9 @@ BAD: list[tuple[str, str, Any]] = [
     ("data", "quantity_scale", 0), ("data", "quantity_scale", "1"),
     ("train", "objective", "both"), ("train", "loss", "mse"), ("train", "device", "tpu"),
     ("train", "matmul_dtype", "float16"),
-    *[("train", name, value) for name in ("epochs", "batch_size", "chunk_length", "checkpoint_every") for value in
+    *[("train", name, value) for name in ("epochs", "chunk_length", "checkpoint_every") for value in
       (0, 2.0, "3", None)],
+    *[("train", "batch_size", value) for value in (0, 2.0, "3")],
     *[("train", name, value) for name in ("lr", "clip_norm") for value in (0, -1, float("nan"), float("inf"), "1")],
     *[("train", name, -1) for name in
       ("weight_decay", "spread_penalty", "slippage_estimate", "magnitude_cap", "patience", "seed")],

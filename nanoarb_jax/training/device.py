@@ -38,6 +38,25 @@ def matmul_dtype(setting: str, device: jax.Device) -> jnp.dtype:
     return jnp.dtype(setting)
 
 
+def default_batch(device: jax.Device, rows: int, ticks: int, windows: bool) -> int:
+    """Lanes of an update where the settings leave them open.
+
+    A CPU is busy with 16 streams or 256 windows. A GPU is filled by as many as leave some 20 updates in an epoch, up to
+    1,024 streams or 4,096 windows: fewer updates learn less from the same ticks.
+
+    Args:
+        device: where the run computes.
+        rows: training rows of all streams.
+        ticks: rows per lane and update.
+        windows: whether lanes are independent windows.
+    """
+    least, most = (256, 4096) if windows else (16, 1024)
+    if device.platform == "cpu":
+        return least
+    lanes = rows if windows else rows // ticks
+    return min(max(lanes // 20, least), most)
+
+
 def peak_memory_bytes(device: jax.Device) -> int:
     """Most memory used so far: on the device where it counts, else by this process."""
     statistics = device.memory_stats() or {}

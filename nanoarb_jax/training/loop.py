@@ -28,7 +28,7 @@ from nanoarb_jax.evaluation.metrics import class_prior
 from nanoarb_jax.evaluation.scoring import make_score, score_streams
 from nanoarb_jax.evaluation.validation import check_fit, validation_mcc
 from nanoarb_jax.model.mamba import MambaLOB
-from nanoarb_jax.training.device import choose_device, matmul_dtype, peak_memory_bytes
+from nanoarb_jax.training.device import choose_device, default_batch, matmul_dtype, peak_memory_bytes
 from nanoarb_jax.training.log import RunLog, require_tensorboard
 from nanoarb_jax.training.normalise import fit_transform
 from nanoarb_jax.training.optimizer import make_optimizer
@@ -118,6 +118,7 @@ class _Run:
         self.window = settings.objective == "window"
         self.ticks = config.model.window if self.window else settings.chunk_length
         self.lengths = training_lengths(dataset.streams, self.ticks, "window" if self.window else "chunk_length")
+        self.batch = settings.batch_size or default_batch(device, sum(self.lengths), self.ticks, self.window)
         first = self.plan(0)
         self.updates_per_epoch, self.lanes = first.start.shape
         self.updates = self.updates_per_epoch * settings.epochs
@@ -146,7 +147,7 @@ class _Run:
         """The epoch's plan, the same whenever it is asked for."""
         rng = np.random.default_rng([self.config.train.seed, epoch])
         build = plan_windows if self.window else plan_streams
-        return build(self.lengths, self.ticks, self.config.train.batch_size, rng)
+        return build(self.lengths, self.ticks, self.batch, rng)
 
     def go(self, on_update: Callable[[Progress], None], on_epoch: Callable[[dict[str, Any]], None]) -> TrainResult:
         settings = self.config.train
