@@ -44,6 +44,6 @@ def show(result: Mapping[str, Any]) -> None:
     p50 = {row["path"]: row["p50_us"] for row in result["rows"]}
     step = p50["jax_step"]
     say(
-        f"jax_step is {p50['jax_window'] / step:.0f}× below jax_window and {p50['onnx_window'] / step:.0f}× below "
+        f"jax_step is {p50['jax_window'] / step:.1f}× below jax_window and {p50['onnx_window'] / step:.1f}× below "
         f"onnx_window (p50)\nreading the weights once takes {result['weight_read_us']:.1f} µs"
     )

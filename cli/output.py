@@ -78,7 +78,7 @@ def metrics_table(result: Mapping[str, Any]) -> Group:
         for name, judges in result["series"].items()
     ]
     means = [
-        [name, *(f"{judge[h]['mcc']:.3f} / {judge[h]['macro_f1']:.3f}" for h in horizons)]
+        [name, *(f"{mcc(judge[h]['mcc'], 3)} / {mcc(judge[h]['macro_f1'], 3)}" for h in horizons)]
         for name, judge in mean.items()
     ]
     return Group(
@@ -124,7 +124,7 @@ def _mcc_cell(values: Sequence[float]) -> Text:
 
 
 def mcc(value: float, digits: int = 2) -> str:
-    """A correlation without its leading zero: .24, -.05, 1.00."""
+    """A correlation or a share without its leading zero: .24, -.05, 1.00."""
     return f"{value:z.{digits}f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:z.{digits}f}"
 
 

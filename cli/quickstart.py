@@ -17,7 +17,7 @@ from .data import write_synthetic
 from .output import JsonOption, claim_json, console, mcc, metrics_table, noting, say, write_json
 from .train import run as train
 
-STREAMS, ROWS = 8, 25_000
+STREAMS, ROWS, ROUNDS = 8, 25_000, 10
 # small updates and a steep schedule: enough to pass the baselines in a minute, not the best that more epochs reach
 CONFIG = Config(
     model=dataclasses.replace(ModelConfig.preset("small"), dropout=0.0),
@@ -27,7 +27,7 @@ CONFIG = Config(
 
 def quickstart(
     output_dir: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("quickstart"),
-    seed: Annotated[int, typer.Option(help="Seed of the market and of the weights.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the market and of the weights.")] = 0,
     json_path: JsonOption = None,
 ) -> None:
     """Go the whole way once, on a synthetic market.
@@ -43,10 +43,10 @@ def quickstart(
     p50 = {row["path"]: row["p50_us"] for row in figures["bench"]["rows"]}
     mean, horizons = figures["evaluate"]["mean"], "/".join(map(str, CONFIG.model.horizons))
     console.rule("summary")
-    say(f"MCC on unseen rows, {horizons} ticks ahead: {', '.join(f'{j} {_mccs(mean[j])}' for j in mean)}")
+    say(f"MCC on unseen rows, {horizons} ticks ahead:\n  {', '.join(f'{j} {_mccs(mean[j])}' for j in mean)}")
     say(
-        f"one prediction (p50): {p50['jax_step']:,.0f} µs by JAX step, {p50['jax_window']:,.0f} by JAX window, "
-        f"{p50['onnx_window']:,.0f} by ONNX window"
+        f"one prediction, p50: JAX step {p50['jax_step']:,.0f} µs, JAX window {p50['jax_window']:,.0f} µs, "
+        f"ONNX window {p50['onnx_window']:,.0f} µs"
     )
     say(f"checkpoint: {figures['checkpoint']}\nONNX:       {figures['onnx']}\ntook {figures['seconds']:.0f} s")
     say("next: nanoarb-jax train --data FOLDER_OF_BOOKS --preset small")
@@ -81,7 +81,7 @@ def run(folder: Path, seed: int) -> dict[str, Any]:
     say(f"{onnx.path}: {onnx.bytes / 1e6:.2f} MB, differs from JAX by {onnx.max_logit_difference:.1e}")
     console.rule("5/5 bench")
     with noting("measuring") as note:
-        measured = bench_checkpoint(trained.best, rounds=10, note=note)
+        measured = bench_checkpoint(trained.best, rounds=ROUNDS, note=note)
     show_latencies(measured)
     return {"checkpoint": str(trained.best), "onnx": str(onnx.path), "evaluate": judged, "bench": measured}
 

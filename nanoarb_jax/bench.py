@@ -162,6 +162,7 @@ def measure(
     bursts = {c.path: 20 for c in candidates}
     collecting = gc.isenabled()
     gc.disable()
+    gc.freeze()  # what is there stays: a collection between rounds need not look at it
     try:
         for number in range(rounds + 1):
             note(f"round {number} of {rounds}" if number else "warm-up")
@@ -173,6 +174,7 @@ def measure(
                     bursts[candidate.path] = int(np.clip(BURST_SECONDS * 1e6 / np.median(taken), 20, TICKS))
             gc.collect()
     finally:
+        gc.unfreeze()
         if collecting:
             gc.enable()
     return {path: np.concatenate(parts) for path, parts in samples.items()}
@@ -231,7 +233,7 @@ def machine() -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "device": str(jax.devices()[0]),
-        "jax_async_dispatch": jax.config.jax_cpu_enable_async_dispatch,
+        "jax_async_dispatch": jax.config.read("jax_cpu_enable_async_dispatch"),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "onnxruntime_threads": 1,
         "versions": software_versions() | {name: metadata.version(name) for name in ("jaxlib", "onnxruntime")},

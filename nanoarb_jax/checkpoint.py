@@ -216,14 +216,14 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"checkpoint {folder}: {MANIFEST} is damaged ({error}); fetch or train it anew"
         ) from error
-    for key in ("format",):
+    for key in ("format", "checksum"):
         if not isinstance(manifest, dict) or key not in manifest:
             raise CheckpointError(f"checkpoint {folder}: {MANIFEST} lacks {key!r}; fetch or train it anew")
     if manifest["format"] != FORMAT:
         raise CheckpointError(
             f"checkpoint {folder}: format {manifest['format']} met, {FORMAT} expected; update nanoarb-jax"
         )
-    if manifest.get("checksum", _checksum(manifest)) != _checksum(manifest):
+    if manifest["checksum"] != _checksum(manifest):
         raise CheckpointError(
             f"checkpoint {folder}: {MANIFEST} fails its checksum, it was altered; fetch or train it anew"
         )
@@ -241,7 +241,7 @@ def _restore(folder: Path, manifest: Mapping[str, Any], model: MambaLOB) -> None
             raise CheckpointError(
                 f"checkpoint {folder}: array {name!r} does not fit its config; fetch or train it anew"
             )
-    for name, checksum in manifest.get("files", {}).items():
+    for name, checksum in manifest["files"].items():
         if not (folder / name).is_file() or _sha256(folder / name) != checksum:
             raise CheckpointError(
                 f"checkpoint {folder}: {name} is missing, truncated or altered; fetch or train it anew"

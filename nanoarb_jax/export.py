@@ -6,6 +6,7 @@ The only module that imports jax2onnx.
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -132,14 +133,16 @@ def window_graph(model: MambaLOB, opset: int) -> onnx.ModelProto:
 
     config = model.config
     try:
-        graph = to_onnx(
-            window,
-            inputs=[("batch", config.window, config.input_dim)],
-            model_name="mamba_lob_window",
-            opset=opset,
-            input_names=[INPUT],
-            output_names=list(OUTPUTS),
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # jax2onnx reads flax parameters in the old way
+            graph = to_onnx(
+                window,
+                inputs=[("batch", config.window, config.input_dim)],
+                model_name="mamba_lob_window",
+                opset=opset,
+                input_names=[INPUT],
+                output_names=list(OUTPUTS),
+            )
         onnx.checker.check_model(graph, full_check=True)
     except (onnx.checker.ValidationError, NotImplementedError, ValueError) as error:
         line = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # before anything imports jax; the tests' own subprocesses inherit them
@@ -25,3 +26,33 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"no {SHARED}: it stays outside the repository")
     return SHARED
+
+
+@pytest.fixture(scope="module")
+def compile_quickly() -> Iterator[None]:
+    """Compile twice as fast, to slower programs: for tests of what is computed, not of how."""
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="session")
+def nano_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of the nano preset with random weights and statistics."""
+    from random_model import random_model
+
+    from nanoarb_jax.checkpoint import save_checkpoint
+    from nanoarb_jax.config import ModelConfig
+
+    return save_checkpoint(tmp_path_factory.mktemp("nano") / "checkpoint", random_model(ModelConfig.preset("nano")))
+
+
+@pytest.fixture(scope="session")
+def nano_onnx(nano_checkpoint: Path) -> Path:
+    """It exported, at the default opset."""
+    from nanoarb_jax.checkpoint import load_checkpoint
+    from nanoarb_jax.export import export_window
+
+    return export_window(load_checkpoint(nano_checkpoint), nano_checkpoint.parent / "window.onnx").path

@@ -13,7 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
+from random_model import random_model
 
 from nanoarb_jax import checkpoint as module
 from nanoarb_jax.checkpoint import (
@@ -27,8 +27,7 @@ from nanoarb_jax.checkpoint import (
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import CheckpointError
 from nanoarb_jax.market.features import FEATURE_NAMES, feature_hash
-from nanoarb_jax.model.mamba import MambaLOB, abstract_model
-from nanoarb_jax.model.transform import Statistic
+from nanoarb_jax.model.mamba import MambaLOB
 
 CONFIG = ModelConfig(hidden_dim=8, d_state=4, num_layers=2, horizons=(3, 9), window=20)
 ABOUT = {
@@ -39,21 +38,17 @@ ABOUT = {
 ROOT = Path(__file__).parents[1]
 
 
-def random_model(config: ModelConfig = CONFIG) -> MambaLOB:
-    """Every array drawn anew, the statistics too, with values that only bits tell apart."""
-    rng, model = np.random.default_rng(0), abstract_model(config)
-    for _, variable in nnx.iter_graph(model):
-        if isinstance(variable, nnx.Variable):
-            drawn = rng.normal(size=variable.shape).astype(np.float32)
-            variable.set_value(jnp.asarray(np.abs(drawn) if isinstance(variable, Statistic) else drawn))
+def some_model(config: ModelConfig = CONFIG) -> MambaLOB:
+    """Random, with some values that only bits tell apart."""
+    model = random_model(config)
     first = model.blocks[0].D
-    first.set_value(first[...].at[:3].set(jnp.array([-0.0, 1e-40, np.float32(np.finfo(np.float32).max)])))
+    first.set_value(first[...].at[:3].set(jnp.array([-0.0, 1e-40, np.finfo(np.float32).max])))
     return model
 
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_checkpoint(tmp_path_factory.mktemp("kept") / "one", random_model(), **ABOUT)
+    return save_checkpoint(tmp_path_factory.mktemp("kept") / "one", some_model(), **ABOUT)
 
 
 @pytest.fixture
@@ -72,7 +67,7 @@ def refused(path: Path, *words: str) -> None:
 
 
 def test_round_trip_is_bit_exact(kept: Path) -> None:
-    saved, loaded = named_arrays(random_model()), load_checkpoint(kept)
+    saved, loaded = named_arrays(some_model()), load_checkpoint(kept)
     arrays = named_arrays(loaded.model)
     assert arrays.keys() == saved.keys()
     assert {"transform.mean", "transform.std", "blocks.1.A_log", "heads.kernel_out"} <= arrays.keys()
@@ -83,18 +78,15 @@ def test_round_trip_is_bit_exact(kept: Path) -> None:
     assert loaded.version == model_version(saved) and len(loaded.version) == 12
 
 
-def test_loaded_model_computes_the_same(kept: Path) -> None:
-    x = np.random.default_rng(0).normal(size=(1, 4, 44)).astype(np.float32)
-    loaded, rounded = load_checkpoint(kept), load_checkpoint(kept, dtype=jnp.bfloat16)
-    expected, _ = random_model().scan(x)
-    np.testing.assert_array_equal(loaded.model.scan(x)[0], expected)
-    assert rounded.model.blocks[0].in_proj.dtype == jnp.bfloat16
-    assert rounded.version == loaded.version
+def test_operands_of_another_type(kept: Path) -> None:
+    loaded = load_checkpoint(kept, dtype=jnp.bfloat16)
+    assert loaded.model.blocks[0].in_proj.dtype == jnp.bfloat16
+    assert {array.dtype for array in named_arrays(loaded.model).values()} == {np.dtype(np.float32)}
 
 
 def test_identity_model_has_no_normaliser_and_may_read_other_features(tmp_path: Path) -> None:
     config = ModelConfig(input_dim=5, hidden_dim=4, d_state=2, num_layers=1, input_transform="identity")
-    path = save_checkpoint(tmp_path / "deep" / "one", random_model(config))
+    path = save_checkpoint(tmp_path / "deep" / "one", some_model(config))
     manifest = json.loads((path / MANIFEST).read_text())
     assert manifest["features"] is None and manifest["normaliser"] is None
     assert load_checkpoint(path).config == config
@@ -109,7 +101,7 @@ def test_what_stands_beside_the_arrays(kept: Path) -> None:
         "names": list(FEATURE_NAMES),
         "hash": feature_hash(FEATURE_NAMES),
     }
-    model = random_model()
+    model = some_model()
     assert manifest["normaliser"]["mean"] == np.asarray(model.transform.mean[...]).tolist()
     assert manifest["normaliser"]["std"] == np.asarray(model.transform.std[...]).tolist()
     assert {"nanoarb-jax", "jax", "flax", "numpy"} <= manifest["versions"].keys()
@@ -117,7 +109,7 @@ def test_what_stands_beside_the_arrays(kept: Path) -> None:
 
 
 def test_other_weights_are_another_version() -> None:
-    arrays = named_arrays(random_model())
+    arrays = named_arrays(some_model())
     assert model_version(dict(reversed(arrays.items()))) == model_version(arrays)
     changed = arrays | {"blocks.0.D": np.nextafter(arrays["blocks.0.D"], np.float32(9), dtype=np.float32)}
     assert model_version(changed) != model_version(arrays)
@@ -126,11 +118,11 @@ def test_other_weights_are_another_version() -> None:
 def test_nothing_is_overwritten(copy: Path) -> None:
     before = {file: file.read_bytes() for file in copy.rglob("*") if file.is_file()}
     with pytest.raises(CheckpointError, match="exists already"):
-        save_checkpoint(copy, random_model())
+        save_checkpoint(copy, some_model())
     (copy.parent / "file").write_text("mine")
     for taken in ("file", "file/one"):
         with pytest.raises(CheckpointError, match=r"exists already|cannot be written"):
-            save_checkpoint(copy.parent / taken, random_model())
+            save_checkpoint(copy.parent / taken, some_model())
     assert {file: file.read_bytes() for file in copy.rglob("*") if file.is_file()} == before
     assert sorted(place.name for place in copy.parent.iterdir()) == ["copy", "file"]
 
@@ -141,7 +133,7 @@ def test_a_save_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(os, "rename", full)
     with pytest.raises(CheckpointError, match=r"one: cannot be written \(No space left on device\)"):
-        save_checkpoint(tmp_path / "one", random_model())
+        save_checkpoint(tmp_path / "one", some_model())
     assert not list(tmp_path.iterdir())
 
 
@@ -166,7 +158,7 @@ def test_damaged_array_file_is_named(copy: Path) -> None:
 
 def test_arrays_of_another_model(copy: Path, tmp_path: Path) -> None:
     """Whole files of other weights of the same shape are refused, and so they are when the manifest lists them."""
-    model = random_model()
+    model = some_model()
     model.blocks[1].D.set_value(model.blocks[1].D[...] + 1)
     other = save_checkpoint(tmp_path / "other", model)
     shutil.rmtree(copy / "arrays")

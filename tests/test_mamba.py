@@ -14,12 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from random_model import random_model
 
 from nanoarb_jax.config import PRESETS, ModelConfig
 from nanoarb_jax.market.features import lob44
 from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.model.mamba import BlockState, MambaLOB, ModelState, dropout
-from nanoarb_jax.model.transform import Statistic
 
 CONFIGS = {
     "nano": ModelConfig.preset("nano"),
@@ -43,22 +43,6 @@ class Case(NamedTuple):
 
     def fresh(self) -> ModelState:
         return self.model.initial_state(BATCH)
-
-
-def random_model(config: ModelConfig, dtype: jnp.dtype = jnp.float32) -> MambaLOB:
-    """A model whose weights and statistics are all drawn anew, which is quicker than to initialise it."""
-    model = nnx.eval_shape(lambda: MambaLOB(config, rngs=nnx.Rngs(0), dtype=dtype))
-    rng = np.random.default_rng(1)
-
-    def draw(leaf: Any) -> jax.Array:
-        scale = leaf.shape[-2] ** -0.5 if leaf.ndim > 1 else 0.3
-        return jnp.asarray(scale * rng.normal(size=leaf.shape), jnp.float32)
-
-    nnx.update(model, jax.tree.map(draw, nnx.state(model, nnx.Param)))
-    if config.input_transform == "lob44":
-        model.transform.mean = Statistic(jnp.asarray(rng.normal(size=55), jnp.float32))
-        model.transform.std = Statistic(jnp.asarray(rng.uniform(0.5, 2.0, 55), jnp.float32))
-    return model
 
 
 @functools.cache

@@ -86,7 +86,7 @@ def test_reference_and_its_gradients(reference: dict[str, np.ndarray], checkpoin
         assert relative(gradient, reference[f"grad_{name}"]) <= 1e-4, name
 
 
-@settings(deadline=None, max_examples=15, database=None)
+@settings(deadline=None, max_examples=10, database=None)
 @given(
     b=st.integers(1, 3),
     length=st.integers(1, 12),

@@ -1,13 +1,13 @@
-"""Training: it learns, it repeats itself bit for bit, also when it was stopped on the way, and it refuses what is wrong.
+"""Training learns, repeats itself bit for bit – also when it was stopped on the way – and refuses what is wrong.
 
-Every run here is of one tiny model; runs of equal settings share one compiled update through JAX's compilation cache.
+Every run is of one tiny model; runs of equal settings share their compiled update through JAX's compilation cache.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import os
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,25 +19,30 @@ import orbax.checkpoint as ocp
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from nanoarb_jax.checkpoint import MANIFEST, find_checkpoint, load_checkpoint
+from nanoarb_jax.checkpoint import MANIFEST, load_checkpoint
 from nanoarb_jax.config import Config, DataConfig, ModelConfig, TrainConfig, load_config
 from nanoarb_jax.dataset import Dataset, make_stream
 from nanoarb_jax.errors import CheckpointError, ConfigError, DataError, DeviceError, NanoarbError, TrainingError
-from nanoarb_jax.evaluation.metrics import class_prior
 from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.training import loop
+from nanoarb_jax.training.device import choose_device, matmul_dtype
+from nanoarb_jax.training.log import RunLog
 from nanoarb_jax.training.loop import Progress, TrainResult, train
 
 HORIZONS = (2, 5, 10)
-DATA = DataConfig(horizons=HORIZONS)
+DATA = DataConfig(horizons=HORIZONS, threshold_ticks=0.5, threshold_spreads=0.0)
 DATASET = Dataset(
-    tuple(make_stream(synthetic_books(1_500 + 200 * i, i, name=f"market_{i}"), DATA) for i in range(2)), DATA, []
+    tuple(make_stream(synthetic_books(2_000 + 200 * i, i, name=f"market_{i}"), DATA) for i in range(2)), DATA, []
 )
 MODEL = ModelConfig(hidden_dim=8, d_state=4, num_layers=1, horizons=HORIZONS, window=16)
 STREAM = TrainConfig(
-    epochs=3, batch_size=4, chunk_length=32, lr=0.02, checkpoint_every=5, ema_decay=0.9, tensorboard=False
-)
+    epochs=3, batch_size=4, chunk_length=32, lr=0.03, checkpoint_every=9, ema_decay=0.9, magnitude_cap=1.0,
+    tensorboard=False,
+)  # fmt: skip
 WINDOW = dataclasses.replace(STREAM, objective="window", batch_size=100, epochs=2)
+
+
+pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 
 def config_of(settings: TrainConfig) -> Config:
@@ -126,14 +131,279 @@ def windows(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(tmp_path_factory.mktemp("windows") / "run", WINDOW)
 
 
+def best_constant_loss() -> float:
+    """What a forecast that never changes can reach on the training rows, were it to know their frequencies."""
+    labels, weights = (np.concatenate(parts) for parts in zip(*(
+        (s.labels[rows], 1 + np.minimum(np.abs(s.moves[rows]) / s.threshold_ticks, STREAM.magnitude_cap))
+        for s in DATASET.streams for rows in [slice(*s.train)]
+    ), strict=True))  # fmt: skip
+    losses = []
+    for horizon in range(len(HORIZONS)):
+        mass = np.array([weights[labels[:, horizon] == c, horizon].sum() for c in range(3)])
+        losses.append(-(mass * np.log(mass / mass.sum())).sum() / len(labels))
+    return float(np.mean(losses))
+
+
 @pytest.mark.parametrize("name", ["streams", "windows"])
 def test_it_learns(request: pytest.FixtureRequest, name: str) -> None:
     run: Run = request.getfixturevalue(name)
     losses = [line["loss"] for line in run.lines]
-    print(losses, run.lines)
-    assert losses == sorted(losses, reverse=True) and losses[-1] < 0.97 * losses[0]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < 0.98 * best_constant_loss() < losses[0]
+    assert run.result.best_mcc > 0.2  # on rows it has not seen
 
 
 def test_what_a_run_leaves(streams: Run) -> None:
-    folder, result = streams.folder, streams.result
-    print(sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()))
+    folder, result, settings = streams.folder, streams.result, streams.settings
+    assert {place.name for place in folder.iterdir()} == {
+        "config.toml", "run.json", "metrics.jsonl", "latest", "best", "tensorboard",
+    }  # fmt: skip
+    assert load_config(folder / "config.toml") == config_of(settings)
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert lines == streams.lines and [line["epoch"] for line in lines] == [0, 1, 2]
+    for line in lines:
+        assert line.keys() == {
+            "epoch", "update", "loss", "validation_mcc", "ticks_per_second", "peak_memory_bytes",
+        }  # fmt: skip
+        assert line["validation_mcc"].keys() == {"mean", "h2", "h5", "h10"}
+        assert math.isfinite(line["loss"]) and line["ticks_per_second"] > 0 and line["peak_memory_bytes"] > 1e6
+
+    best = max(lines, key=lambda line: line["validation_mcc"]["mean"])
+    assert result.best == folder / "best" / str(best["update"]) and list((folder / "best").iterdir()) == [result.best]
+    assert (result.best_epoch, result.best_mcc) == (best["epoch"], best["validation_mcc"]["mean"])
+    checkpoint = load_checkpoint(folder)
+    assert checkpoint.config == MODEL and checkpoint.metrics["validation_mcc"] == best["validation_mcc"]
+    assert checkpoint.training["update_kept"] == best["update"] and checkpoint.training["lr"] == settings.lr
+    assert [stream["name"] for stream in checkpoint.data["streams"]] == ["market_0", "market_1"]
+    assert checkpoint.data["config"]["threshold_ticks"] == 0.5
+
+    per_epoch = 22
+    assert (result.updates, result.epochs, result.ticks) == (3 * per_epoch, 3, 3 * per_epoch * 4 * 32)
+    assert sorted(int(place.name) for place in (folder / "latest").iterdir()) == [63, 66]
+    (events,) = (folder / "tensorboard").iterdir()
+    content = events.read_bytes()
+    assert all(tag in content for tag in (b"train/loss", b"train/ticks_per_second", b"validation_mcc/h10"))
+
+
+def test_progress(streams: Run) -> None:
+    assert [p.update for p in streams.progress] == list(range(1, 67))
+    assert {(p.epochs, p.updates) for p in streams.progress} == {(3, 66)}
+    assert [p.epoch for p in streams.progress] == [0] * 22 + [1] * 22 + [2] * 22
+    ends = [p.loss for p in streams.progress if p.update % 22 == 0]
+    assert ends == [line["loss"] for line in streams.lines]
+
+
+def test_same_seed_same_numbers(streams: Run, tmp_path: Path) -> None:
+    again = Run(tmp_path / "run", STREAM)
+    assert_same_run(again.folder, streams.folder)
+    assert not (again.folder / "tensorboard").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "stops"),
+    [("streams", [14, 30, 31, 65]), ("windows", [13, 50])],
+    ids=["streams", "windows"],
+)
+def test_resumed_is_uninterrupted(request: pytest.FixtureRequest, name: str, stops: list[int], tmp_path: Path) -> None:
+    """Stopped in the middle of epochs, some updates after the last state was kept."""
+    whole: Run = request.getfixturevalue(name)
+    settings, folder = dataclasses.replace(whole.settings, tensorboard=False), tmp_path / "run"
+    for number, stop in enumerate(stops):
+        with pytest.raises(Stopped):
+            train(config_of(settings), DATASET, folder, resume=number > 0, on_update=stop_at(stop))
+    seen: list[Progress] = []
+    result = train(config_of(settings), DATASET, folder, resume=True, on_update=seen.append)
+    assert seen[0].update == stops[-1] // 9 * 9 + 1  # goes on after the last state kept, not from the start
+    assert_same_run(folder, whole.folder)
+    assert (result.best_mcc, result.best_epoch) == (whole.result.best_mcc, whole.result.best_epoch)
+
+    # a finished run has nothing left to do
+    seen.clear()
+    assert train(config_of(settings), DATASET, folder, resume=True, on_update=seen.append).best == result.best
+    assert not seen
+    assert_same_run(folder, whole.folder)
+
+
+def test_stopped_between_best_and_state(streams: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hardest moment: an epoch's best weights and line are written, its state is not."""
+    folder, save = tmp_path / "run", loop._Run._save
+
+    def stop_at_the_end_of_the_second_epoch(run: Any, done: int) -> None:
+        if done == 44:
+            raise Stopped
+        save(run, done)
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(loop._Run, "_save", stop_at_the_end_of_the_second_epoch)
+        train(config_of(STREAM), DATASET, folder)
+    assert len(records(folder)) == 2
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 2, "upd')  # and half a line more
+    train(config_of(STREAM), DATASET, folder, resume=True)
+    assert_same_run(folder, streams.folder)
+
+
+def untouched(folder: Path, act: Callable[[], object], error: type[NanoarbError], message: str) -> None:
+    before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    with pytest.raises(error, match=message) as caught:
+        act()
+    assert "\n" not in str(caught.value)
+    assert {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()} == before
+
+
+def test_a_run_is_not_overwritten(streams: Run, tmp_path: Path) -> None:
+    untouched(
+        streams.folder,
+        lambda: train(config_of(STREAM), DATASET, streams.folder),
+        CheckpointError,
+        "holds a training run",
+    )
+    for name in ("metrics.jsonl", "best", "latest"):  # what is left of one, too
+        (tmp_path / name / name).mkdir(parents=True)
+        act = lambda name=name: train(config_of(STREAM), DATASET, tmp_path / name)  # noqa: E731
+        untouched(tmp_path, act, CheckpointError, rf"holds a training run \({name}\)")
+    (tmp_path / "file").write_text("mine")
+    for place in ("file", "file/run"):
+        act = lambda place=place: train(config_of(STREAM), DATASET, tmp_path / place)  # noqa: E731
+        untouched(tmp_path, act, CheckpointError, "cannot be written")
+
+
+def test_resume_wants_the_same_settings_and_data(streams: Run, tmp_path: Path) -> None:
+    folder, settings = streams.folder, streams.settings
+
+    def resume(config: Config, data: Dataset = DATASET, place: Path = folder) -> Callable[[], object]:
+        return lambda: train(config, data, place, resume=True)
+
+    other = config_of(dataclasses.replace(settings, lr=0.01))
+    untouched(folder, resume(other), ConfigError, "differs from the settings given")
+    larger = dataclasses.replace(config_of(settings), model=dataclasses.replace(MODEL, hidden_dim=16))
+    untouched(folder, resume(larger), ConfigError, "differs from the settings given")
+    for changed in (
+        DATASET.streams[:1],
+        DATASET.streams[::-1],
+        (DATASET.streams[0], DATASET.streams[1]._replace(quantity_scale=2.0)),
+    ):
+        data = dataclasses.replace(DATASET, streams=changed)
+        untouched(folder, resume(config_of(settings), data), DataError, "trained on other data")
+    (tmp_path / "empty").mkdir()
+    for place in (tmp_path / "empty", tmp_path / "nowhere"):
+        untouched(tmp_path, resume(config_of(settings), place=place), CheckpointError, "no run to resume")
+
+
+def test_no_state_or_a_damaged_one(streams: Run, tmp_path: Path) -> None:
+    folder = shutil.copytree(streams.folder, tmp_path / "run")
+    config = config_of(streams.settings)
+    shutil.rmtree(folder / "latest" / "66" / "state")
+    with pytest.raises(
+        CheckpointError, match=r"latest/66: cannot be read .*; remove that folder to resume from the last"
+    ) as e:
+        train(config, DATASET, folder, resume=True)
+    assert "\n" not in str(e.value)
+    shutil.rmtree(folder / "latest" / "66")
+    train(config, DATASET, folder, resume=True)
+    assert_same_run(folder, streams.folder)
+    shutil.rmtree(folder / "latest")
+    with pytest.raises(CheckpointError, match="no state to resume from"):
+        train(config, DATASET, folder, resume=True)
+
+
+def test_early_stopping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([0.1, 0.3, 0.3, 0.9])
+    monkeypatch.setattr(loop, "validation_mcc", lambda *_: {"mean": next(scores)})
+    settings = dataclasses.replace(STREAM, patience=1)
+    config = dataclasses.replace(config_of(settings))
+    result = train(config, DATASET, tmp_path / "run")
+    assert (result.epochs, result.best_epoch, result.best_mcc, result.updates) == (3, 1, 0.3, 66)
+    assert result.best.name == "44" and (result.best / MANIFEST).is_file()
+    scores = iter([0.3, 0.1, 0.9])
+    result = train(config, DATASET, tmp_path / "shorter")
+    assert (result.epochs, result.best_epoch, result.best_mcc, result.updates) == (2, 0, 0.3, 44)
+    # a run that has stopped stays so
+    assert train(config, DATASET, tmp_path / "shorter", resume=True).epochs == 2
+    assert next(scores) == 0.9
+
+
+def test_class_weights_are_inverse_frequencies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen: list[Any] = []
+
+    def stop(model: Any, optimizer: Any, settings: Any, class_weights: Any) -> None:
+        seen.append(class_weights)
+        raise Stopped
+
+    monkeypatch.setattr(loop, "make_update", stop)
+    for wanted in (True, False):
+        with pytest.raises(Stopped):
+            train(config_of(dataclasses.replace(STREAM, class_weights=wanted)), DATASET, tmp_path / str(wanted))
+    labels = np.concatenate([stream.labels[slice(*stream.train)].ravel() for stream in DATASET.streams])
+    inverse = len(labels) / np.bincount(labels, minlength=3)
+    np.testing.assert_allclose(seen[0], inverse / inverse.mean(), rtol=1e-5)
+    assert seen[1] is None
+
+
+def test_loss_that_is_not_finite(tmp_path: Path) -> None:
+    settings = dataclasses.replace(STREAM, lr=1e30, checkpoint_every=1)
+    with pytest.raises(
+        TrainingError, match=r"loss=(nan|inf) at update \d+, .*; lower --lr .*; no weights were kept"
+    ) as caught:
+        train(config_of(settings), DATASET, tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    # no state of after the accident was kept
+    for arrays in states(tmp_path / "run").values():
+        assert np.isfinite(np.frombuffer(arrays[".loss"], np.float32)).all()
+    assert not (tmp_path / "run" / "best").exists()
+
+
+def test_weights_that_are_not_finite_are_never_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = loop.score_streams
+    monkeypatch.setattr(loop, "score_streams", lambda *given: [array * np.nan for array in real(*given)])
+    with pytest.raises(TrainingError, match="validation scores are NaN or infinite at update 22"):
+        train(config_of(STREAM), DATASET, tmp_path / "run")
+    assert not (tmp_path / "run" / "best").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "error", "message"),
+    [
+        ({}, {"device": "gpu"}, DeviceError, "device 'gpu': JAX sees only cpu"),
+        ({}, {"chunk_length": 5_000}, DataError, r"stream 'market_0': 1390 training rows, chunk_length=5000"),
+        ({"window": 1_400}, {"objective": "window"}, DataError, r"stream 'market_0': 1390 training rows, window=1400"),
+        ({"input_dim": 43, "input_transform": "identity"}, {}, DataError, "44 features per tick, the model expects 43"),
+    ],
+)
+def test_mistakes_leave_no_folder(
+    model: dict[str, Any], settings: dict[str, Any], error: type[NanoarbError], message: str, tmp_path: Path
+) -> None:
+    config = Config(dataclasses.replace(MODEL, **model), DATA, dataclasses.replace(STREAM, **settings))
+    with pytest.raises(error, match=message):
+        train(config, DATASET, tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_horizons_of_data_and_model(tmp_path: Path) -> None:
+    other = dataclasses.replace(DATA, horizons=(3, 5, 10))
+    with pytest.raises(DataError, match=r"labels at horizons \(2, 5, 10\), the model predicts \(3, 5, 10\)"):
+        train(Config(dataclasses.replace(MODEL, horizons=(3, 5, 10)), other, STREAM), DATASET, tmp_path / "run")
+
+
+def test_tensorboard_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"no tensorboardX here; pip install tensorboardX or --no-tensorboard"):
+        train(config_of(dataclasses.replace(STREAM, tensorboard=True)), DATASET, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_devices() -> None:
+    cpu = jax.devices("cpu")[0]
+    assert choose_device("cpu") == cpu
+    assert choose_device("auto") == jax.devices()[0]
+    assert matmul_dtype("auto", cpu) == np.float32
+    assert matmul_dtype("bfloat16", cpu) == jax.numpy.bfloat16
+
+
+def test_log_keeps_what_came_before(tmp_path: Path) -> None:
+    log = RunLog(tmp_path, 0, 0, tensorboard=False)
+    for epoch in range(3):
+        log.epoch({"epoch": epoch})
+    RunLog(tmp_path, 20, 2, tensorboard=False).epoch({"epoch": 2, "again": True})
+    lines = [json.loads(line) for line in log.path.read_text().splitlines()]
+    assert lines == [{"epoch": 0}, {"epoch": 1}, {"epoch": 2, "again": True}]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,11 +27,10 @@ CPU_OPTIONS: dict[str, str | bool] = {
 VECTOR = 16
 
 
-class Packed(NamedTuple):
-    """`ModelState` in few arrays, since each one handed to a compiled call costs about a microsecond."""
-
-    small: jax.Array  # previous, started and the convolutions of all blocks, flat
-    ssm: tuple[jax.Array, ...]  # one (1, n, d) per block: large enough that joining them would cost more than it saves
+# `ModelState` in few arrays, since each one handed to a compiled call costs about a microsecond: previous, started and
+# the convolutions of all blocks flat in one, then one (1, n, d) per block, large enough that joining them costs more
+# than it saves. A plain tuple: JAX builds one faster than a NamedTuple.
+Packed = tuple[jax.Array, ...]
 
 
 class JaxStep:
@@ -54,8 +53,8 @@ class JaxStep:
         weights = jax.tree_util.tree_map_with_path(_whole_vectors, weights)
 
         def step(x: jax.Array, packed: Packed) -> tuple[jax.Array, Packed]:
-            previous, started, convs = split(packed.small)
-            blocks = tuple(BlockState(conv, ssm) for conv, ssm in zip(convs, packed.ssm, strict=True))
+            previous, started, convs = split(packed[0])
+            blocks = tuple(BlockState(conv, ssm) for conv, ssm in zip(convs, packed[1:], strict=True))
             logits, state = nnx.merge(definition, weights).step(x[None], ModelState(previous, started, blocks))
             return jax.nn.softmax(logits[0]), _pack(state)
 
@@ -100,4 +99,4 @@ def _small(state: ModelState) -> tuple[jax.Array, jax.Array, tuple[jax.Array, ..
 
 def _pack(state: ModelState) -> Packed:
     # copies, since the compiled step takes over what it is given
-    return Packed(ravel_pytree(_small(state))[0], tuple(jnp.array(block.ssm) for block in state.blocks))
+    return ravel_pytree(_small(state))[0], *(jnp.array(block.ssm) for block in state.blocks)

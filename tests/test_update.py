@@ -1,0 +1,209 @@
+"""One update of the weights: the loss, the state carried on, the optimizer."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+from random_model import random_model
+
+import nanoarb_jax as nj
+from nanoarb_jax.checkpoint import named_arrays
+from nanoarb_jax.config import ModelConfig, TrainConfig
+from nanoarb_jax.model.mamba import MambaLOB, ModelState
+from nanoarb_jax.model.transform import Statistic
+from nanoarb_jax.training.optimizer import average_weights, decay_mask, make_optimizer
+from nanoarb_jax.training.plan import Batch
+from nanoarb_jax.training.update import TrainState, initial_state, make_update
+
+LANES, TICKS, STEP = 3, 20, 0.1
+KERNELS = {
+    "input_proj.kernel", "blocks.0.in_proj.kernel", "blocks.0.conv_kernel", "blocks.0.x_proj.kernel",
+    "blocks.0.dt_proj.kernel", "blocks.0.out_proj.kernel", "heads.kernel_in", "heads.kernel_out",
+}  # fmt: skip
+
+
+pytestmark = pytest.mark.usefixtures("compile_quickly")
+
+
+def small(dropout: float = 0.0) -> MambaLOB:
+    return random_model(ModelConfig(hidden_dim=8, d_state=4, num_layers=1, horizons=(2, 5), dropout=dropout))
+
+
+def batch_of(seed: int, fresh: list[bool]) -> Batch:
+    rng = np.random.default_rng(seed)
+    return Batch(
+        rng.normal(size=(LANES, TICKS, 44)).astype(np.float32),
+        rng.integers(0, 3, (LANES, TICKS, 2)).astype(np.int32),
+        rng.uniform(0, 3, (LANES, TICKS, 2)).astype(np.float32),
+        np.array(fresh),
+    )
+
+
+FIRST, SECOND = batch_of(0, [True] * LANES), batch_of(1, [False, True, False])
+
+
+class Twin(NamedTuple):
+    """What an update should compute, written plainly."""
+
+    model: MambaLOB
+    settings: TrainConfig
+    class_weights: Any = None
+
+    def scan(self, params: Any, batch: Batch, carried: ModelState, key: Any = None) -> tuple[jax.Array, ModelState]:
+        graph, _, statistics = nnx.split(self.model, nnx.Param, Statistic)
+        return nnx.merge(graph, params, statistics).scan(batch.features, carried, dropout_key=key)
+
+    def loss(self, params: Any, batch: Batch, carried: ModelState, key: Any = None) -> jax.Array:
+        logits, _ = self.scan(params, batch, carried, key)
+        rows = slice(-1, None) if self.settings.objective == "window" else slice(None)
+        logits, labels, magnitudes = (a[:, rows].reshape(-1, *a.shape[2:]) for a in (logits, *batch[1:3]))
+        if self.settings.loss == "cross-entropy":
+            weights = jnp.ones(3) if self.class_weights is None else self.class_weights
+            each = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+            return (weights[labels] * each).mean()
+        return nj.transaction_cost_aware_loss(
+            logits, labels, magnitudes, spread_penalty=0.3, slippage_estimate=0.2, class_weights=self.class_weights
+        )
+
+
+def clear(state: ModelState, lane: int) -> ModelState:
+    return jax.tree.map(lambda a: a.at[lane].set(0.0), state)
+
+
+def copied(state: TrainState) -> TrainState:
+    """The update takes over what it is given."""
+    return jax.tree.map(jnp.copy, state)
+
+
+def assert_near(measured: Any, expected: Any) -> None:
+    for one, other in zip(jax.tree.leaves(measured), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-6)
+
+
+def test_streams_carry_their_state_and_cut_the_gradient() -> None:
+    model = small()
+    before = {name: array.copy() for name, array in named_arrays(model).items()}
+    settings = TrainConfig(spread_penalty=0.3, slippage_estimate=0.2, ema_decay=0.5)
+    twin, optimizer = Twin(model, settings), optax.sgd(STEP)
+    loss_and_gradient = jax.jit(jax.value_and_grad(twin.loss))
+    update, start = make_update(model, optimizer, settings, None), initial_state(model, optimizer, LANES)
+    params, given = start.params, copied(start)
+
+    one = update(given, FIRST)
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves((given.params, given.carried)))
+    loss, gradient = loss_and_gradient(params, FIRST, model.initial_state(LANES))
+    assert_near(one.loss, loss)
+    after = jax.tree.map(lambda p, g: p - STEP * g, params, gradient)
+    assert_near(one.params, after)
+    _, carried = jax.jit(twin.scan)(params, FIRST, model.initial_state(LANES))
+    assert_near(one.carried, carried)
+    assert_near(one.average, jax.tree.map(lambda old, new: 0.1 * old + 0.9 * new, params, after))
+    assert int(one.update) == 1
+
+    # the second chunk goes on from the states of the first, as they are: no gradient into how they came about
+    two = update(copied(one), SECOND)
+    loss, gradient = loss_and_gradient(one.params, SECOND, clear(one.carried, lane=1))
+    assert_near(two.loss - one.loss, loss)
+    assert_near(two.params, jax.tree.map(lambda p, g: p - STEP * g, one.params, gradient))
+    for wrong in (one.carried, model.initial_state(LANES)):  # lane 1 not cleared; nothing carried
+        assert abs(float(loss_and_gradient(one.params, SECOND, wrong)[0] - loss)) > 2e-4
+
+    # and the model that gave the structure keeps its weights
+    assert all(np.array_equal(array, before[name]) for name, array in named_arrays(model).items())
+
+
+def test_windows_count_their_last_tick_only() -> None:
+    model, settings = small(), TrainConfig(objective="window", spread_penalty=0.3, slippage_estimate=0.2)
+    optimizer = optax.sgd(STEP)
+    update = make_update(model, optimizer, settings, None)
+    start = initial_state(model, optimizer, LANES)
+    fresh = FIRST._replace(fresh=np.ones(LANES, bool))
+    one = update(copied(start), fresh)
+    assert_near(one.loss, jax.jit(Twin(model, settings).loss)(start.params, fresh, model.initial_state(LANES)))
+    for field in ("labels", "magnitudes"):
+        other = getattr(SECOND, field).copy()
+        other[:, -1] = getattr(FIRST, field)[:, -1]
+        changed = fresh._replace(**{field: other})
+        assert_near(update(copied(start), changed), one)
+    # windows are independent: whatever is left in the lanes does not matter
+    again = update(copied(start)._replace(carried=jax.tree.map(jnp.ones_like, start.carried)), fresh)
+    assert_near(again, one)
+
+
+def test_cross_entropy_class_weights_and_dropout() -> None:
+    model, settings = small(dropout=0.5), TrainConfig(loss="cross-entropy", seed=5)
+    weights, optimizer = jnp.array([3.0, 0.5, 1.5]), optax.sgd(STEP)
+    update, start = make_update(model, optimizer, settings, weights), initial_state(model, optimizer, LANES)
+    loss_of = jax.jit(Twin(model, settings, weights).loss)
+    losses = []
+    for number in (0, 7):
+        state = copied(start)._replace(update=jnp.int32(number))
+        key = jax.random.fold_in(jax.random.key(5), number)
+        losses.append(float(update(state, FIRST).loss))
+        assert losses[-1] == pytest.approx(float(loss_of(start.params, FIRST, start.carried, key)), rel=1e-5)
+    assert abs(losses[0] - losses[1]) > 1e-3
+    unweighted = jax.jit(Twin(model, settings).loss)(start.params, FIRST, start.carried, key)
+    assert abs(float(unweighted) - losses[1]) > 1e-3
+
+
+def by_name(tree: Any) -> dict[str, Any]:
+    leaves = jax.tree_util.tree_leaves_with_path(nnx.to_pure_dict(tree))
+    return {".".join(str(part.key) for part in path): leaf for path, leaf in leaves}
+
+
+def test_weight_decay_is_for_kernels_only() -> None:
+    params = nnx.state(small(), nnx.Param)
+    assert {name for name, decays in by_name(decay_mask(params)).items() if decays} == KERNELS
+    others = set(by_name(params)) - KERNELS
+    assert {"blocks.0.A_log", "blocks.0.D", "blocks.0.dt_proj.bias", "blocks.0.conv_bias", "norms.0.scale",
+            "input_norm.bias", "heads.bias_in", "heads.bias_out"} < others  # fmt: skip
+    # what an update without a gradient changes is what decays
+    optimizer = make_optimizer(TrainConfig(warmup_fraction=0.0), updates=10)
+    state, zero = optimizer.init(params), jax.tree.map(jnp.zeros_like, params)
+    update = jax.jit(optimizer.update)
+    for _ in range(2):  # the first has a rate of 0
+        changes, state = update(zero, state, params)
+    assert {name for name, change in by_name(changes).items() if np.asarray(change).any()} == KERNELS
+
+
+def test_schedule() -> None:
+    """Read off the decay: without a gradient, a kernel of 1 changes by -rate · weight_decay."""
+    config = TrainConfig(lr=0.5, warmup_fraction=0.2, final_lr_fraction=0.1, weight_decay=0.25)
+    optimizer, params = make_optimizer(config, updates=20), {"kernel": jnp.ones(1)}
+    state, rates = optimizer.init(params), []
+    for _ in range(21):
+        changes, state = optimizer.update({"kernel": jnp.zeros(1)}, state, params)
+        rates.append(-float(changes["kernel"][0]) / 0.25)
+    cosine = [0.5 * (0.1 + 0.9 * (1 + math.cos(math.pi * i / 16)) / 2) for i in range(17)]
+    np.testing.assert_allclose(rates, [0.0, 0.125, 0.25, 0.375, *cosine], rtol=1e-5, atol=1e-7)
+
+
+def test_gradients_are_clipped_together() -> None:
+    optimizer, params = make_optimizer(TrainConfig(clip_norm=1.0), 10), {"a": jnp.zeros(3), "b": jnp.zeros(2)}
+
+    def moment(size: float) -> Any:
+        gradient = {"a": jnp.full(3, size), "b": jnp.full(2, 2 * size)}
+        return optimizer.update(gradient, optimizer.init(params), params)[1][1][0].mu
+
+    norm = math.sqrt(3 + 8)
+    for size in (1.0, 1e6):
+        np.testing.assert_allclose(moment(size)["b"], 0.1 * 2 / norm, rtol=1e-5)
+    np.testing.assert_allclose(moment(0.01)["b"], 0.1 * 0.02, rtol=1e-5)
+
+
+def test_average_forgets_the_initial_weights() -> None:
+    average = jnp.zeros(1)
+    for update in range(200):
+        average = average_weights(jnp.ones(1), average, jnp.int32(update), decay=0.99)
+        if update == 0:
+            assert float(average[0]) == pytest.approx(0.9)
+    assert float(average[0]) > 0.999
+    settled = average_weights(jnp.ones(1), jnp.zeros(1), jnp.int32(10**6), decay=0.99)
+    assert float(settled[0]) == pytest.approx(0.01, rel=1e-4)

@@ -1,0 +1,147 @@
+"""Scoring and the protocol: streams side by side, tau from the validation part, nothing from the test part."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from random_model import random_model
+
+from nanoarb_jax.checkpoint import Checkpoint
+from nanoarb_jax.config import DataConfig, ModelConfig
+from nanoarb_jax.dataset import Dataset, make_stream
+from nanoarb_jax.errors import DataError
+from nanoarb_jax.evaluation import scoring
+from nanoarb_jax.evaluation.metrics import choose_tau, class_prior
+from nanoarb_jax.evaluation.scoring import make_score, score_streams
+from nanoarb_jax.evaluation.validation import evaluate, judge, rows_of, train_priors, validation_mcc
+from nanoarb_jax.market.synthetic import synthetic_books
+
+HORIZONS = (3, 10)
+DATA = DataConfig(horizons=HORIZONS, threshold_ticks=0.5, threshold_spreads=0.0)
+STREAMS = tuple(make_stream(synthetic_books(1_100 + 250 * i, i, name=f"market_{i}"), DATA) for i in range(2))
+DATASET = Dataset(STREAMS, DATA, [])
+MODEL = random_model(ModelConfig(hidden_dim=8, d_state=4, num_layers=1, horizons=HORIZONS))
+CHECKPOINT = Checkpoint(MODEL, "0123456789ab", data={"streams": [{"name": "market_0"}]})
+ALL = [(0, stream.rows) for stream in STREAMS]
+
+pytestmark = pytest.mark.usefixtures("compile_quickly")
+score = make_score(MODEL)
+
+
+def scores(streams: tuple, rows: list[tuple[int, int]]) -> list[np.ndarray]:
+    return score_streams(score, nnx.state(MODEL, nnx.Param), MODEL, streams, rows)
+
+
+@pytest.fixture(scope="module")
+def judged() -> dict:
+    return evaluate(CHECKPOINT, DATASET)
+
+
+def test_scores_are_of_one_scan_over_each_stream() -> None:
+    """Streams of different lengths, cut into chunks with the state carried, each as if it were alone."""
+    scored = scores(STREAMS, ALL)
+    assert STREAMS[0].rows > 2 * scoring.CHUNK
+    scan = jax.jit(lambda x: jax.nn.log_softmax(MODEL.scan(x)[0]))
+    for stream, log_p in zip(STREAMS, scored, strict=True):
+        assert log_p.shape == (stream.rows, 2, 3)
+        rest = STREAMS[1].rows - stream.rows  # one shape for both; what follows a stream does not matter
+        expected = scan(np.pad(stream.features, ((0, rest), (0, 0)), mode="edge")[None])[0, : stream.rows]
+        np.testing.assert_allclose(log_p, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_scores_of_a_part_begin_with_a_fresh_state() -> None:
+    scored = scores(STREAMS, [(200, 900), (650, 700)])
+    assert [len(log_p) for log_p in scored] == [700, 50]
+    for stream, start, log_p in zip(STREAMS, (200, 650), scored, strict=True):
+        other = stream._replace(features=stream.features[start:])
+        expected = scores((other, other), [(0, len(log_p))] * 2)[0]
+        np.testing.assert_array_equal(log_p, expected)
+
+
+def test_keys_of_the_design(judged: dict) -> None:
+    assert json.loads(json.dumps(judged)) == judged
+    assert judged.keys() == {"split", "version", "unseen", "series", "mean"}
+    assert (judged["split"], judged["version"], judged["unseen"]) == ("test", "0123456789ab", ["market_1"])
+    assert judged["series"].keys() == {"market_0", "market_1"}
+    for stream in STREAMS:
+        judges = judged["series"][stream.name]
+        assert judges.keys() == {"model", "persistence", "logistic"}
+        for horizons in judges.values():
+            assert horizons.keys() == {"h3", "h10"}
+            for horizon, metrics in horizons.items():
+                assert {"n", "accuracy", "macro_f1", "mcc", "mcc_argmax", "ece", "confusion", "tau"} <= metrics.keys()
+                # all rows of the test part whose future is known
+                assert metrics["n"] == stream.test[1] - stream.test[0] - int(horizon[1:])
+                assert np.sum(metrics["confusion"]) == metrics["n"]
+    for name, horizons in judged["mean"].items():
+        for horizon, metrics in horizons.items():
+            each = [judged["series"][stream.name][name][horizon]["mcc"] for stream in STREAMS]
+            assert metrics["mcc"] == pytest.approx(np.mean(each)) and "macro_f1" in metrics
+
+
+def test_all_judges_use_the_same_rows_and_protocol(judged: dict) -> None:
+    stream, log_p = STREAMS[1], scores(STREAMS, ALL)[1]
+    model = judge(stream, log_p, "test", HORIZONS)
+    assert model.keys() == judged["series"]["market_1"]["model"].keys()
+    for column, horizon in enumerate(("h3", "h10")):
+        validation = slice(*stream.validation)
+        prior = class_prior(stream.labels[slice(*stream.train), column])
+        tau = choose_tau(log_p[validation, column], stream.labels[validation, column], prior)
+        expected = judged["series"]["market_1"]["model"][horizon]
+        assert expected["tau"] == model[horizon]["tau"] == tau
+        assert model[horizon]["confusion"] == expected["confusion"]
+        np.testing.assert_array_equal(train_priors(stream)[column], prior)
+
+
+def test_nothing_from_the_test_part(judged: dict) -> None:
+    """Another test part changes neither a tau nor anything that is said of the validation part."""
+    rng, changed = np.random.default_rng(0), []
+    for stream in STREAMS:
+        features, labels = stream.features.copy(), stream.labels.copy()
+        test = slice(*stream.test)
+        features[test] *= rng.uniform(0.5, 2.0, features[test].shape).astype(np.float32)
+        labels[test] = rng.permutation(labels[test])
+        changed.append(stream._replace(features=features, labels=labels))
+    other = dataclasses.replace(DATASET, streams=tuple(changed))
+    assert evaluate(CHECKPOINT, other, "validation")["series"] == evaluate(CHECKPOINT, DATASET, "validation")["series"]
+    again = evaluate(CHECKPOINT, other)
+    for name, judges in again["series"].items():
+        for who, horizons in judges.items():
+            for horizon, metrics in horizons.items():
+                before = judged["series"][name][who][horizon]
+                assert metrics["tau"] == before["tau"]
+                assert metrics["log_loss"] != before["log_loss"]
+
+
+def test_validation_mcc_is_that_of_the_protocol() -> None:
+    scored = scores(STREAMS, ALL)
+    parts = [log_p[slice(*stream.validation)] for stream, log_p in zip(STREAMS, scored, strict=True)]
+    got = validation_mcc(STREAMS, parts, HORIZONS)
+    for horizon in ("h3", "h10"):
+        each = [judge(s, p, "validation", HORIZONS)[horizon]["mcc"] for s, p in zip(STREAMS, scored, strict=True)]
+        assert got[horizon] == pytest.approx(np.mean(each))
+    assert got["mean"] == pytest.approx((got["h3"] + got["h10"]) / 2)
+    assert got.keys() == {"mean", "h3", "h10"}
+
+
+def test_parts() -> None:
+    stream = STREAMS[0]
+    assert [rows_of(stream, part) for part in ("train", "validation", "test")] == [
+        stream.train, stream.validation, stream.test,
+    ]  # fmt: skip
+    with pytest.raises(DataError, match="split 'holdout': expected one of train, validation, test"):
+        evaluate(CHECKPOINT, DATASET, "holdout")
+
+
+def test_data_that_does_not_fit() -> None:
+    config = dataclasses.replace(DATA, horizons=(3, 11))
+    with pytest.raises(DataError, match=r"labels at horizons \(3, 11\), the model predicts \(3, 10\)"):
+        evaluate(CHECKPOINT, dataclasses.replace(DATASET, config=config))
+    narrow = (STREAMS[0], STREAMS[1]._replace(features=STREAMS[1].features[:, :40]))
+    with pytest.raises(DataError, match=r"stream 'market_1': 40 features per tick, the model expects 44"):
+        evaluate(CHECKPOINT, dataclasses.replace(DATASET, streams=narrow))
