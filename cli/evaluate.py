@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from nanoarb_jax.config import DataConfig
+from nanoarb_jax.config import config_from_dict
 
 from .output import JsonOption, claim_json, console, metrics_table, say, write_json
 
@@ -29,8 +29,11 @@ def evaluate(
     with console.status("reading"):
         model = load_checkpoint(checkpoint)
         # books are labelled as those the model learnt from; a prepared dataset is labelled already
-        books = "config" in model.data and not (data / MANIFEST).is_file()
-        dataset = open_dataset(data, DataConfig(**model.data["config"]) if books else None)
+        settings = None
+        if "config" in model.data and not (data / MANIFEST).is_file():
+            tables = {"model": {"horizons": model.config.horizons}, "data": model.data["config"]}
+            settings = config_from_dict(tables, f"checkpoint {checkpoint}").data
+        dataset = open_dataset(data, settings)
     with console.status(f"judging {len(dataset.streams)} series"):
         result = judge(model, dataset, split)
     console.print(metrics_table(result))

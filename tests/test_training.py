@@ -307,6 +307,31 @@ def test_no_state_or_a_damaged_one(streams: Run, tmp_path: Path) -> None:
         train(config, DATASET, folder, resume=True)
 
 
+def test_resume_with_other_lanes(streams: Run, tmp_path: Path) -> None:
+    """As on another device, where the lanes that the settings leave open are others."""
+    folder, settings = tmp_path / "run", dataclasses.replace(STREAM, batch_size=None)
+    shutil.copytree(streams.folder / "latest", folder / "latest")
+    shutil.copy(streams.folder / "run.json", folder)
+    (folder / "config.toml").write_text(config_of(settings).to_toml())
+    with pytest.raises(
+        CheckpointError, match=r"latest/66: .*carried.* is float32\(4, .*; resume on the kind of device"
+    ):
+        train(config_of(settings), DATASET, folder, resume=True)
+
+
+def test_every_epoch_has_its_own_order(tmp_path: Path) -> None:
+    run = loop._Run(config_of(STREAM), DATASET, tmp_path / "run", False, jax.devices()[0])
+    run.close()
+    first, again, second = run.plan(0), run.plan(0), run.plan(1)
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not np.array_equal(first.start, second.start)
+    other = loop._Run(config_of(dataclasses.replace(STREAM, seed=1)), DATASET, tmp_path / "other", False, run.device)
+    other.close()
+    assert not np.array_equal(first.start, other.plan(0).start)
+    kernel, other_kernel = (r.model.input_proj.kernel[...] for r in (run, other))
+    assert (kernel != other_kernel).any()
+
+
 def test_early_stopping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = iter([0.1, 0.3, 0.3, 0.9])
     monkeypatch.setattr(loop, "validation_mcc", lambda *_: {"mean": next(scores)})

@@ -52,6 +52,13 @@ class RunCheckpoints:
             raise CheckpointError(
                 f"{self.folder}/{update}: cannot be read ({line[:200]}); remove that folder to resume from the last"
             ) from error
+        for name, leaf in expected.items():  # orbax hands out whatever shape it finds
+            met = items.state[name]
+            if (met.shape, met.dtype) != (leaf.shape, leaf.dtype):
+                raise CheckpointError(
+                    f"{self.folder}/{update}: {name} is {met.dtype}{met.shape}, expected {leaf.dtype}{leaf.shape}; "
+                    "resume on the kind of device that the run began on"
+                )
         leaves = [jax.numpy.asarray(items.state[name]) for name in expected]
         return jax.tree.unflatten(jax.tree.structure(template), leaves), items.progress
 
