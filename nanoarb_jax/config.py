@@ -125,7 +125,7 @@ class ModelConfig:
 
     @staticmethod
     def preset(name: str) -> ModelConfig:
-        """The named size: `base` (about 500k parameters), `small` (80k) or `nano` (5k).
+        """The named size: `base` (about 500k parameters), `small` (76k) or `nano` (4k).
 
         Raises:
             ConfigError: the name is none of the presets.
