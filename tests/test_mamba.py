@@ -31,6 +31,7 @@ CONFIGS = {
     ),
 }  # fmt: skip
 BATCH, TICKS = 2, 24
+pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 
 class Case(NamedTuple):

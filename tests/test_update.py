@@ -141,15 +141,15 @@ def test_cross_entropy_class_weights_and_dropout() -> None:
     model, settings = small(dropout=0.5), TrainConfig(loss="cross-entropy", seed=5)
     weights, optimizer = jnp.array([3.0, 0.5, 1.5]), optax.sgd(STEP)
     update, start = make_update(model, optimizer, settings, weights), initial_state(model, optimizer, LANES)
-    loss_of = jax.jit(Twin(model, settings, weights).loss)
+    loss_of = jax.jit(lambda class_weights, *given: Twin(model, settings, class_weights).loss(*given))
     losses = []
     for number in (0, 7):
         state = copied(start)._replace(update=jnp.int32(number))
         key = jax.random.fold_in(jax.random.key(5), number)
         losses.append(float(update(state, FIRST).loss))
-        assert losses[-1] == pytest.approx(float(loss_of(start.params, FIRST, start.carried, key)), rel=1e-5)
+        assert losses[-1] == pytest.approx(float(loss_of(weights, start.params, FIRST, start.carried, key)), rel=1e-5)
     assert abs(losses[0] - losses[1]) > 1e-3
-    unweighted = jax.jit(Twin(model, settings).loss)(start.params, FIRST, start.carried, key)
+    unweighted = loss_of(jnp.ones(3), start.params, FIRST, start.carried, key)
     assert abs(float(unweighted) - losses[1]) > 1e-3
 
 

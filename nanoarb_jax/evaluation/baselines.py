@@ -106,7 +106,7 @@ def baseline_inputs(features: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _regress(inputs: NDArray[np.float32], labels: NDArray[np.int8], train: slice) -> NDArray[np.float64]:
     """Probabilities (n, c) of one horizon."""
-    from threadpoolctl import threadpool_limits  # scikit-learn brings it
+    from threadpoolctl import threadpool_limits
 
     known = labels[train] >= 0
     x, y = inputs[train][known].astype(np.float64), labels[train][known]
