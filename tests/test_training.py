@@ -201,7 +201,7 @@ def test_same_seed_same_numbers(streams: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "stops"),
-    [("streams", [14, 31, 65]), ("windows", [13, 50])],
+    [("streams", [1, 14, 31, 65]), ("windows", [13, 50])],
     ids=["streams", "windows"],
 )
 def test_resumed_is_uninterrupted(request: pytest.FixtureRequest, name: str, stops: list[int], tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ from nanoarb_jax.training.update import initial_state, make_update
 
 # ticks that a validation state sees before the first validated row
 VALIDATION_WARM_UP = 500
-# updates between two looks at the loss: each look waits for the device
+# updates between two looks at the loss, after the first: each look waits for the device
 LOOK_EVERY = 10
 
 
@@ -137,7 +137,8 @@ class _Run:
         # epoch under way, best so far, epochs since; saved beside the state
         self.progress: dict[str, Any] = {"epoch": 0, "best_mcc": -math.inf, "best_epoch": -1, "best_update": 0}
         self.checkpoints = RunCheckpoints(folder / "latest")
-        if resume:
+        # a run that was stopped before it kept anything begins anew
+        if resume and any(any((folder / name).glob("[0-9]*")) for name in ("latest", "best")):
             self.state, progress = self.checkpoints.restore(self.state)
             self.progress = {**progress, "best_mcc": float(progress["best_mcc"])}
             self._drop_newer_than_state()
@@ -164,7 +165,7 @@ class _Run:
                 done += 1
                 last = i + 1 == self.updates_per_epoch
                 save = done % settings.checkpoint_every == 0 and not last
-                if done % LOOK_EVERY == 0 or save or last:
+                if done % LOOK_EVERY == 0 or done == start + 1 or save or last:
                     loss = self._mean_loss(i + 1)
                     speed = (done - start) * labelled / (time.perf_counter() - began)
                     on_update(Progress(epoch, settings.epochs, done, self.updates, loss, speed))
