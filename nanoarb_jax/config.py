@@ -206,7 +206,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a model is trained. The defaults are the recipe of docs/results.md.
+    """How a model is trained. The shipped checkpoint changed two defaults, see checkpoints/README.md.
 
     Args:
         objective: "stream" – parallel streams in chunks, loss at every tick, state carried, gradients cut between

@@ -6,6 +6,7 @@ Every run is of one tiny model; runs of equal settings share their compiled upda
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import shutil
@@ -260,11 +261,11 @@ def test_a_run_is_not_overwritten(streams: Run, tmp_path: Path) -> None:
     )
     for name in ("metrics.jsonl", "best", "latest"):  # what is left of one, too
         (tmp_path / name / name).mkdir(parents=True)
-        act = lambda name=name: train(config_of(STREAM), DATASET, tmp_path / name)  # noqa: E731
+        act = functools.partial(train, config_of(STREAM), DATASET, tmp_path / name)
         untouched(tmp_path, act, CheckpointError, rf"holds a training run \({name}\)")
     (tmp_path / "file").write_text("mine")
     for place in ("file", "file/run"):
-        act = lambda place=place: train(config_of(STREAM), DATASET, tmp_path / place)  # noqa: E731
+        act = functools.partial(train, config_of(STREAM), DATASET, tmp_path / place)
         untouched(tmp_path, act, CheckpointError, "cannot be written")
 
 
