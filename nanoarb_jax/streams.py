@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.book import BookSeries, validate_books
+from nanoarb_jax.market.series import BookSeries, validate_books
 from nanoarb_jax.market.features import FEATURE_NAMES, lob44, mirror_features
 from nanoarb_jax.market.labels import UNDEFINED, direction_labels, label_threshold, mirror_labels
 from nanoarb_jax.market.readers.book_npz import read_book_npz

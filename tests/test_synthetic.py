@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.book import validate_books
+from nanoarb_jax.market.series import validate_books
 from nanoarb_jax.market.labels import direction_labels
 from nanoarb_jax.market.synthetic import synthetic_books
 

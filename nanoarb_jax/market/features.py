@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from nanoarb_jax.market.book import EMPTY_PRICE, LEVELS, BookSeries
+from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
 
 FEATURE_SCHEMA = "lob44"
 FEATURE_NAMES: tuple[str, ...] = (

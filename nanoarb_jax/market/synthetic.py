@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.book import EMPTY_PRICE, LEVELS, BookSeries
+from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
 
 BID, ASK = 0, 1
 _DEPTH = 20  # price ticks kept behind each best price; the first ten that are quoted are shown

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.book import BookSeries, validate_books
+from nanoarb_jax.market.series import BookSeries, validate_books
 
 _ARRAYS = ("ts_ns", "bid_px", "bid_sz", "ask_px", "ask_sz")
 _SCALARS = ("px_scale", "sz_scale", "tick")

@@ -20,12 +20,14 @@ class BookSeries(NamedTuple):
     An empty level has the price EMPTY_PRICE and the size 0.
 
     Attributes:
-        ts_ns: (n,) int64, exchange time, ns since 1970 UTC, never going backwards.
+        ts_ns: (n,) int64, when the book was known (receive time; exchange time where a feed has no other), ns since
+            1970 UTC, never going backwards.
         bid_px, bid_sz, ask_px, ask_sz: (n, 10) int64, price and size units.
         px_scale: price units per 1 of price: price = px / px_scale.
         sz_scale: size units per 1 of quantity: quantity = sz / sz_scale.
         tick: price units per price tick.
         name: of the series, e.g. the file's stem.
+        bought, sold: (n,) int64 size units that takers bought and sold since the previous row; None: trades not known.
     """
 
     ts_ns: NDArray[np.int64]
@@ -37,6 +39,8 @@ class BookSeries(NamedTuple):
     sz_scale: float
     tick: int
     name: str
+    bought: NDArray[np.int64] | None = None
+    sold: NDArray[np.int64] | None = None
 
     @property
     def rows(self) -> int:
@@ -72,7 +76,12 @@ class BookSeries(NamedTuple):
             return np.where(px == EMPTY_PRICE, px, pivot - px)
 
         return self._replace(
-            bid_px=reflect(self.ask_px), bid_sz=self.ask_sz, ask_px=reflect(self.bid_px), ask_sz=self.bid_sz
+            bid_px=reflect(self.ask_px),
+            bid_sz=self.ask_sz,
+            ask_px=reflect(self.bid_px),
+            ask_sz=self.bid_sz,
+            bought=self.sold,
+            sold=self.bought,
         )
 
 
@@ -94,11 +103,16 @@ def validate_books(books: BookSeries) -> None:
     ghost = (((bid == EMPTY_PRICE) & (books.bid_sz != 0)) | ((ask == EMPTY_PRICE) & (books.ask_sz != 0))).any(axis=1)
     deeper_bid = (bid[:, 1:] == EMPTY_PRICE) | ((bid[:, :-1] != EMPTY_PRICE) & (bid[:, 1:] < bid[:, :-1]))
     deeper_ask = (ask[:, 1:] == EMPTY_PRICE) | (ask[:, 1:] > ask[:, :-1])
+    trades = np.zeros(books.rows, bool)
+    for traded in (books.bought, books.sold):
+        if traded is not None:
+            trades |= traded < 0
     checks = (
         (back, "time goes backwards", "rows in time order"),
         (empty, "a side is empty at its best level", "both sides quoted; drop such rows"),
         (~empty & (bid[:, 0] > ask[:, 0]), "the book is crossed", "best bid <= best ask; drop such rows"),
         (negative, "a size is negative", "sizes of 0 or more"),
+        (trades, "a traded size is negative", "sizes of 0 or more"),
         (ghost, f"a size without a price (price {EMPTY_PRICE} marks an empty level)", "size 0 at empty levels"),
         (~(deeper_bid & deeper_ask).all(axis=1), "levels are out of order", "level 0 best, prices strictly worsening"),
     )
@@ -117,6 +131,11 @@ def _validate_layout(books: BookSeries) -> None:
         if array.shape != shape or array.dtype != np.int64:
             met = f"{array.dtype} {array.shape}"
             raise DataError(f"books {books.name!r}: {field} is {met}; expected int64 {shape}, {LEVELS} levels a side")
+    for field in ("bought", "sold"):
+        array = getattr(books, field)
+        if array is not None and (array.shape != (rows,) or array.dtype != np.int64):
+            met = f"{array.dtype} {array.shape}"
+            raise DataError(f"books {books.name!r}: {field} is {met}; expected int64 {(rows,)} or None")
     if rows == 0:
         raise DataError(f"books {books.name!r}: no rows; expected at least one book")
     for field in ("px_scale", "sz_scale", "tick"):

@@ -1,0 +1,107 @@
+"""What every reader gives: one instrument's events or books, in order, in chunks of bounded size."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nanoarb_jax.errors import DataError
+from nanoarb_jax.market.series import BookSeries
+
+CHUNK = 1 << 16  # events or books in a chunk, about; memory stays bounded whatever the file's size
+
+
+class ReadOptions(NamedTuple):
+    """What a user may have to say about files that do not say it themselves.
+
+    Attributes:
+        tick_size: price of one tick; None: as the file says, or the coarsest grid that its first chunk's prices lie on.
+        lot_size: smallest quantity kept apart; None: as the file says, or fine enough for the sizes of its first chunk.
+        symbol: the instrument wanted, of a file that holds several.
+    """
+
+    tick_size: float | None = None
+    lot_size: float | None = None
+    symbol: str | None = None
+
+
+@dataclass
+class EventFeed:
+    """Events of one instrument.
+
+    Args:
+        name: of the series, made of its file's name.
+        format: what was recognised, e.g. "binance-usdm".
+        tick_size, lot_size: price of one tick, and the quantity of one lot; every price is a whole number of ticks.
+        chunks: (n,) arrays of `event.EVENT`, in the order they were received; can be read once.
+        dropped: how many messages were left out, by reason; complete when `chunks` is exhausted.
+    """
+
+    name: str
+    format: str
+    tick_size: float
+    lot_size: float
+    chunks: Iterator[NDArray[np.void]]
+    dropped: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class BookFeed:
+    """Books of one instrument, where a file holds books; like `EventFeed`, but chunks are `BookSeries`.
+
+    All chunks have the same px_scale, sz_scale, tick and name; `bought` and `sold` are None in all or in none. A chunk
+    may hold invalid rows (crossed, one-sided): whoever reads counts and drops them.
+    """
+
+    name: str
+    format: str
+    chunks: Iterator[BookSeries]
+    dropped: Counter[str] = field(default_factory=Counter)
+
+
+Feed = EventFeed | BookFeed
+
+
+def infer_tick_size(px: NDArray[np.float64], what: str) -> float:
+    """The coarsest decimal-based grid that all these prices lie on: gcd of the prices in units of their last decimal.
+
+    Args:
+        px: (n,) prices; those that are not finite are ignored.
+        what: the file, for the error.
+
+    Raises:
+        DataError: no price, or prices with more than nine decimals.
+
+    >>> infer_tick_size(np.array([10.25, 10.5, 11.0]), "example")
+    0.25
+    """
+    px = np.unique(px[np.isfinite(px)])
+    if len(px) == 0:
+        raise DataError(f"{what}: no price to infer the tick size from; give --tick-size")
+    for decimals in range(10):
+        units = np.rint(px * 10.0**decimals)
+        if np.abs(units).max() < 2**53 and np.allclose(units / 10.0**decimals, px, rtol=1e-13, atol=0):
+            grid = int(np.gcd.reduce(units.astype(np.int64)))
+            if len(px) > 1:
+                return max(grid, 1) / 10.0**decimals
+            return 1 / 10.0**decimals
+    raise DataError(f"{what}: prices such as {px[0]!r} have more than nine decimals; give --tick-size")
+
+
+def infer_lot_size(qty: NDArray[np.float64], what: str) -> float:
+    """A power of ten, at most 1e-8 where sizes allow it, of which a thousand times the largest quantity stays exact.
+
+    >>> infer_lot_size(np.array([0.001, 250.0]), "example")
+    1e-08
+    >>> infer_lot_size(np.array([1e9]), "example")
+    0.001
+    """
+    finite = np.abs(qty[np.isfinite(qty)])
+    largest = float(finite.max()) if len(finite) else 1.0
+    decimals = int(min(8, np.floor(np.log10(2.0**53 / (1000.0 * max(largest, 1e-300))))))
+    return float(f"1e{-decimals}")
