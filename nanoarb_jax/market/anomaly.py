@@ -1,0 +1,83 @@
+"""What can be wrong with a feed or a book: kinds of anomalies, their counters, and what is done about each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nanoarb_jax.errors import DataError
+
+Policy = Literal["keep", "skip", "resync", "raise"]
+KEEP, SKIP, RESYNC, RAISE = range(4)
+_POLICIES: tuple[Policy, ...] = ("keep", "skip", "resync", "raise")
+
+
+class Anomaly(IntEnum):
+    """Kinds, each with a counter in `OrderBook.anomalies`. The first three are seen at the end of a message."""
+
+    CROSSED = 0  # best bid above best ask
+    LOCKED = 1  # best bid equal to best ask: valid, but worth knowing
+    ONE_SIDED = 2  # no bid or no ask
+    UNKNOWN_ORDER = 3  # cancel, modify or fill of an order that is not there
+    DUPLICATE_ORDER = 4  # an order id that is there already
+    OVER_CANCEL = 5  # more cancelled or filled than the order holds
+    GAP = 6  # the feed says that messages before this one are lost
+    BACKWARDS = 7  # earlier than an event before it
+    INVALID = 8  # unknown kind, no side, a price off the tick grid, a quantity below 0 or too large
+    UNSYNCED = 9  # an event while waiting for the next snapshot
+
+
+# LOCKED books trade; a message that comes late is still the feed's word (its tick takes the time of the latest before)
+_DEFAULTS: dict[Anomaly, Policy] = {
+    Anomaly.CROSSED: "skip",
+    Anomaly.LOCKED: "keep",
+    Anomaly.ONE_SIDED: "skip",
+    Anomaly.UNKNOWN_ORDER: "skip",
+    Anomaly.DUPLICATE_ORDER: "skip",
+    Anomaly.OVER_CANCEL: "keep",
+    Anomaly.GAP: "resync",
+    Anomaly.BACKWARDS: "keep",
+    Anomaly.INVALID: "raise",
+    Anomaly.UNSYNCED: "skip",
+}
+_ALLOWED: dict[Anomaly, tuple[Policy, ...]] = {
+    Anomaly.CROSSED: ("skip", "resync", "raise"),
+    Anomaly.ONE_SIDED: ("skip", "raise"),
+    Anomaly.UNSYNCED: ("skip", "raise"),
+}
+
+
+def policies(chosen: Policy | Mapping[str, Policy] | None = None) -> NDArray[np.int8]:
+    """Policy of every kind as numbers, (kinds,) int8.
+
+    keep: counted, and taken as it is. skip: counted and left out – the event is not applied, the invalid book is no
+    tick. resync: counted, the book is emptied and waits for the next snapshot. raise: a `DataError` that names the
+    event.
+
+    Args:
+        chosen: {kind in lower case: policy} over the defaults, or one policy for all kinds that allow it (an invalid
+            book is never a tick: `crossed` cannot be kept, `one_sided` and `unsynced` can only be skipped or raised).
+
+    Raises:
+        DataError: an unknown kind or policy.
+
+    >>> int(policies({"gap": "raise"})[Anomaly.GAP]) == RAISE
+    True
+    """
+    table = dict(_DEFAULTS)
+    if isinstance(chosen, str):
+        chosen = {kind.name.lower(): chosen for kind in Anomaly if chosen in _ALLOWED.get(kind, (chosen,))}
+    for name, policy in (chosen or {}).items():
+        if name.upper() not in Anomaly.__members__:
+            known = ", ".join(kind.name.lower() for kind in Anomaly)
+            raise DataError(f"book policy for {name!r}: no such anomaly; expected one of {known}")
+        kind = Anomaly[name.upper()]
+        allowed = _ALLOWED.get(kind, _POLICIES)
+        if policy not in allowed:
+            raise DataError(f"book policy {policy!r} for {name!r}: expected one of {', '.join(map(repr, allowed))}")
+        table[kind] = policy
+    return np.array([_POLICIES.index(table[kind]) for kind in Anomaly], np.int8)

@@ -1,0 +1,204 @@
+"""Both sides' price levels, sorted: each side a sequence of small sorted blocks, so that a change far from the touch
+moves at most one block, and the best levels lie at the end of the last one.
+
+Prices are kept as `rank`: ticks for bids, minus ticks for asks, so that a greater rank is a better price on both sides
+and one set of functions serves both. numba kernels without checks; `book.py` is the boundary.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nanoarb_jax.market.compiled import compiled
+
+WIDTH = 64  # levels in a block: few enough to move in tens of ns, enough for a short sequence
+
+
+class Ladder(NamedTuple):
+    """Levels of both sides (0 bid, 1 ask), worst first.
+
+    Attributes:
+        rank, size, count: (2, blocks, WIDTH) int64; a level's rank, lots and number of orders (0 in an L2 book).
+        fill: (2, blocks) int64, levels in a block.
+        order: (2, blocks) int64, the blocks from worst to best; those behind `used` are free.
+        low: (2, blocks) int64, the lowest rank of each block of that order.
+        used, depth: (2,) int64, blocks and levels of a side.
+    """
+
+    rank: NDArray[np.int64]
+    size: NDArray[np.int64]
+    count: NDArray[np.int64]
+    fill: NDArray[np.int64]
+    order: NDArray[np.int64]
+    low: NDArray[np.int64]
+    used: NDArray[np.int64]
+    depth: NDArray[np.int64]
+
+
+def empty_ladder(blocks: int) -> Ladder:
+    """No levels, and room for `blocks` blocks a side."""
+    return Ladder(
+        *(np.zeros((2, blocks, WIDTH), np.int64) for _ in range(3)),
+        fill=np.zeros((2, blocks), np.int64),
+        order=np.tile(np.arange(blocks), (2, 1)),
+        low=np.zeros((2, blocks), np.int64),
+        used=np.zeros(2, np.int64),
+        depth=np.zeros(2, np.int64),
+    )
+
+
+def wider(ladder: Ladder) -> Ladder:
+    """The same levels with twice the room."""
+    larger = empty_ladder(2 * ladder.fill.shape[1])
+    for old, new in zip(ladder, larger, strict=True):
+        new[tuple(slice(n) for n in old.shape)] = old
+    return larger
+
+
+@compiled
+def find(ladder, side, wanted):  # type: ignore[no-untyped-def]
+    """(position of block, index in it, there): where a rank is, or where it belongs.
+
+    The search for the block starts at the best, where most changes are.
+    """
+    position = ladder.used[side] - 1
+    if position < 0:
+        return 0, 0, False
+    step = 1
+    while position > 0 and ladder.low[side, position] > wanted:
+        position -= step
+        step *= 2
+    if position < 0:
+        position = 0
+    high = min(position + step, ladder.used[side]) if step > 1 else position + 1
+    while high - position > 1:
+        middle = (position + high) >> 1
+        if ladder.low[side, middle] <= wanted:
+            position = middle
+        else:
+            high = middle
+    block = ladder.order[side, position]
+    low, high = 0, ladder.fill[side, block]
+    while low < high:
+        middle = (low + high) >> 1
+        if ladder.rank[side, block, middle] < wanted:
+            low = middle + 1
+        else:
+            high = middle
+    return position, low, low < ladder.fill[side, block] and ladder.rank[side, block, low] == wanted
+
+
+@compiled
+def _open_block(ladder, side, position):  # type: ignore[no-untyped-def]
+    """Put a free block at this position of the order; there must be one. Returns the block."""
+    used = ladder.used[side]
+    block = ladder.order[side, used]
+    for p in range(used, position, -1):
+        ladder.order[side, p] = ladder.order[side, p - 1]
+        ladder.low[side, p] = ladder.low[side, p - 1]
+    ladder.order[side, position] = block
+    ladder.fill[side, block] = 0
+    ladder.used[side] += 1
+    return block
+
+
+@compiled
+def _close_block(ladder, side, position):  # type: ignore[no-untyped-def]
+    """Free the block at this position of the order."""
+    block, used = ladder.order[side, position], ladder.used[side]
+    for p in range(position, used - 1):
+        ladder.order[side, p] = ladder.order[side, p + 1]
+        ladder.low[side, p] = ladder.low[side, p + 1]
+    ladder.order[side, used - 1] = block
+    ladder.used[side] -= 1
+
+
+@compiled
+def _split(ladder, side, position):  # type: ignore[no-untyped-def]
+    """Move the better half of a full block into a new one behind it; the best block keeps nearly all of its own."""
+    block = ladder.order[side, position]
+    # prices that run away from the rest would leave half-empty blocks behind: at the end of the order split late
+    kept = WIDTH - WIDTH // 8 if position == ladder.used[side] - 1 else WIDTH // 2
+    other = _open_block(ladder, side, position + 1)
+    for i in range(kept, WIDTH):
+        ladder.rank[side, other, i - kept] = ladder.rank[side, block, i]
+        ladder.size[side, other, i - kept] = ladder.size[side, block, i]
+        ladder.count[side, other, i - kept] = ladder.count[side, block, i]
+    ladder.fill[side, block] = kept
+    ladder.fill[side, other] = WIDTH - kept
+    ladder.low[side, position + 1] = ladder.rank[side, other, 0]
+
+
+@compiled
+def insert(ladder, side, position, at, rank, size, count):  # type: ignore[no-untyped-def]
+    """Put a new level where `find` said; there must be a free block."""
+    if ladder.used[side] == 0:
+        _open_block(ladder, side, 0)
+    elif ladder.fill[side, ladder.order[side, position]] == WIDTH:
+        _split(ladder, side, position)
+        kept = ladder.fill[side, ladder.order[side, position]]
+        if at > kept:
+            position, at = position + 1, at - kept
+    block = ladder.order[side, position]
+    for i in range(ladder.fill[side, block], at, -1):
+        ladder.rank[side, block, i] = ladder.rank[side, block, i - 1]
+        ladder.size[side, block, i] = ladder.size[side, block, i - 1]
+        ladder.count[side, block, i] = ladder.count[side, block, i - 1]
+    ladder.rank[side, block, at] = rank
+    ladder.size[side, block, at] = size
+    ladder.count[side, block, at] = count
+    ladder.fill[side, block] += 1
+    ladder.depth[side] += 1
+    ladder.low[side, position] = ladder.rank[side, block, 0]
+
+
+@compiled
+def remove(ladder, side, position, at):  # type: ignore[no-untyped-def]
+    """Take out the level that `find` found."""
+    block = ladder.order[side, position]
+    fill = ladder.fill[side, block] - 1
+    for i in range(at, fill):
+        ladder.rank[side, block, i] = ladder.rank[side, block, i + 1]
+        ladder.size[side, block, i] = ladder.size[side, block, i + 1]
+        ladder.count[side, block, i] = ladder.count[side, block, i + 1]
+    ladder.fill[side, block] = fill
+    ladder.depth[side] -= 1
+    if fill == 0:
+        _close_block(ladder, side, position)
+    else:
+        ladder.low[side, position] = ladder.rank[side, block, 0]
+
+
+@compiled
+def best(ladder, side):  # type: ignore[no-untyped-def]
+    """Rank of the best level; there must be one."""
+    block = ladder.order[side, ladder.used[side] - 1]
+    return ladder.rank[side, block, ladder.fill[side, block] - 1]
+
+
+@compiled
+def clear_side(ladder, side):  # type: ignore[no-untyped-def]
+    """Void a side."""
+    ladder.used[side] = 0
+    ladder.depth[side] = 0
+
+
+@compiled
+def copy_top(ladder, side, px, size, empty):  # type: ignore[no-untyped-def]
+    """Write the best levels, best first, price in ticks and lots, into two (levels,) arrays; absent: `empty` and 0."""
+    shown, position, sign = 0, ladder.used[side] - 1, 1 - 2 * side
+    while shown < len(px) and position >= 0:
+        block = ladder.order[side, position]
+        i = ladder.fill[side, block] - 1
+        while i >= 0 and shown < len(px):
+            px[shown] = sign * ladder.rank[side, block, i]
+            size[shown] = ladder.size[side, block, i]
+            shown += 1
+            i -= 1
+        position -= 1
+    for i in range(shown, len(px)):
+        px[i] = empty
+        size[i] = 0
