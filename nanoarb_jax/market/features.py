@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+from nanoarb_jax.market.compiled import compiled
 from numpy.typing import NDArray
 
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
@@ -28,28 +29,47 @@ FEATURE_NAMES: tuple[str, ...] = (
 _BID, _ASK, _BID_CUMULATIVE, _ASK_CUMULATIVE = (4 + LEVELS * block for block in range(4))
 
 
+class FeatureScale(NamedTuple):
+    """Units of a book's integers.
+
+    Attributes:
+        px_scale: price units per 1 of price.
+        sz_scale: size units per 1 of quantity.
+        tick: price units per tick.
+        quantity_scale: quantity that counts as 1 in the features.
+    """
+
+    px_scale: float
+    sz_scale: float
+    tick: int
+    quantity_scale: float
+
+    @classmethod
+    def of(cls, books: BookSeries, quantity_scale: float) -> FeatureScale:
+        """Those of a series."""
+        return cls(float(books.px_scale), float(books.sz_scale), int(books.tick), float(quantity_scale))
+
+
 def feature_hash(names: Sequence[str]) -> str:
     """16 hex digits that change when a feature is renamed, moved, added or removed."""
     return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
 
 
-@njit(cache=True)
-def lob44_row(bid_px, bid_sz, ask_px, ask_sz, px_scale, sz_scale, tick, quantity_scale, out):  # type: ignore[no-untyped-def]
+@compiled
+def lob44_row(bid_px, bid_sz, ask_px, ask_sz, scale, out):  # type: ignore[no-untyped-def]
     """Write the 44 features of one book into `out`, computed in float64.
 
     Args:
         bid_px, bid_sz, ask_px, ask_sz: (10,) int64, as in `BookSeries`; both best levels quoted.
-        px_scale, sz_scale: float, units per 1 of price and of quantity.
-        tick: int, price units per tick.
-        quantity_scale: float, quantity that counts as 1.
+        scale: `FeatureScale`.
         out: (44,) float32 or float64, overwritten.
     """
     bid, ask = float(bid_px[0]), float(ask_px[0])
     bid_best, ask_best = float(bid_sz[0]), float(ask_sz[0])
-    out[0] = (bid * ask_best + ask * bid_best) / (bid_best + ask_best) / px_scale
-    out[2] = (ask - bid) / tick
+    out[0] = (bid * ask_best + ask * bid_best) / (bid_best + ask_best) / scale.px_scale
+    out[2] = (ask - bid) / scale.tick
     out[3] = (bid_best - ask_best) / (bid_best + ask_best)
-    unit = 1.0 / (sz_scale * quantity_scale)
+    unit = 1.0 / (scale.sz_scale * scale.quantity_scale)
     moment, mass, bid_sum, ask_sum = 0.0, 0.0, 0.0, 0.0
     for level in range(LEVELS):
         weight = 1.0 / (level + 1)
@@ -66,13 +86,13 @@ def lob44_row(bid_px, bid_sz, ask_px, ask_sz, px_scale, sz_scale, tick, quantity
         out[_ASK + level] = ask_sz[level] * unit
         out[_BID_CUMULATIVE + level] = bid_sum * unit
         out[_ASK_CUMULATIVE + level] = ask_sum * unit
-    out[1] = (bid + moment / mass) / px_scale
+    out[1] = (bid + moment / mass) / scale.px_scale
 
 
-@njit(cache=True)
-def _lob44_rows(bid_px, bid_sz, ask_px, ask_sz, px_scale, sz_scale, tick, quantity_scale, out):  # type: ignore[no-untyped-def]
+@compiled
+def _lob44_rows(bid_px, bid_sz, ask_px, ask_sz, scale, out):  # type: ignore[no-untyped-def]
     for i in range(out.shape[0]):
-        lob44_row(bid_px[i], bid_sz[i], ask_px[i], ask_sz[i], px_scale, sz_scale, tick, quantity_scale, out[i])
+        lob44_row(bid_px[i], bid_sz[i], ask_px[i], ask_sz[i], scale, out[i])
 
 
 def lob44(books: BookSeries, quantity_scale: float) -> NDArray[np.float32]:
@@ -91,8 +111,7 @@ def lob44(books: BookSeries, quantity_scale: float) -> NDArray[np.float32]:
     out = np.empty((books.rows, len(FEATURE_NAMES)), np.float32)
     bid_px, bid_sz = np.ascontiguousarray(books.bid_px), np.ascontiguousarray(books.bid_sz)
     ask_px, ask_sz = np.ascontiguousarray(books.ask_px), np.ascontiguousarray(books.ask_sz)
-    px_scale, sz_scale = float(books.px_scale), float(books.sz_scale)
-    _lob44_rows(bid_px, bid_sz, ask_px, ask_sz, px_scale, sz_scale, int(books.tick), float(quantity_scale), out)
+    _lob44_rows(bid_px, bid_sz, ask_px, ask_sz, FeatureScale.of(books, quantity_scale), out)
     return out
 
 

@@ -1,0 +1,214 @@
+"""The `flow` features: the 44 of `lob44`, then what moved since the previous tick – order flow, trades, gaps, time.
+
+One compiled function, `flow_row`, makes them for files, live books and strategies alike; it keeps what it needs of
+earlier ticks in `FlowMemory` and looks at nothing later. Quantities are in quantity scales, prices in ticks.
+
+    44       microprice minus mid
+    45–54    order flow imbalance of levels 0–9 (Cont, Kukanov, Stoikov 2014; per level: Xu, Gould, Howison 2018):
+             what joined minus what left the bid, minus the same of the ask
+    55, 56   quantity that takers bought minus sold, and both together
+    57–65    gap between bid level k and k-1, k = 1…9; 0 where there is no such level; 66–74 of the ask
+    75–80    what happened, 0 or 1 each: bid joined, bid left, ask joined, ask left, taker bought, taker sold
+    81       seconds since the previous tick
+    82       VPIN (Easley, López de Prado, O'Hara 2012) over the last 50 volume buckets of 20 quantity scales; takers'
+             sides are known, so no bulk classification; 0 until the first bucket is full
+    83       volatility: root of the exponentially weighted mean of squared mid changes per tick, 100 ticks long
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nanoarb_jax.market.compiled import compiled
+from nanoarb_jax.market.features import FEATURE_NAMES, FeatureScale, lob44_row
+from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
+
+FLOW_NAMES: tuple[str, ...] = (
+    *FEATURE_NAMES,
+    "microprice_offset_ticks",
+    *(f"order_flow_imbalance_{level}" for level in range(LEVELS)),
+    "signed_volume",
+    "volume",
+    *(f"bid_gap_ticks_{level}" for level in range(1, LEVELS)),
+    *(f"ask_gap_ticks_{level}" for level in range(1, LEVELS)),
+    *("bid_joined", "bid_left", "ask_joined", "ask_left", "taker_bought", "taker_sold"),
+    "seconds",
+    "vpin",
+    "volatility_ticks",
+)
+_OFFSET, _OFI, _SIGNED, _VOLUME = 44, 45, 55, 56
+_BID_GAP, _ASK_GAP, _EVENT, _SECONDS, _VPIN, _VOLATILITY = 57, 66, 75, 81, 82, 83
+BUCKETS, BUCKET_QUANTITY = 50, 20.0
+_FORGET = 1.0 / 100.0
+
+_RUNNING = np.dtype(
+    [
+        ("ticks", "i8"),
+        ("ts_ns", "i8"),
+        ("mid_ticks", "f8"),
+        ("variance", "f8"),
+        ("weight", "f8"),
+        ("bucket_bought", "f8"),  # quantity scales
+        ("bucket_sold", "f8"),
+        ("bucket", "i8"),  # full so far
+        ("imbalance", "f8"),  # sum over the ring
+    ],
+    align=True,
+)
+
+
+class FlowMemory(NamedTuple):
+    """What `flow_row` keeps of earlier ticks; changed in place.
+
+    Attributes:
+        top: (4, 10) int64, the previous tick's bid_px, bid_sz, ask_px, ask_sz.
+        ring: (50,) float64, |bought - sold| of the last full volume buckets.
+        running: (1,) record of sums.
+    """
+
+    top: NDArray[np.int64]
+    ring: NDArray[np.float64]
+    running: NDArray[np.void]
+
+
+def flow_memory() -> FlowMemory:
+    """Before the first tick."""
+    return FlowMemory(np.zeros((4, LEVELS), np.int64), np.zeros(BUCKETS), np.zeros(1, _RUNNING))
+
+
+@compiled
+def _joined(px, sz, before_px, before_sz, level, better):  # type: ignore[no-untyped-def]
+    """What a level gained (lots) since the previous tick: `better` is 1 for bids, -1 for asks."""
+    now, before = px[level], before_px[level]
+    if now == before:
+        return sz[level] - before_sz[level]
+    if now == EMPTY_PRICE:
+        return -before_sz[level]
+    if before == EMPTY_PRICE or (now > before) == (better > 0):
+        return sz[level]
+    return -before_sz[level]
+
+
+@compiled
+def _order_flow(bid_px, bid_sz, ask_px, ask_sz, top, unit, out):  # type: ignore[no-untyped-def]
+    for level in range(LEVELS):
+        bid = _joined(bid_px, bid_sz, top[0], top[1], level, 1)
+        ask = _joined(ask_px, ask_sz, top[2], top[3], level, -1)
+        out[_OFI + level] = (bid - ask) * unit
+        if bid > 0:
+            out[_EVENT] = 1.0
+        elif bid < 0:
+            out[_EVENT + 1] = 1.0
+        if ask > 0:
+            out[_EVENT + 2] = 1.0
+        elif ask < 0:
+            out[_EVENT + 3] = 1.0
+
+
+@compiled
+def _toxicity(bought, sold, ring, running):  # type: ignore[no-untyped-def]
+    """Pour a tick's trades into the volume buckets, in proportion; returns VPIN."""
+    left = bought + sold
+    if left > 0.0:
+        share = bought / left
+        if left > (BUCKETS + 1) * BUCKET_QUANTITY:
+            left = (BUCKETS + 1) * BUCKET_QUANTITY  # more overwrites the ring with the same
+        while left > 0.0:
+            room = BUCKET_QUANTITY - running.bucket_bought - running.bucket_sold
+            poured = min(left, room)
+            running.bucket_bought += poured * share
+            running.bucket_sold += poured * (1.0 - share)
+            left -= poured
+            if poured < room:
+                break
+            slot = running.bucket % BUCKETS
+            imbalance = abs(running.bucket_bought - running.bucket_sold)
+            running.imbalance += imbalance - ring[slot]
+            ring[slot] = imbalance
+            running.bucket += 1
+            running.bucket_bought, running.bucket_sold = 0.0, 0.0
+    full = min(running.bucket, BUCKETS)
+    return running.imbalance / (full * BUCKET_QUANTITY) if full > 0 else 0.0
+
+
+@compiled
+def flow_row(ts_ns, bid_px, bid_sz, ask_px, ask_sz, bought, sold, scale, memory, out):  # type: ignore[no-untyped-def]
+    """Write the 84 features of the next tick into `out`, computed in float64.
+
+    Args:
+        ts_ns: int, of the tick.
+        bid_px, bid_sz, ask_px, ask_sz: (10,) int64, as in `BookSeries`; both best levels quoted.
+        bought, sold: int, size units that takers traded since the previous tick.
+        scale: `FeatureScale`.
+        memory: `FlowMemory` after the previous tick; changed.
+        out: (84,) float32 or float64, overwritten.
+    """
+    lob44_row(bid_px, bid_sz, ask_px, ask_sz, scale, out)
+    unit = 1.0 / (scale.sz_scale * scale.quantity_scale)
+    running, top = memory.running[0], memory.top
+    for i in range(_OFFSET, _VOLATILITY + 1):
+        out[i] = 0.0
+    bid, ask = float(bid_sz[0]), float(ask_sz[0])
+    out[_OFFSET] = 0.5 * (ask_px[0] - bid_px[0]) / scale.tick * (bid - ask) / (bid + ask)
+    for level in range(1, LEVELS):
+        if bid_px[level] != EMPTY_PRICE:
+            out[_BID_GAP + level - 1] = (bid_px[level - 1] - bid_px[level]) / scale.tick
+        if ask_px[level] != EMPTY_PRICE:
+            out[_ASK_GAP + level - 1] = (ask_px[level] - ask_px[level - 1]) / scale.tick
+    mid = 0.5 * (bid_px[0] + ask_px[0]) / scale.tick
+    out[_SIGNED], out[_VOLUME] = (bought - sold) * unit, (bought + sold) * unit
+    out[_EVENT + 4], out[_EVENT + 5] = 1.0 if bought > 0 else 0.0, 1.0 if sold > 0 else 0.0
+    if running.ticks > 0:
+        _order_flow(bid_px, bid_sz, ask_px, ask_sz, top, unit, out)
+        out[_SECONDS] = (ts_ns - running.ts_ns) * 1e-9
+        change = mid - running.mid_ticks
+        running.variance += _FORGET * (change * change - running.variance)
+        running.weight += _FORGET * (1.0 - running.weight)
+        out[_VOLATILITY] = np.sqrt(running.variance / running.weight)
+    out[_VPIN] = _toxicity(bought * unit, sold * unit, memory.ring, running)
+    running.ticks += 1
+    running.ts_ns, running.mid_ticks = ts_ns, mid
+    for i in range(LEVELS):
+        top[0, i], top[1, i], top[2, i], top[3, i] = bid_px[i], bid_sz[i], ask_px[i], ask_sz[i]
+
+
+@compiled
+def _flow_rows(ts_ns, bid_px, bid_sz, ask_px, ask_sz, bought, sold, scale, memory, out):  # type: ignore[no-untyped-def]
+    for i in range(out.shape[0]):
+        flow_row(
+            ts_ns[i], bid_px[i], bid_sz[i], ask_px[i], ask_sz[i], bought[i], sold[i], scale, memory, out[i]
+        )
+
+
+def flow(books: BookSeries, quantity_scale: float, memory: FlowMemory | None = None) -> NDArray[np.float32]:
+    """The `flow` features of every book, each row from its own and earlier books alone.
+
+    Args:
+        books: validated series of n books; without trades, those features are 0.
+        quantity_scale: quantity that counts as 1, above 0.
+        memory: after the books before these, to go on from block to block; changed. None: these are the first.
+
+    Returns:
+        (n, 84) float32 in the order of FLOW_NAMES.
+    """
+    out = np.empty((books.rows, len(FLOW_NAMES)), np.float32)
+    none = np.zeros(books.rows, np.int64)
+    sides = [np.ascontiguousarray(a) for a in (books.bid_px, books.bid_sz, books.ask_px, books.ask_sz)]
+    trades = [none if a is None else np.ascontiguousarray(a) for a in (books.bought, books.sold)]
+    scale = FeatureScale.of(books, quantity_scale)
+    ts_ns = np.ascontiguousarray(books.ts_ns)
+    _flow_rows(ts_ns, *sides, *trades, scale, flow_memory() if memory is None else memory, out)
+    return out
+
+
+def mirror_flow_order() -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Where each flow feature of the mirrored market comes from, (84,), and its sign; price features aside."""
+    order, sign = np.arange(len(FLOW_NAMES)), np.ones(len(FLOW_NAMES), np.float32)
+    for bid, ask, width in ((4, 14, 10), (24, 34, 10), (_BID_GAP, _ASK_GAP, 9), (_EVENT, _EVENT + 2, 2)):
+        order[bid : bid + width], order[ask : ask + width] = np.r_[ask : ask + width], np.r_[bid : bid + width]
+    order[_EVENT + 4], order[_EVENT + 5] = _EVENT + 5, _EVENT + 4
+    sign[[3, _OFFSET, _SIGNED, *range(_OFI, _OFI + LEVELS)]] = -1
+    return order, sign
