@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,11 +19,25 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.series import BookSeries, validate_books
+from nanoarb_jax.market.extractor import FEATURE_SETS
 from nanoarb_jax.market.features import FEATURE_NAMES, lob44, mirror_features
-from nanoarb_jax.market.labels import UNDEFINED, direction_labels, label_threshold, mirror_labels
+from nanoarb_jax.market.flow import flow, flow_memory
+from nanoarb_jax.market.labels import (
+    UNDEFINED,
+    count_magnitudes,
+    counted_quantile,
+    direction_labels,
+    label_moves,
+    label_threshold,
+    mirror_labels,
+    reach,
+    signed_moves,
+)
 from nanoarb_jax.market.readers.book_npz import read_book_npz
+from nanoarb_jax.market.series import BookSeries, validate_books
+from nanoarb_jax.splits import Parts, by_day, chronological, chronological_sessions
 
+BLOCK = 1 << 16  # rows made at a time
 LEAST_PART_ROWS = 100  # labelled rows below which a part says nothing
 
 
@@ -36,9 +51,10 @@ class Stream(NamedTuple):
         name, instrument: of the series, and of what was traded (the name without its date).
         tick_size: price of one tick.
         quantity_scale: quantity that counts as 1 in the features.
-        threshold_ticks: least move that is labelled a direction.
-        features: (n, 44) float32, raw `lob44`.
-        labels: (n, h) int8, 0 down, 1 neutral, 2 up, -1 undefined (the last `horizon` rows).
+        threshold_ticks: h least moves that are labelled a direction, one per horizon.
+        features: (n, f) float32, raw features of the config's feature set.
+        labels: (n, h) int8, 0 down, 1 neutral, 2 up, -1 undefined (the last `horizon` rows, and the first
+            ones where the label rule looks back).
         moves: (n, h) float32, signed move of the label price, in ticks.
         mid: (n,) float64, in price.
         spread: (n,) float32, in ticks.
@@ -49,7 +65,7 @@ class Stream(NamedTuple):
     instrument: str
     tick_size: float
     quantity_scale: float
-    threshold_ticks: float
+    threshold_ticks: tuple[float, ...]
     train: tuple[int, int]
     validation: tuple[int, int]
     test: tuple[int, int]
@@ -65,80 +81,211 @@ class Stream(NamedTuple):
         return len(self.ts_ns)
 
 
-def split_rows(rows: int, config: DataConfig) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-    """Chronological train, validation and test ranges of anchor rows, purged before each boundary."""
-    validation = int(config.train_fraction * rows)
-    test = int((config.train_fraction + config.validation_fraction) * rows)
-    return (0, validation - config.purge), (validation, test - config.purge), (test, rows)
+def split_rows(rows: int, config: DataConfig, ts_ns: NDArray[np.int64] | None = None) -> Parts:
+    """Chronological train, validation and test ranges of anchor rows, purged before each boundary.
+
+    The train range starts where the label rule has seen its past, so no row of train or validation is unlabelled.
+
+    Args:
+        rows: of the stream.
+        config: shares, purge, label rule, and whether rows or days are shared out.
+        ts_ns: (rows,) time stamps, needed for `split="day"`.
+
+    Raises:
+        DataError: fewer than three days, or no time stamps.
+    """
+    first = reach(config.label_rule, config.horizons, config.smoothing_ticks).back
+    shares = (config.train_fraction, config.validation_fraction)
+    if config.split == "fraction":
+        return chronological(rows, *shares, config.purge, first)
+    if ts_ns is None:
+        raise DataError("split_rows: no time stamps; expected ts_ns (rows,) for data.split='day'")
+    sessions = by_day(ts_ns, config.timezone, config.session_start)
+    return chronological_sessions(sessions, *shares, config.purge, first)
 
 
-def _splits(rows: int, config: DataConfig, name: str) -> tuple[tuple[int, int], ...]:
-    splits = split_rows(rows, config)
-    test_fraction = 1 - config.train_fraction - config.validation_fraction
-    labelled = (splits[0][1], splits[1][1] - splits[1][0], rows - max(config.horizons) - splits[2][0])
-    if min(labelled) < LEAST_PART_ROWS:
-        needed = math.ceil(
-            (LEAST_PART_ROWS + config.purge + 1) / min(config.train_fraction, config.validation_fraction, test_fraction)
-        )
+def _splits(ts_ns: NDArray[np.int64], config: DataConfig, name: str) -> Parts:
+    """`split_rows` of the stream `name`, refused where a part says nothing."""
+    rows = len(ts_ns)
+    try:
+        splits = split_rows(rows, config, ts_ns)
+    except DataError as error:
+        raise DataError(f"stream {name!r}: {error}") from None
+    labelled = [stop - start for start, stop in splits]
+    labelled[-1] -= max(config.horizons)
+    if min(labelled) >= LEAST_PART_ROWS:
+        return splits
+    if config.split == "day":
         raise DataError(
-            f"stream {name!r}: {rows} rows; expected at least {needed}, for {LEAST_PART_ROWS} labelled rows in each of "
-            f"train, validation and test after a purge of {config.purge}; give a longer series or shorter horizons"
+            f"stream {name!r}: {labelled} labelled rows in train, validation and test, split by day; expected at least "
+            f"{LEAST_PART_ROWS} in each after a purge of {config.purge}; give fuller days or split by fraction"
         )
-    return splits
+    least = min(
+        config.train_fraction, config.validation_fraction, 1 - config.train_fraction - config.validation_fraction
+    )
+    needed = math.ceil((LEAST_PART_ROWS + config.purge + splits.train[0] + 1) / least)
+    raise DataError(
+        f"stream {name!r}: {rows} rows; expected at least {needed}, for {LEAST_PART_ROWS} labelled rows in each of "
+        f"train, validation and test after a purge of {config.purge}; give a longer series or shorter horizons"
+    )
 
 
-def _median_quantity(books: BookSeries, stop: int) -> float:
-    """Median level-1 quantity of both sides in rows before `stop`."""
-    sizes = np.concatenate([books.bid_sz[:stop, 0], books.ask_sz[:stop, 0]])
-    return float(np.median(sizes)) / books.sz_scale
+class Plan(NamedTuple):
+    """What a stream's training part teaches, before any row is made: see `Stream` for the fields."""
+
+    parts: Parts
+    quantity_scale: float
+    threshold_ticks: tuple[float, ...]
+
+
+def plan_stream(books: BookSeries, config: DataConfig) -> Plan:
+    """Splits, quantity scale and label thresholds of a valid series, in one pass over its training part.
+
+    Medians and quantiles come from counts of distinct values, block by block, so that books on disk stay there.
+
+    Raises:
+        DataError: too short for the splits.
+    """
+    parts = _splits(books.ts_ns, config, books.name)
+    sizes, spreads, stop = Counts(), Counts(), parts.train[1]
+    for start in range(0, stop, BLOCK):
+        block = slice(start, min(start + BLOCK, stop))
+        sizes.add(books.bid_sz[block, 0])
+        sizes.add(books.ask_sz[block, 0])
+        spreads.add(books.ask_px[block, 0] - books.bid_px[block, 0])
+    quantity_scale = config.quantity_scale or sizes.median() / books.sz_scale
+    median_spread = np.array([spreads.median() / books.tick])
+    floor = label_threshold(median_spread, config.threshold_ticks, config.threshold_spreads)
+    if config.threshold_quantile is None:
+        return Plan(parts, quantity_scale, (floor,) * len(config.horizons))
+    return Plan(parts, quantity_scale, _quantile_thresholds(books, config, stop, floor))
+
+
+def _quantile_thresholds(books: BookSeries, config: DataConfig, stop: int, floor: float) -> tuple[float, ...]:
+    """Least move per horizon, learnt from rows before `stop` alone: no label counted ends beyond them."""
+    magnitudes = [Counts() for _ in config.horizons]
+    for start in range(0, stop, BLOCK):
+        moves, _ = _block_moves(books, config, start, min(start + BLOCK, stop), stop)
+        for column, counts in enumerate(magnitudes):
+            counts.merge(*count_magnitudes(moves[:, column]))
+    try:
+        quantile = config.threshold_quantile or 0.0
+        return tuple(max(floor, counted_quantile(*counts.sorted(), quantile)) for counts in magnitudes)
+    except DataError as error:
+        raise DataError(f"stream {books.name!r}: {error}") from None
+
+
+class Counts:
+    """How often each integer was met: medians without all the values."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[int] = Counter()
+
+    def add(self, values: NDArray[np.int64]) -> None:
+        self.merge(*np.unique(values, return_counts=True))
+
+    def merge(self, values: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
+        for value, count in zip(values.tolist(), counts.tolist(), strict=True):
+            self._counts[value] += count
+
+    def sorted(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Distinct values, ascending, and their counts."""
+        values = sorted(self._counts)
+        return np.array(values, np.int64), np.array([self._counts[value] for value in values], np.int64)
+
+    def median(self) -> float:
+        """As `numpy.median` of all values; of none, NaN."""
+        values, counts = self.sorted()
+        if len(values) == 0:
+            return math.nan
+        reached, total = np.cumsum(counts), int(counts.sum())
+        low, high = np.searchsorted(reached, [(total - 1) // 2, total // 2], side="right")
+        return (int(values[low]) + int(values[high])) / 2
+
+
+def _block_moves(
+    books: BookSeries, config: DataConfig, start: int, stop: int, known: int
+) -> tuple[NDArray[np.float64], tuple[int, int]]:
+    """Signed moves (stop - start, h) of rows start … stop, of which rows before `known` may be read."""
+    back, ahead = reach(config.label_rule, config.horizons, config.smoothing_ticks)
+    first, last = max(start - back, 0), min(stop + ahead, known)
+    part = books.part(first, last)
+    price_ticks = (part.mid if config.label_price == "mid" else part.microprice) / books.tick_size
+    moves = signed_moves(price_ticks, config.horizons, config.label_rule, config.smoothing_ticks)
+    return moves[start - first : stop - first], (first, last)
+
+
+class Block(NamedTuple):
+    """Rows start … of a stream: its columns, see `Stream`."""
+
+    features: NDArray[np.float32]
+    labels: NDArray[np.int8]
+    moves: NDArray[np.float32]
+    mid: NDArray[np.float64]
+    spread: NDArray[np.float32]
+    ts_ns: NDArray[np.int64]
+
+
+def stream_blocks(books: BookSeries, config: DataConfig, plan: Plan) -> Iterator[tuple[int, Block]]:
+    """The rows of a stream, block by block, as (first row, columns); the blocks' size changes no number.
+
+    Raises:
+        DataError: features that are not finite.
+    """
+    memory = flow_memory()
+    for start in range(0, books.rows, BLOCK):
+        part = books.part(start, min(start + BLOCK, books.rows))
+        if config.feature_set == "flow":
+            features = flow(part, plan.quantity_scale, memory)
+        else:
+            features = lob44(part, plan.quantity_scale)
+        check_finite(features, books.name, FEATURE_SETS[config.feature_set], start)
+        moves, _ = _block_moves(books, config, start, start + part.rows, books.rows)
+        labels, signed = label_moves(moves, plan.threshold_ticks)
+        yield start, Block(features, labels, signed, part.mid, part.spread_ticks.astype(np.float32), part.ts_ns)
 
 
 def make_stream(books: BookSeries, config: DataConfig) -> Stream:
-    """Features, labels and splits of one series.
+    """Features, labels and splits of one series, in memory.
 
     Raises:
         DataError: books that are not valid, too short for the splits, or whose features are not finite.
     """
     validate_books(books)
-    train, validation, test = _splits(books.rows, config, books.name)
-    quantity_scale = config.quantity_scale or _median_quantity(books, train[1])
-    features = lob44(books, quantity_scale)
-    check_finite(features, books.name)
-    spread = books.spread_ticks.astype(np.float32)
-    threshold = label_threshold(spread[: train[1]], config.threshold_ticks, config.threshold_spreads)
-    price = books.mid if config.label_price == "mid" else books.microprice
-    labels, moves = direction_labels(price / books.tick_size, config.horizons, threshold)
-    return Stream(
-        name=books.name,
-        instrument=re.sub(r"[_-]\d{8}.*$", "", books.name) or books.name,
-        tick_size=books.tick_size,
-        quantity_scale=quantity_scale,
-        threshold_ticks=threshold,
-        train=train,
-        validation=validation,
-        test=test,
-        features=features,
-        labels=labels,
-        moves=moves,
-        mid=books.mid,
-        spread=spread,
-        ts_ns=books.ts_ns,
-    )
+    plan = plan_stream(books, config)
+    blocks = [block for _, block in stream_blocks(books, config, plan)]
+    columns = {name: np.concatenate([getattr(block, name) for block in blocks]) for name in Block._fields}
+    return Stream(**stream_scalars(books, plan), **columns)
 
 
-def check_finite(features: NDArray[np.float32], name: str) -> None:
-    """Refuse features (n, 44) that no model can read; block by block, for files larger than memory.
+def stream_scalars(books: BookSeries, plan: Plan) -> dict[str, Any]:
+    """The fields of `Stream` that are not columns."""
+    return {
+        "name": books.name,
+        "instrument": re.sub(r"[_-]\d{8}.*$", "", books.name) or books.name,
+        "tick_size": books.tick_size,
+        "quantity_scale": plan.quantity_scale,
+        "threshold_ticks": plan.threshold_ticks,
+        **plan.parts._asdict(),
+    }
+
+
+def check_finite(
+    features: NDArray[np.float32], name: str, names: Sequence[str] = FEATURE_NAMES, first: int = 0
+) -> None:
+    """Refuse features (n, f) that no model can read; block by block, for files larger than memory.
 
     Raises:
-        DataError: a first NaN or infinite feature of the stream `name`.
+        DataError: a first NaN or infinite feature of the stream `name`, whose row `first` is row 0 here.
     """
-    block = 1 << 16
-    for start in range(0, len(features), block):
-        finite = np.isfinite(features[start : start + block])
+    for start in range(0, len(features), BLOCK):
+        finite = np.isfinite(features[start : start + BLOCK])
         if not finite.all():
             row, column = (int(i[0]) for i in np.nonzero(~finite))
-            met = f"feature {FEATURE_NAMES[column]} is NaN or infinite"
-            raise DataError(f"stream {name!r}, row {start + row}: {met}; expected numbers, mend or drop that book")
+            met = f"feature {names[column]} is NaN or infinite"
+            raise DataError(
+                f"stream {name!r}, row {first + start + row}: {met}; expected numbers, mend or drop that book"
+            )
 
 
 def mirror_stream(stream: Stream) -> Stream:
@@ -213,7 +360,9 @@ def create_training_samples(
             f"{sequence_length} + longest horizon {max(horizons)})"
         )
     if quantity_scale is None:
-        quantity_scale = _median_quantity(books, max(1, int(0.7 * books.rows)))
+        stop = max(1, int(0.7 * books.rows))
+        sizes = np.concatenate([books.bid_sz[:stop, 0], books.ask_sz[:stop, 0]])
+        quantity_scale = float(np.median(sizes)) / books.sz_scale
     windows = sliding_window_view(lob44(books, quantity_scale), sequence_length, axis=0).transpose(0, 2, 1)
     labels, _ = direction_labels(books.mid / books.tick_size, horizons, threshold_ticks=1.0)
     return windows[:samples], labels[sequence_length - 1 :][:samples].astype(np.int64)

@@ -31,6 +31,7 @@ share = st.floats(0.01, 0.45)
 @st.composite
 def configs(draw: st.DrawFn) -> Config:
     ticks = draw(horizons)
+    rule = draw(st.sampled_from(["move", "smoothed", "deeplob", "tlob"]))
     return Config(
         ModelConfig(
             hidden_dim=draw(st.integers(1, 512)),
@@ -42,7 +43,13 @@ def configs(draw: st.DrawFn) -> Config:
         DataConfig(
             horizons=ticks,
             label_price=draw(st.sampled_from(["mid", "microprice"])),
+            label_rule=rule,
+            smoothing_ticks=draw(st.integers(1, 1_000)) if rule == "tlob" else None,
             threshold_ticks=draw(st.floats(1e-9, 1e9)),
+            threshold_quantile=draw(st.none() | st.floats(0.01, 0.99)),
+            split=draw(st.sampled_from(["fraction", "day"])),
+            timezone=draw(st.sampled_from(["UTC", "America/Chicago"])),
+            session_start=draw(st.sampled_from(["00:00", "17:00"])),
             train_fraction=draw(share),
             validation_fraction=draw(share),
             purge_ticks=draw(st.none() | st.integers(max(ticks), 10_000)),
@@ -104,6 +111,12 @@ BAD: list[tuple[str, str, Any]] = [
     ("data", "threshold_spreads", -1), ("data", "train_fraction", 1.0), ("data", "train_fraction", 0),
     ("data", "validation_fraction", 0.3), ("data", "purge_ticks", 99), ("data", "purge_ticks", 1000.0),
     ("data", "quantity_scale", 0), ("data", "quantity_scale", "1"),
+    *[("data", "label_rule", value) for value in ("fi2010", None, ["move"])],
+    *[("data", "smoothing_ticks", value) for value in (0, 5, 2.0)],
+    *[("data", "threshold_quantile", value) for value in (0, 1.0, -0.1, "1/3", float("nan"))],
+    *[("data", "split", value) for value in ("week", None)],
+    *[("data", "timezone", value) for value in ("America/Atlantis", "America", "../UTC", "/etc/passwd", "", 3, None)],
+    *[("data", "session_start", value) for value in ("24:00", "9:30", "09:30:00", "0930", "", 930, None)],
     ("train", "objective", "both"), ("train", "loss", "mse"), ("train", "device", "tpu"),
     ("train", "matmul_dtype", "float16"),
     *[("train", name, value) for name in ("epochs", "chunk_length", "checkpoint_every") for value in
@@ -124,6 +137,14 @@ def test_bad_value_is_named(table: str, name: str, value: Any) -> None:
         TABLES[table](**{name: value})
     line = str(caught.value)
     assert line.startswith(f"{table}.{name}={value!r}: expected ") and "\n" not in line
+
+
+def test_the_window_of_tlob_is_named() -> None:
+    for value in (None, 0):
+        with pytest.raises(ConfigError, match=rf'^data.smoothing_ticks={value}: expected at least 1 for .* "tlob"$'):
+            DataConfig(label_rule="tlob", smoothing_ticks=value)
+    with pytest.raises(ConfigError, match=r'^data.smoothing_ticks=5: expected None for label_rule "deeplob"$'):
+        DataConfig(label_rule="deeplob", smoothing_ticks=5)
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from nanoarb_jax.market.compiled import compiled
 from numpy.typing import NDArray
 
+from nanoarb_jax.market.compiled import compiled
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
 
 FEATURE_SCHEMA = "lob44"

@@ -13,6 +13,8 @@ from nanoarb_jax.errors import DataError
 LEVELS = 10
 EMPTY_PRICE = int(np.iinfo(np.int64).max)
 
+COLUMNS = ("ts_ns", "bid_px", "bid_sz", "ask_px", "ask_sz", "bought", "sold")
+
 
 class BookSeries(NamedTuple):
     """Order books in time order; row i is one tick, level 0 is the best, prices and sizes are integers.
@@ -67,6 +69,11 @@ class BookSeries(NamedTuple):
     def spread_ticks(self) -> NDArray[np.float64]:
         """(n,) best ask minus best bid, in ticks."""
         return (self.ask_px[:, 0] - self.bid_px[:, 0]) / self.tick
+
+    def part(self, start: int, stop: int) -> BookSeries:
+        """Rows start … stop, views of the same arrays."""
+        columns = {name: getattr(self, name) for name in COLUMNS}
+        return self._replace(**{name: None if c is None else c[start:stop] for name, c in columns.items()})
 
     def mirrored(self) -> BookSeries:
         """The mirrored market: bid and ask swapped, prices reflected about the first bid (so they stay integers)."""

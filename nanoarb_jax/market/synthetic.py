@@ -1,177 +1,223 @@
-"""A seeded synthetic market: a queue-reactive order book under a hidden, persistent order-flow regime.
+"""A seeded synthetic market: events in hftbacktest's layout, or the books they make.
 
-Limit orders, cancellations and market orders arrive as competing Poisson processes whose intensities depend on the
-queues (Huang, Lehalle, Rosenbaum 2015, "Simulating and analyzing order book data: the queue-reactive model"). A
-regime – sellers lead, nobody leads, buyers lead – tilts the flow and lasts hundreds of events, so the past says more
-than the present book. Prices move when a best queue is used up or an order arrives inside the spread.
+Limit orders, cancellations and market orders arrive as a queue-reactive Hawkes process (Huang, Lehalle, Rosenbaum 2015;
+Wu, Rambaldi, Muzy, Bacry 2019): they depend on the queues and on the orders of the last seconds, so the past says more
+than the present book. Prices move when a best queue is used up or an order arrives inside the spread. There is no
+hidden regime: all that matters for the future follows from the past that the feed shows.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numba import njit
+from numpy.random import SeedSequence
+from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
+from nanoarb_jax.market import event
+from nanoarb_jax.market.event import EVENT
+from nanoarb_jax.market.series import LEVELS, BookSeries
+from nanoarb_jax.market.simulator import advance, start
+from nanoarb_jax.market.synthetic_config import MarketConfig
+from nanoarb_jax.market.synthetic_orders import order_events
+from nanoarb_jax.market.synthetic_queues import ASK, BID, MAX_PARTS, TRADED, TYPES, make_rules, show
 
-BID, ASK = 0, 1
-_DEPTH = 20  # price ticks kept behind each best price; the first ten that are quoted are shown
-_CANCEL, _MARKET, _IMPROVE, _ACTIONS = _DEPTH, 2 * _DEPTH, 2 * _DEPTH + 1, 2 * _DEPTH + 2
+__all__ = ["MarketConfig", "synthetic_books", "synthetic_events"]
 
-# per second and side
-_LIMIT_RATE = 8.0  # at the best price; like cancellations, falling by exp(-1 / reach) per tick behind it
-_CANCEL_RATE = 0.5  # per lot in the queue
-_REACH_TICKS = 3.0
-_MARKET_RATE = 10.0
-_IMPROVE_RATE = 40.0  # into a spread wider than one tick
-_MEAN_LOTS = 4.0  # of an order; sizes are geometric
-# log intensities per unit of regime and of level-1 imbalance
-_REGIME_TILT = 0.7
-_QUEUE_TILT = 0.5
-_BURN_IN = 2_000  # events until the first book has forgotten how it was started
-_START_NS = 1_704_205_800_000_000_000  # 2 January 2024, 14:30 UTC
+_SEEN = event.EXCHANGE_SEES | event.LOCAL_SEES
+_BUY, _SELL = _SEEN | event.BUY, _SEEN | event.SELL
+_DEPTH, _TRADE, _LAST = event.DEPTH, event.TRADE, event.LAST
 
 
 @njit(cache=True)
-def _lots(rng):  # type: ignore[no-untyped-def]
-    return 1 + int(rng.standard_exponential() * (_MEAN_LOTS - 1.0))
+def _repeat(row, px, sz):  # type: ignore[no-untyped-def]
+    for level in range(LEVELS):
+        px[row, level] = px[row - 1, level]
+        sz[row, level] = sz[row - 1, level]
 
 
 @njit(cache=True)
-def _fill_rates(queue, spread, regime, nearness, rates):  # type: ignore[no-untyped-def]
-    """Intensity of every action, (2 * actions,), bids first; returns their sum."""
-    bid, ask = queue[BID, 0], queue[ASK, 0]
-    upward = _REGIME_TILT * regime + _QUEUE_TILT * (bid - ask) / (bid + ask)
-    total = 0.0
-    for side in range(2):
-        favour = upward if side == BID else -upward
-        first = side * _ACTIONS
-        for level in range(_DEPTH):
-            rates[first + level] = _LIMIT_RATE * nearness[level]
-            rates[first + _CANCEL + level] = _CANCEL_RATE * nearness[level] * queue[side, level]
-            total += rates[first + level] + rates[first + _CANCEL + level]
-        rates[first + _MARKET] = _MARKET_RATE * np.exp(-favour)
-        rates[first + _IMPROVE] = _IMPROVE_RATE * np.exp(favour) if spread > 1 else 0.0
-        total += rates[first + _MARKET] + rates[first + _IMPROVE]
-    return total
+def _fill_books(states, rulebook, ts_ns, bid_px, bid_sz, ask_px, ask_sz, bought, sold):  # type: ignore[no-untyped-def]
+    """Fill the arrays of a `BookSeries` with one book per order, prices in ticks, sizes in lots."""
+    state, rules = states[0], rulebook[0]
+    base, journal = np.empty(TYPES), np.empty((MAX_PARTS, 4), np.int64)
+    for i in range(len(ts_ns)):
+        parts, side = advance(state, rules, base, journal)
+        taken = 0
+        for part in range(parts):
+            if journal[part, 0] == TRADED:
+                taken += journal[part, 3]
+        ts_ns[i] = state.clock_ns
+        bought[i], sold[i] = (taken, 0) if side == ASK else (0, taken)
+        if side == BID or i == 0:
+            show(state, rules, BID, i, bid_px, bid_sz)
+        else:
+            _repeat(i, bid_px, bid_sz)
+        if side == ASK or i == 0:
+            show(state, rules, ASK, i, ask_px, ask_sz)
+        else:
+            _repeat(i, ask_px, ask_sz)
 
 
 @njit(cache=True)
-def _pick(rates, target):  # type: ignore[no-untyped-def]
-    """(side, action) where the running sum of intensities passes `target`."""
-    picked = 0
-    for i in range(len(rates)):
-        if rates[i] > 0.0:
-            picked = i
-            target -= rates[i]
-            if target < 0.0:
-                break
-    return picked // _ACTIONS, picked % _ACTIONS
-
-
-@njit(cache=True)
-def _act(queue, best, side, action, rng):  # type: ignore[no-untyped-def]
-    """Let one order join or leave one side (bid or ask); the best price follows the queues."""
-    better = 1 if side == BID else -1
-    if action == _IMPROVE:
-        for level in range(_DEPTH - 1, 0, -1):
-            queue[side, level] = queue[side, level - 1]
-        queue[side, 0] = _lots(rng)
-        best[side] += better
-    elif action < _CANCEL:
-        queue[side, action] += _lots(rng)
-    else:
-        level = 0 if action == _MARKET else action - _CANCEL
-        queue[side, level] -= min(_lots(rng), queue[side, level])
-        while queue[side, 0] == 0:
-            for level in range(_DEPTH - 1):
-                queue[side, level] = queue[side, level + 1]
-            queue[side, _DEPTH - 1] = _lots(rng)
-            best[side] -= better
-
-
-@njit(cache=True)
-def _show(queue, best, side, px, sz):  # type: ignore[no-untyped-def]
-    """Write the first ten quoted levels of one side into px and sz, (10,)."""
-    worse = -1 if side == BID else 1
-    shown = 0
-    for level in range(_DEPTH):
-        if queue[side, level] > 0 and shown < LEVELS:
-            px[shown] = best[side] + worse * level
-            sz[shown] = queue[side, level]
-            shown += 1
-    for level in range(shown, LEVELS):
-        px[level] = EMPTY_PRICE
-        sz[level] = 0
-
-
-@njit(cache=True)
-def _simulate(rng, start_ticks, regime_ticks, ts_ns, bid_px, bid_sz, ask_px, ask_sz):  # type: ignore[no-untyped-def]
-    """Fill the arrays of a `BookSeries` with one book per order, prices in ticks."""
-    queue = np.empty((2, _DEPTH), np.int64)
-    nearness = np.empty(_DEPTH)
-    for level in range(_DEPTH):
-        nearness[level] = np.exp(-level / _REACH_TICKS)
-        queue[BID, level], queue[ASK, level] = _lots(rng), _lots(rng)
-    best = np.array([start_ticks, start_ticks + 1])
-    rates = np.empty(2 * _ACTIONS)
-    regime, clock_ns = 0, _START_NS
-    for i in range(-_BURN_IN, len(ts_ns)):
-        if rng.random() * regime_ticks < 1.0:
-            regime = int(rng.random() * 3.0) - 1
-        if best[BID] < start_ticks // 2:
-            regime = 1  # prices stay positive: a market that has halved is bought
-        total = _fill_rates(queue, best[ASK] - best[BID], regime, nearness, rates)
-        clock_ns += int(rng.standard_exponential() / total * 1e9)
-        side, action = _pick(rates, rng.random() * total)
-        _act(queue, best, side, action, rng)
-        if i >= 0:
-            ts_ns[i] = clock_ns
-            _show(queue, best, BID, bid_px[i], bid_sz[i])
-            _show(queue, best, ASK, ask_px[i], ask_sz[i])
+def _fill_events(states, rulebook, events, filled, least, px_scale, sz_scale, latency_ns):  # type: ignore[no-untyped-def]
+    """Append whole messages from index `filled` on until there are `least` events; returns their number."""
+    state, rules = states[0], rulebook[0]
+    base, journal = np.empty(TYPES), np.empty((MAX_PARTS, 4), np.int64)
+    message = 1
+    while filled < least:
+        parts, _ = advance(state, rules, base, journal)
+        for part in range(parts):
+            traded, side = journal[part, 0] == TRADED, journal[part, 1]
+            record = events[filled]
+            # who trades against an ask has bought
+            bits = _BUY if (side == BID) != traded else _SELL
+            record.ev = bits | (_TRADE if traded else _DEPTH)
+            record.exch_ts = state.clock_ns
+            record.local_ts = state.clock_ns + latency_ns
+            record.px = journal[part, 2] / px_scale
+            record.qty = journal[part, 3] / sz_scale
+            record.order_id = message
+            record.ival = _LAST if part == parts - 1 else 0
+            record.fval = 0.0
+            filled += 1
+        message += 1
+    return filled
 
 
 def synthetic_books(
     rows: int,
     seed: int | Sequence[int],
+    config: MarketConfig | None = None,
     *,
-    tick_size: float = 0.25,
-    start_ticks: int = 20_000,
-    regime_ticks: float = 300.0,
+    tick_size: float | None = None,
+    start_ticks: int | None = None,
     name: str = "synthetic",
 ) -> BookSeries:
     """Simulate `rows` books, one after every order; the same seed gives the same books.
 
     Args:
         rows: books wanted, at least 1.
-        seed: of the random numbers, as `numpy.random.default_rng` takes it.
-        tick_size: price of one tick.
-        start_ticks: first best bid, in ticks; at least 1,000, to stay well above zero.
-        regime_ticks: mean life of an order-flow regime, in events.
+        seed: of the random numbers, as `numpy.random.SeedSequence` takes it.
+        config: the market; None is the preset "shallow".
+        tick_size, start_ticks: instead of the config's.
         name: of the series.
 
     Returns:
-        A valid series; quantities in lots (`sz_scale` 1).
+        A valid series with traded sizes; sizes in lots (`sz_scale` lots per 1 of quantity).
 
     Raises:
-        DataError: an argument is out of range.
+        DataError: rows below 1, or a seed that is none.
+        ConfigError: a setting is out of range.
 
     >>> synthetic_books(1_000, seed=0).rows
     1000
     """
-    for label, value, least in (
-        ("rows", rows, 1),
-        ("start_ticks", start_ticks, 1_000),
-        ("regime_ticks", regime_ticks, 1),
-    ):
-        if not value >= least:
-            raise DataError(f"synthetic market: {label}={value}; expected at least {least}")
-    if not 0 < tick_size < np.inf:
-        raise DataError(f"synthetic market: tick_size={tick_size}; expected a price above 0")
-    ts_ns = np.empty(rows, np.int64)
+    _require_count("rows", rows)
+    market = config or MarketConfig()
+    config = dataclasses.replace(
+        market,
+        tick_size=market.tick_size if tick_size is None else tick_size,
+        start_ticks=market.start_ticks if start_ticks is None else start_ticks,
+    )
+    rules, state = begin(config, seed)
+    ts_ns, bought, sold = (np.empty(rows, np.int64) for _ in range(3))
     bid_px, bid_sz, ask_px, ask_sz = (np.empty((rows, LEVELS), np.int64) for _ in range(4))
-    rng = np.random.default_rng(seed)
-    _simulate(rng, int(start_ticks), float(regime_ticks), ts_ns, bid_px, bid_sz, ask_px, ask_sz)
-    return BookSeries(ts_ns, bid_px, bid_sz, ask_px, ask_sz, px_scale=1.0 / tick_size, sz_scale=1.0, tick=1, name=name)
+    _fill_books(state, rules, ts_ns, bid_px, bid_sz, ask_px, ask_sz, bought, sold)
+    px_scale, sz_scale = _scales(config)
+    return BookSeries(ts_ns, bid_px, bid_sz, ask_px, ask_sz, px_scale, sz_scale, 1, name, bought, sold)
+
+
+def synthetic_events(
+    events: int,
+    seed: int | Sequence[int],
+    config: MarketConfig | None = None,
+    *,
+    level: Literal["l2", "l3"] = "l2",
+) -> NDArray[np.void]:
+    """Simulate a feed of price levels (L2) or orders (L3), and trades; the same seed gives the same events.
+
+    It begins with a snapshot. Then every order is one message: the trades, the new sizes of the levels it changed and,
+    where the best price moved, the levels that came into view (`config.depth` ticks a side are published) or dropped
+    out; or, order by order, what `synthetic_orders.order_events` says. The book after message i is row i of
+    `synthetic_books` with the same seed and config.
+
+    Args:
+        events: at least this many are wanted, the snapshot included; the last message is given whole.
+        seed: of the random numbers, as `numpy.random.SeedSequence` takes it.
+        config: the market; None is the preset "shallow".
+        level: "l2", DEPTH and TRADE events, `order_id` being the message's number; "l3", ADD, MODIFY, CANCEL, FILL and
+            TRADE events of the same orders.
+
+    Returns:
+        (n,) `event.EVENT`, n >= events, seen by exchange and receiver.
+
+    Raises:
+        DataError: events below 1, a seed that is none, another level.
+
+    >>> len(synthetic_events(1_000, 0, MarketConfig.preset("es"))) >= 1_000
+    True
+    """
+    _require_count("events", events)
+    if level not in ("l2", "l3"):
+        raise DataError(f"synthetic market: level={level!r}; expected 'l2' or 'l3'")
+    config = config or MarketConfig()
+    rules, state = begin(config, seed)
+    scales = _scales(config)
+    if level == "l3":
+        return order_events(events, state, rules, config, scales)
+    first = _snapshot(state, config, *scales)
+    made = np.zeros(max(events, len(first)) + MAX_PARTS, EVENT)
+    made[: len(first)] = first
+    count = _fill_events(state, rules, made, len(first), events, *scales, config.latency_ns)
+    return made[:count]
+
+
+def begin(config: MarketConfig, seed: int | Sequence[int]) -> tuple[NDArray[np.void], NDArray[np.void]]:
+    """The market of a seed, before its first row.
+
+    Raises:
+        DataError: a seed that is none.
+    """
+    try:
+        if seed is None:
+            raise TypeError
+        sequence = SeedSequence(seed)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"synthetic market: seed={seed!r}; expected integers of 0 or more") from error
+    rules = make_rules(config)
+    return rules, start(config, rules, sequence)
+
+
+def _require_count(label: str, value: int) -> None:
+    if value < 1:
+        raise DataError(f"synthetic market: {label}={value}; expected at least 1")
+
+
+def _scales(config: MarketConfig) -> tuple[float, float]:
+    """Ticks per 1 of price, lots per 1 of quantity; dividing by them gives decimals as they are written."""
+    return 1.0 / config.tick_size, 1.0 / config.lot_size
+
+
+def _snapshot(state: NDArray[np.void], config: MarketConfig, px_scale: float, sz_scale: float) -> NDArray[np.void]:
+    """(n,) EVENT: the book before the first order, each side voided first."""
+    queue, best = state["queue"][0], state["best"][0]
+    sides = []
+    for side, bits, worse in ((BID, _BUY, -1), (ASK, _SELL, 1)):
+        levels = np.flatnonzero(queue[side])
+        part = np.zeros(1 + len(levels), EVENT)
+        part["ev"] = bits | event.DEPTH_SNAPSHOT
+        part["px"][1:] = (best[side] + worse * levels) / px_scale
+        part["qty"][1:] = queue[side, levels] / sz_scale
+        part["ev"][0], part["px"][0] = bits | event.CLEAR, part["px"][-1]
+        sides.append(part)
+    snapshot = np.concatenate(sides)
+    snapshot["exch_ts"] = state["clock_ns"][0]
+    snapshot["local_ts"] = state["clock_ns"][0] + config.latency_ns
+    snapshot["ival"] = event.SNAPSHOT
+    snapshot["ival"][-1] |= event.LAST
+    return snapshot

@@ -183,12 +183,7 @@ def tick_chunks(
     """
     kind = ("book", "trade", "time").index(clock.kind)
     memory = Memory(np.zeros((4, LEVELS), np.int64), np.zeros(5, np.int64))
-    scales = {
-        "px_scale": 1.0 / float(state.meta["tick_size"][0]),
-        "sz_scale": 1.0 / float(state.meta["lot_size"][0]),
-        "tick": 1,
-        "name": name,
-    }
+    px_scale, sz_scale = 1.0 / float(state.meta["tick_size"][0]), 1.0 / float(state.meta["lot_size"][0])
     for events in chunks:
         at = 0
         while at < len(events):
@@ -197,7 +192,10 @@ def tick_chunks(
                 state, events, at, kind, clock.levels, clock.interval_ns, memory, rows
             )
             if filled:
-                yield BookSeries(*(a[:filled] for a in rows[:5]), **scales, bought=rows[5][:filled], sold=rows[6][:filled])
+                ts_ns, bid_px, bid_sz, ask_px, ask_sz, bought, sold = (column[:filled] for column in rows)
+                yield BookSeries(
+                    ts_ns, bid_px, bid_sz, ask_px, ask_sz, px_scale, sz_scale, 1, name, bought, sold
+                )
             if status == kernel.RAISED:
                 raise DataError(f"{name}: {describe_raised(state, events[at])}")
             if status in (kernel.NEEDS_LEVELS, kernel.NEEDS_ORDERS):

@@ -19,7 +19,7 @@ from nanoarb_jax.market.series import BookSeries, validate_books
 _ARRAYS = ("ts_ns", "bid_px", "bid_sz", "ask_px", "ask_sz")
 _SCALARS = ("px_scale", "sz_scale", "tick")
 # all that numpy and zipfile raise on bytes that are not, or no longer, an archive of plain arrays
-_DAMAGED = (
+DAMAGED = (
     OSError,
     EOFError,
     ValueError,
@@ -80,7 +80,7 @@ def _load(path: Path) -> dict[str, np.ndarray]:
             return {key: archive[key] for key in keys}
     except DataError:
         raise
-    except _DAMAGED as error:
+    except DAMAGED as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
             f"books {path}: damaged or not a book-npz archive ({reason}); write or fetch it again"

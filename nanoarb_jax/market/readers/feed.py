@@ -90,7 +90,7 @@ def infer_tick_size(px: NDArray[np.float64], what: str) -> float:
             if len(px) > 1:
                 return max(grid, 1) / 10.0**decimals
             return 1 / 10.0**decimals
-    raise DataError(f"{what}: prices such as {px[0]!r} have more than nine decimals; give --tick-size")
+    raise DataError(f"{what}: prices such as {float(px[0])!r} have more than nine decimals; give --tick-size")
 
 
 def infer_lot_size(qty: NDArray[np.float64], what: str) -> float:

@@ -1,0 +1,97 @@
+"""`hftbacktest`: event arrays as hftbacktest's converters write them – `.npz` with the key `data`, or `.npy`.
+
+With its converters come Bybit, Tardis, Hyperliquid, MEXC and others. Read in pieces, without the library itself: the
+array's layout is `event.EVENT`. Where the file has no record flags, events of one time are one message.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from nanoarb_jax.errors import DataError
+from nanoarb_jax.market.event import CLEAR, EVENT, KIND_MASK, LAST, TRADE
+from nanoarb_jax.market.readers.book_npz import DAMAGED
+from nanoarb_jax.market.readers.feed import CHUNK, EventFeed, ReadOptions, infer_lot_size, infer_tick_size
+
+KEY = "data"
+
+
+def open_hftbacktest(path: Path, options: ReadOptions = ReadOptions()) -> EventFeed:  # noqa: B008
+    """Open one file; only its first events are read here.
+
+    Raises:
+        DataError: missing, damaged, or not an array of events; also while the chunks are read.
+    """
+    what = f"hftbacktest {path}"
+    chunks = _marked(_chunks(path, what))
+    first = next(chunks, None)
+    if first is None:
+        raise DataError(f"{what}: no events; expected at least one")
+    levels = first[~np.isin(first["ev"] & KIND_MASK, (CLEAR, TRADE))]
+    tick_size = options.tick_size or infer_tick_size(levels["px"], what)
+    lot_size = options.lot_size or infer_lot_size(first["qty"], what)
+
+    def all_chunks() -> Iterator[NDArray[np.void]]:
+        yield first
+        yield from chunks
+
+    return EventFeed(path.stem, "hftbacktest", tick_size, lot_size, all_chunks())
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """The array's bytes, header first."""
+    with path.open("rb") as file:
+        if file.read(2) != b"PK":
+            file.seek(0)
+            yield file
+            return
+        with zipfile.ZipFile(file) as archive, archive.open(f"{KEY}.npy") as member:
+            yield io.BufferedReader(member, 1 << 20)
+
+
+def _chunks(path: Path, what: str) -> Iterator[NDArray[np.void]]:
+    """Pieces of the array, each in memory of its own."""
+    try:
+        with _opened(path) as file:
+            version = npy.read_magic(file)
+            read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+            shape, _, dtype = read(file)
+            if dtype != EVENT or len(shape) != 1:
+                raise DataError(f"{what}: array of {dtype} {shape}; expected a one-dimensional array of events")
+            left = shape[0]
+            while left:
+                data = file.read(min(left, CHUNK) * EVENT.itemsize)
+                if not data or len(data) % EVENT.itemsize:
+                    raise DataError(f"{what}: truncated, {left:,} of {shape[0]:,} events are missing; fetch it again")
+                left -= len(data) // EVENT.itemsize
+                yield np.frombuffer(bytearray(data), EVENT)
+    except DAMAGED as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{what}: damaged or not an event file ({reason}); fetch it again") from error
+
+
+def _marked(chunks: Iterator[NDArray[np.void]]) -> Iterator[NDArray[np.void]]:
+    """Chunks whose messages end with LAST: by the file's flags, or where the time changes."""
+    held = next(chunks, None)
+    if held is None:
+        return
+    flagged = bool((held["ival"] & LAST).any())
+    while held is not None:
+        following = next(chunks, None)
+        if not flagged:
+            times = np.stack([held["exch_ts"], held["local_ts"]])
+            after = [held["exch_ts"][-1] + 1, 0] if following is None else following[["exch_ts", "local_ts"]][0].item()
+            ends = (np.diff(times, axis=1, append=np.array(after)[:, None]) != 0).any(axis=0)
+            held["ival"] |= np.where(ends, LAST, 0)
+        yield held
+        held = following
