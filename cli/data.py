@@ -66,7 +66,7 @@ def prepare(
     """Turn books into features, labels and splits on disk."""
     from rich.progress import Progress
 
-    from nanoarb_jax import dataset
+    from nanoarb_jax import prepare as preparing
     from nanoarb_jax.config import DataConfig, load_config
 
     options = {"label_price": label_price, "threshold_ticks": threshold_ticks, "threshold_spreads": threshold_spreads}
@@ -74,7 +74,7 @@ def prepare(
     settings = dataclasses.replace(load_config(config).data if config else DataConfig(), **given)
     with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("preparing")
-        made = dataset.prepare(
+        made = preparing.prepare(
             sources,
             out,
             settings,

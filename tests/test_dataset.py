@@ -22,15 +22,15 @@ from nanoarb_jax.dataset import (
     make_stream,
     mirror_stream,
     open_dataset,
-    prepare,
     split_rows,
 )
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.series import BookSeries
 from nanoarb_jax.market.features import lob44
 from nanoarb_jax.market.labels import UNDEFINED, direction_labels
 from nanoarb_jax.market.readers.book_npz import read_book_npz, write_book_npz
+from nanoarb_jax.market.series import BookSeries
 from nanoarb_jax.market.synthetic import synthetic_books
+from nanoarb_jax.prepare import prepare
 
 TOP10 = Path(__file__).parents[2] / "shared" / "data" / "derived_top10"
 CONFIG = DataConfig(horizons=(5, 20))
@@ -70,10 +70,10 @@ def test_stream_fields() -> None:
 
 def test_label_price_and_thresholds() -> None:
     micro = make_stream(BOOKS, dataclasses.replace(CONFIG, label_price="microprice", threshold_ticks=0.3))
-    assert micro.threshold_ticks == 0.5  # half the median spread of one tick
+    assert micro.threshold_ticks == (0.5, 0.5)  # half the median spread of one tick
     expected, _ = direction_labels(BOOKS.microprice / 0.25, (5, 20), 0.5)
     np.testing.assert_array_equal(micro.labels, expected)
-    assert make_stream(BOOKS, dataclasses.replace(CONFIG, threshold_spreads=4.0)).threshold_ticks == 4.0
+    assert make_stream(BOOKS, dataclasses.replace(CONFIG, threshold_spreads=4.0)).threshold_ticks == (4.0, 4.0)
 
 
 @quick
@@ -139,9 +139,7 @@ def test_mirror_stream_is_the_stream_of_the_mirrored_market() -> None:
 
 
 def rows_of(books: BookSeries, rows: int) -> BookSeries:
-    return books._replace(
-        **{name: getattr(books, name)[:rows] for name in ("ts_ns", "bid_px", "bid_sz", "ask_px", "ask_sz")}
-    )
+    return books.part(0, rows)
 
 
 def test_too_short_names_the_rows_needed() -> None:
@@ -161,7 +159,8 @@ def test_prepared_equals_in_memory(folder: Path, tmp_path: Path) -> None:
     seen: list[tuple[int, int, str]] = []
     out = tmp_path / "deep" / "ds"
     made = prepare([folder], out, CONFIG, lambda *step: seen.append(step))
-    assert seen == [(0, 2, "one"), (1, 2, "two_20240103"), (2, 2, "ds")]
+    assert [step for step in seen if "ticks" not in step[2]] == [(0, 2, "one"), (1, 2, "two_20240103"), (2, 2, "ds")]
+    assert (1, 2, "two_20240103: 2,000 ticks") in seen
     assert sorted(path.name for path in out.parent.iterdir()) == ["ds"]
     opened, memory = open_dataset(out, verify=True), open_dataset(folder, CONFIG)
     assert made.config == opened.config == memory.config == CONFIG
@@ -171,7 +170,7 @@ def test_prepared_equals_in_memory(folder: Path, tmp_path: Path) -> None:
         assert_same(one, other)
         assert not one.features.flags.owndata and one.features.flags.aligned
     manifest = json.loads((out / MANIFEST).read_text())
-    assert manifest["schema_version"] == 1 and manifest["feature_set"] == "lob44" and manifest["clock"] == "book"
+    assert manifest["schema_version"] == 2 and manifest["feature_set"] == "lob44" and manifest["clock"] == "book"
     assert str(tmp_path) not in json.dumps(manifest)
     assert open_dataset(folder / "one.npz").config == DataConfig()
 
@@ -202,19 +201,98 @@ def test_prepare_is_all_or_nothing(folder: Path, tmp_path: Path) -> None:
     damaged.write_bytes(damaged.read_bytes()[:-100])
     with pytest.raises(DataError, match=r"two_20240103.npz: damaged"):
         prepare([folder], tmp_path / "ds", CONFIG)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["books"]
+    assert not (tmp_path / "ds").exists()
+
+
+def spoilt(archive: bytes) -> bytes:
+    """Damage that shows only when the array is read."""
+    middle = len(archive) // 2
+    return archive[:middle] + bytes(byte ^ 0x55 for byte in archive[middle : middle + 64]) + archive[middle + 64 :]
+
+
+def test_prepare_goes_on_where_it_was_stopped(folder: Path, tmp_path: Path) -> None:
+    whole = prepare([folder], tmp_path / "whole", CONFIG)
+    damaged = folder / "two_20240103.npz"
+    good = damaged.read_bytes()
+    damaged.write_bytes(spoilt(good))
+    with pytest.raises(DataError, match="damaged"):
+        prepare([folder], tmp_path / "ds", CONFIG)
+    kept = tmp_path / ".ds.part" / "one.npy"
+    made = kept.stat().st_mtime_ns
+    damaged.write_bytes(good)
+    resumed = prepare([folder], tmp_path / "ds", CONFIG)
+    assert (tmp_path / "ds" / "one.npy").stat().st_mtime_ns == made and not kept.parent.exists()
+    for one, other in zip(resumed.streams, whole.streams, strict=True):
+        assert_same(one, other)
+    for file in (tmp_path / "ds").iterdir():
+        assert file.read_bytes() == (tmp_path / "whole" / file.name).read_bytes()
+
+
+def test_what_an_earlier_run_left_is_checked(folder: Path, tmp_path: Path) -> None:
+    """Other settings, other sources or a file that was cut make a finished stream anew."""
+    damaged = folder / "two_20240103.npz"
+    good = damaged.read_bytes()
+    for change in ("settings", "source", "cut"):
+        out = tmp_path / change
+        damaged.write_bytes(spoilt(good))
+        with pytest.raises(DataError, match="damaged"):
+            prepare([folder], out, dataclasses.replace(CONFIG, threshold_ticks=3.0) if change == "settings" else CONFIG)
+        damaged.write_bytes(good)
+        if change == "source":
+            (folder / "one.npz").unlink()
+            write_book_npz(folder / "one.npz", synthetic_books(2_100, 9))
+        if change == "cut":
+            kept = tmp_path / f".{change}.part" / "one.npy"
+            kept.write_bytes(kept.read_bytes()[:-8])
+        made = prepare([folder], out, CONFIG)
+        for stream, memory in zip(made.streams, open_dataset(folder, CONFIG).streams, strict=True):
+            assert_same(stream, memory)
+
+
+def test_processes_make_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    prepare([folder], tmp_path / "one", CONFIG)
+    prepare([folder], tmp_path / "two", CONFIG, jobs=2)
+    for file in (tmp_path / "one").iterdir():
+        assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes()
+
+
+def test_two_writers(folder: Path, tmp_path: Path) -> None:
+    def again(done: int, total: int, name: str) -> None:
+        with pytest.raises(DataError, match="another run is preparing it"):
+            prepare([folder], tmp_path / "ds", CONFIG)
+
+    prepare([folder], tmp_path / "ds", CONFIG, lambda *step: again(*step) if step[0] < 2 else None)
+    assert open_dataset(tmp_path / "ds").rows == 4_000
+
+
+@pytest.mark.parametrize("changes", [{"feature_set": "flow"}, {"clock": "bbo"}, {"label_rule": "deeplob"}])
+def test_blocks_change_nothing(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, str]
+) -> None:
+    config = dataclasses.replace(CONFIG, threshold_quantile=0.4, **changes)
+    memory = open_dataset(folder, config)
+    monkeypatch.setattr("nanoarb_jax.streams.BLOCK", 333)
+    for one, other in zip(prepare([folder], tmp_path / "ds", config).streams, memory.streams, strict=True):
+        assert_same(one, other)
 
 
 def test_sources_that_are_none(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no such file"):
         open_dataset(tmp_path / "nowhere")
-    with pytest.raises(DataError, match="without book-npz files"):
+    with pytest.raises(DataError, match="a folder without files"):
         open_dataset(tmp_path / "empty")
-    with pytest.raises(DataError, match="2 sources are called 'one'"):
-        prepare([folder, folder / "one.npz"], tmp_path / "ds", CONFIG)
+    assert prepare([folder, folder / "one.npz"], tmp_path / "once", CONFIG).rows == 4_000
+    other = tmp_path / "deep" / "books"
+    other.mkdir(parents=True)
+    (other / "one.npz").write_bytes((folder / "one.npz").read_bytes())
+    with pytest.raises(DataError, match="2 sources are called 'books_one'"):
+        prepare([folder, other], tmp_path / "ds", CONFIG)
+    elsewhere = other.rename(tmp_path / "deep" / "spot")
+    names = [stream.name for stream in prepare([folder, elsewhere], tmp_path / "ds", CONFIG).streams]
+    assert names == ["books_one", "two_20240103", "spot_one"]
     with pytest.raises(DataError, match="no sources"):
-        prepare([], tmp_path / "ds", CONFIG)
+        prepare([], tmp_path / "none", CONFIG)
 
 
 def test_other_settings_are_named(folder: Path, tmp_path: Path) -> None:
@@ -253,7 +331,7 @@ def test_damaged_dataset(folder: Path, tmp_path: Path) -> None:
     refused("one.npy is missing")
     manifest.write_text(text[:-40])
     refused("manifest.json is damaged")
-    manifest.write_text(text.replace('"schema_version": 1', '"schema_version": 2'))
+    manifest.write_text(text.replace('"schema_version": 2', '"schema_version": 9'))
     refused("expected .*prepare it again")
     manifest.write_text(text.replace("feature_hash", "hash"))
     refused("'feature_hash'")
@@ -297,8 +375,8 @@ def test_real_series(tmp_path: Path) -> None:
     files = [TOP10 / f"{name}.npz" for name in ("cme_esh4_20231225_2300-2400Z", "bitstamp_btcusd_20150501_L2snapshots")]
     data = prepare(files, tmp_path / "ds", DataConfig())
     es, bitstamp = data.streams
-    assert (es.instrument, es.tick_size, es.threshold_ticks, es.rows) == ("cme_esh4", 0.25, 1.0, 36_917)
-    assert bitstamp.instrument == "bitstamp_btcusd" and bitstamp.threshold_ticks == 8.5
+    assert (es.instrument, es.tick_size, es.threshold_ticks, es.rows) == ("cme_esh4", 0.25, (1.0,) * 3, 36_917)
+    assert bitstamp.instrument == "bitstamp_btcusd" and bitstamp.threshold_ticks == (8.5,) * 3
     for stream, file in zip(data.streams, files, strict=True):
         assert_same(stream, make_stream(read_book_npz(file), DataConfig()))
         for part in (stream.train, stream.validation, stream.test):

@@ -17,8 +17,11 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "config": set(),
     "market": set(),
-    "streams": {"market"},
-    "dataset": {"market", "streams"},
+    "splits": set(),
+    "streams": {"market", "splits"},
+    "collect": {"market"},
+    "dataset": {"market", "streams", "collect"},
+    "prepare": {"market", "streams", "collect", "dataset"},
     "model": set(),
     "checkpoint": {"market", "model"},
     "evaluation": {"market", "streams", "dataset", "model", "checkpoint"},
@@ -31,8 +34,30 @@ ALLOWED: dict[str, set[str]] = {
     "bench": {"market", "model", "checkpoint", "export", "serving"},
 }
 JAX = {"jax", "jaxlib", "flax", "optax", "orbax", "jax2onnx"}
-JAX_FREE = {"market", "streams", "dataset", "serving.predictor", "serving.onnx", "serving.onnx_file", "serving.native"}
-HEAVY = {"jax2onnx", "onnx", "onnxruntime", "sklearn", "tensorboardX", "hftbacktest", "matplotlib", "torch"}
+JAX_FREE = {
+    "market",
+    "splits",
+    "streams",
+    "collect",
+    "dataset",
+    "prepare",
+    "serving.predictor",
+    "serving.onnx",
+    "serving.onnx_file",
+    "serving.native",
+}
+HEAVY = {
+    "jax2onnx",
+    "onnx",
+    "onnxruntime",
+    "sklearn",
+    "tensorboardX",
+    "hftbacktest",
+    "matplotlib",
+    "torch",
+    "pyarrow",
+    "databento_dbn",
+}
 TERMINAL = {"argparse", "click", "rich", "typer"}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,8 +72,9 @@ class BookSeries(NamedTuple):
 
     def part(self, start: int, stop: int) -> BookSeries:
         """Rows start … stop, views of the same arrays."""
-        columns = {name: getattr(self, name) for name in COLUMNS}
-        return self._replace(**{name: None if c is None else c[start:stop] for name, c in columns.items()})
+        columns: dict[str, Any] = {name: getattr(self, name) for name in COLUMNS}
+        cut: dict[str, Any] = {name: None if c is None else c[start:stop] for name, c in columns.items()}
+        return self._replace(**cut)
 
     def mirrored(self) -> BookSeries:
         """The mirrored market: bid and ask swapped, prices reflected about the first bid (so they stay integers)."""

@@ -56,7 +56,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
             yield file
             return
         with zipfile.ZipFile(file) as archive, archive.open(f"{KEY}.npy") as member:
-            yield io.BufferedReader(member, 1 << 20)
+            yield io.BufferedReader(member, 1 << 20)  # type: ignore[type-var]  # a ZipExtFile is a raw stream as well
 
 
 def _chunks(path: Path, what: str) -> Iterator[NDArray[np.void]]:

@@ -1,0 +1,140 @@
+"""From files to ticks: a source's feed, its book and a clock, with everything that was dropped counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nanoarb_jax.config import DataConfig
+from nanoarb_jax.errors import DataError
+from nanoarb_jax.market.anomaly import Anomaly, Policy
+from nanoarb_jax.market.book import empty_state
+from nanoarb_jax.market.kernel import BookState
+from nanoarb_jax.market.readers.feed import EventFeed, Feed, ReadOptions
+from nanoarb_jax.market.readers.sources import Source, open_source
+from nanoarb_jax.market.rows import choose_rows
+from nanoarb_jax.market.series import COLUMNS, BookSeries
+from nanoarb_jax.market.ticks import TickClock, tick_chunks
+
+
+@dataclass
+class Account:
+    """Where a source's messages went; complete when its ticks are exhausted.
+
+    Args:
+        format: of the files.
+        events, messages, ticks: read, ended, and taken for ticks; of files that hold books, rows are messages.
+        dropped: messages that the reader left out, by reason.
+        anomalies: met by the book, by kind.
+    """
+
+    format: str
+    events: int = 0
+    messages: int = 0
+    ticks: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    anomalies: Counter[str] = field(default_factory=Counter)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, reasons and kinds that were met."""
+        counts = {"dropped": self.dropped, "anomalies": self.anomalies}
+        met = {name: {key: int(n) for key, n in sorted(c.items()) if n} for name, c in counts.items()}
+        return {"format": self.format, "events": self.events, "messages": self.messages, "ticks": self.ticks, **met}
+
+
+def tick_clock(config: DataConfig) -> TickClock:
+    """The clock that the settings ask for."""
+    interval_ns = round(config.clock_interval_ms * 1e6)
+    if config.clock in ("trade", "time"):
+        return TickClock(config.clock, interval_ns=interval_ns)
+    return TickClock("book", levels=1 if config.clock == "bbo" else config.clock_levels)
+
+
+def ticks_of(
+    source: Source,
+    config: DataConfig,
+    options: ReadOptions = ReadOptions(),  # noqa: B008
+    policy: Policy | Mapping[str, Policy] | None = None,
+) -> tuple[Iterator[BookSeries], Account]:
+    """A source's ticks, in chunks of bounded size, and its account.
+
+    Args:
+        source: of `find_sources`.
+        config: clock and time stamps.
+        options: what the files do not say.
+        policy: about anomalies, see `anomaly.policies`.
+
+    Raises:
+        DataError: an unreadable file, or an anomaly whose policy is to raise; also while chunks are read.
+    """
+    feed = open_source(source, options)
+    account = Account(feed.format, dropped=feed.dropped)
+    return _counted(_ticks(feed, config, policy, account), account), account
+
+
+def _ticks(
+    feed: Feed, config: DataConfig, policy: Policy | Mapping[str, Policy] | None, account: Account
+) -> Iterator[BookSeries]:
+    clock = tick_clock(config)
+    if not isinstance(feed, EventFeed):
+        chunks = _counted_rows(feed.chunks, account)
+        # whoever brings books in our own format has chosen the ticks
+        yield from choose_rows(chunks, clock, feed.format == "book-npz", account.anomalies)
+        return
+
+    def note(state: BookState) -> None:
+        account.events, account.messages = int(state.meta["events"][0]), int(state.meta["messages"][0])
+        for kind in Anomaly:
+            account.anomalies[kind.name.lower()] = int(state.anomalies[kind])
+
+    state = empty_state(feed.tick_size, feed.lot_size, policy=policy, clock=config.timestamps)
+    yield from tick_chunks(feed.chunks, state, clock, feed.name, note)
+
+
+def _counted_rows(chunks: Iterator[BookSeries], account: Account) -> Iterator[BookSeries]:
+    for chunk in chunks:
+        account.events += chunk.rows
+        account.messages += chunk.rows
+        yield chunk
+
+
+def _counted(chunks: Iterator[BookSeries], account: Account) -> Iterator[BookSeries]:
+    for chunk in chunks:
+        account.ticks += chunk.rows
+        yield chunk
+
+
+def read_books(
+    source: Source,
+    config: DataConfig,
+    options: ReadOptions = ReadOptions(),  # noqa: B008
+    policy: Policy | Mapping[str, Policy] | None = None,
+) -> tuple[BookSeries, Account]:
+    """All ticks of a source in memory.
+
+    Raises:
+        DataError: what `ticks_of` raises, or not one tick.
+    """
+    ticks, account = ticks_of(source, config, options, policy)
+    chunks = list(ticks)
+    if not chunks:
+        raise DataError(no_ticks(source, account))
+    columns: dict[str, Any] = {
+        name: None if getattr(chunks[0], name) is None else np.concatenate([getattr(chunk, name) for chunk in chunks])
+        for name in COLUMNS
+    }
+    return chunks[0]._replace(**columns, name=source.name), account
+
+
+def no_ticks(source: Source, account: Account) -> str:
+    """Why nothing came out."""
+    counts = account.as_dict()
+    why = f"dropped {counts['dropped']}, anomalies {counts['anomalies']}"
+    return (
+        f"data {source.files[0]}: not one tick in {account.messages:,} messages ({why}); expected books with both sides "
+        "quoted"
+    )

@@ -1,0 +1,151 @@
+"""Ticks of a feed that holds books already: invalid rows are counted and left out, a clock chooses among the others."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nanoarb_jax.errors import DataError
+from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries
+from nanoarb_jax.market.ticks import TickClock
+
+_SIDES = ("bid_px", "bid_sz", "ask_px", "ask_sz")
+
+
+def choose_rows(
+    chunks: Iterable[BookSeries], clock: TickClock, every_row: bool, anomalies: Counter[str]
+) -> Iterator[BookSeries]:
+    """Valid rows that the clock takes for ticks, in chunks; trades are those since the tick before.
+
+    Args:
+        chunks: books of one instrument, in order.
+        clock: as for events; "book" and "time" mean the same here.
+        every_row: under the book clock with all levels, take every valid row, changed or not.
+        anomalies: counted into by kind: crossed, locked, one_sided, invalid (a negative size, levels out of order),
+            backwards (the row keeps its place and takes the latest time before it).
+
+    Raises:
+        DataError: a trade clock, but the feed knows no trades.
+    """
+    before: BookSeries | None = None
+    pending = np.zeros(2, np.int64)
+    latest = np.iinfo(np.int64).min
+    for chunk in chunks:
+        if clock.kind == "trade" and chunk.bought is None:
+            raise DataError(
+                f"{chunk.name}: no trades in these books; expected them for the trade clock, choose another"
+            )
+        books = _in_order(chunk, latest, anomalies)
+        latest = max(latest, int(books.ts_ns[-1])) if books.rows else latest
+        valid = _valid(books, anomalies)
+        if clock.kind == "time":
+            chosen, before = _on_grid(_take(books, valid, pending), before, clock.interval_ns)
+        else:
+            rows = valid & (every_row and clock.kind == "book" and clock.levels == books.bid_px.shape[1])
+            rows |= valid & _due(books, valid, before, clock, pending)
+            before = _last(books, rows, before)
+            chosen = _take(books, rows, pending)
+        if chosen.rows:
+            yield chosen
+
+
+def _in_order(books: BookSeries, latest: int, anomalies: Counter[str]) -> BookSeries:
+    ordered = np.maximum.accumulate(np.maximum(books.ts_ns, latest))
+    anomalies["backwards"] += int((books.ts_ns < ordered).sum())
+    return books._replace(ts_ns=ordered)
+
+
+def _valid(books: BookSeries, anomalies: Counter[str]) -> NDArray[np.bool_]:
+    """(n,) rows that `validate_books` accepts, apart from time."""
+    bid, ask = books.bid_px, books.ask_px
+    one_sided = (bid[:, 0] == EMPTY_PRICE) | (ask[:, 0] == EMPTY_PRICE)
+    one_sided |= (books.bid_sz[:, 0] == 0) | (books.ask_sz[:, 0] == 0)
+    invalid = ((books.bid_sz < 0) | (books.ask_sz < 0)).any(axis=1)
+    invalid |= (((bid == EMPTY_PRICE) & (books.bid_sz != 0)) | ((ask == EMPTY_PRICE) & (books.ask_sz != 0))).any(axis=1)
+    falling = (bid[:, 1:] == EMPTY_PRICE) | ((bid[:, :-1] != EMPTY_PRICE) & (bid[:, 1:] < bid[:, :-1]))
+    rising = (ask[:, 1:] == EMPTY_PRICE) | (ask[:, 1:] > ask[:, :-1])
+    invalid |= ~(falling & rising).all(axis=1)
+    for traded in (books.bought, books.sold):
+        if traded is not None:
+            invalid |= traded < 0
+    crossed = ~one_sided & (bid[:, 0] > ask[:, 0])
+    anomalies["one_sided"] += int(one_sided.sum())
+    anomalies["invalid"] += int((invalid & ~one_sided).sum())
+    anomalies["crossed"] += int((crossed & ~invalid).sum())
+    anomalies["locked"] += int((~one_sided & (bid[:, 0] == ask[:, 0])).sum())
+    return ~(one_sided | invalid | crossed)
+
+
+def _due(
+    books: BookSeries,
+    valid: NDArray[np.bool_],
+    before: BookSeries | None,
+    clock: TickClock,
+    pending: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    """(n,) valid rows that differ from the valid row before them, or that hold trades."""
+    if clock.kind == "trade":
+        # trades of a row that is left out are told at the next one
+        known = [np.cumsum(traded) for traded in (books.bought, books.sold) if traded is not None]
+        total = np.where(valid, np.sum(known, axis=0) + pending.sum(), 0)
+        return np.diff(np.maximum.accumulate(total), prepend=0) > 0
+    at = np.flatnonzero(valid)
+    due = np.zeros(books.rows, bool)
+    if len(at) == 0:
+        return due
+    changed = np.zeros(len(at), bool)
+    for side in _SIDES:
+        levels = getattr(books, side)[at, : clock.levels]
+        earlier = levels[:1] if before is None else getattr(before, side)[:, : clock.levels]
+        changed |= (np.concatenate([earlier, levels[:-1]]) != levels).any(axis=1)
+    changed[0] |= before is None
+    due[at] = changed
+    return due
+
+
+def _take(books: BookSeries, rows: NDArray[np.bool_], pending: NDArray[np.int64]) -> BookSeries:
+    """Those rows; what was traded in rows left out goes to the next one taken, also across chunks (`pending`)."""
+    at = np.flatnonzero(rows)
+    traded: dict[str, Any] = {}
+    for i, name in enumerate(("bought", "sold")):
+        column = getattr(books, name)
+        traded[name] = None
+        if column is not None:
+            total = np.cumsum(column) + pending[i]
+            traded[name] = np.diff(total[at], prepend=0)
+            pending[i] = (total[-1] if len(total) else pending[i]) - (total[at[-1]] if len(at) else 0)
+    return books._replace(**{name: getattr(books, name)[at] for name in ("ts_ns", *_SIDES)}, **traded)
+
+
+def _last(books: BookSeries, rows: NDArray[np.bool_], before: BookSeries | None) -> BookSeries | None:
+    """The last of those rows, as a series of one."""
+    at = np.flatnonzero(rows)
+    return books.part(int(at[-1]), int(at[-1]) + 1) if len(at) else before
+
+
+def _on_grid(books: BookSeries, before: BookSeries | None, interval_ns: int) -> tuple[BookSeries, BookSeries | None]:
+    """The last book known at every grid time between the row before and the last of these.
+
+    Returns:
+        those rows, and the last book with what was traded since the last of them: the row before the next chunk.
+    """
+    columns = ("ts_ns", *_SIDES, *(name for name in ("bought", "sold") if getattr(books, name) is not None))
+    if before is not None:
+        joined = {name: np.concatenate([getattr(before, name), getattr(books, name)]) for name in columns}
+        books = books._replace(**joined)
+    if books.rows == 0:
+        return books, None
+    first, last = (-(-int(books.ts_ns[i]) // interval_ns) for i in (0, -1))
+    grid = np.arange(first, last) * interval_ns
+    at = np.searchsorted(books.ts_ns, grid, side="right") - 1
+    chosen = {name: getattr(books, name)[at] for name in columns}
+    rest = {name: getattr(books, name)[-1:] for name in columns}
+    for name in columns[5:]:
+        total = np.cumsum(getattr(books, name))
+        chosen[name] = np.diff(total[at], prepend=0)
+        rest[name] = total[-1:] - (total[at[-1]] if len(at) else 0)
+    return books._replace(**{**chosen, "ts_ns": grid}), books._replace(**rest)
