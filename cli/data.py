@@ -1,47 +1,58 @@
-"""`nanoarb-jax data`: make synthetic books, prepare datasets, look into both."""
+"""`nanoarb-jax data`: simulate a market, prepare datasets, look into files."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import typer
 
 from nanoarb_jax.errors import DataError
 
-from .output import JsonOption, claim_json, console, figure_table, say, write_json
+from .inspection import inspect
+from .options import parse_policy
+from .output import JsonOption, bar, claim_json, console, say, write_json
 
-app = typer.Typer(help="Make synthetic books, prepare and inspect datasets.", no_args_is_help=True)
+app = typer.Typer(help="Simulate markets, prepare datasets, look into files.", no_args_is_help=True)
+app.command()(inspect)
+Preset: TypeAlias = Literal["shallow", "es", "crypto"]
 TICK_SIZES = (0.25, 0.01, 0.1, 1.0)  # of synthetic streams, in turn
 
 
 @app.command()
 def synth(
-    out: Path = typer.Argument(help="Folder for the book-npz files, new or empty."),
-    rows: int = typer.Option(50_000, min=1, help="Books per stream."),
-    streams: int = typer.Option(4, min=1, help="Independent streams, of different tick sizes."),
-    seed: int = typer.Option(0, min=0, help="The same seed gives the same books."),
+    out: Path = typer.Argument(help="Folder for the files, new or empty."),
+    rows: int = typer.Option(50_000, min=1, help="Books per stream, or events."),
+    streams: int = typer.Option(4, min=1, help="Independent streams."),
+    seed: int = typer.Option(0, min=0, help="The same seed gives the same market."),
+    market: Preset = typer.Option("shallow", help="shallow (of several tick sizes), es or crypto."),
+    events: bool = typer.Option(False, "--events", help="Write hftbacktest event files instead of books."),
     json_path: JsonOption = None,
 ) -> None:
-    """Simulate order books of a seeded market."""
+    """Simulate order books, or the events that make them, of a seeded market."""
     claim_json(json_path)
-    write_synthetic(out, rows=rows, streams=streams, seed=seed)
-    say(f"{streams} streams of {rows:,} books in {out}")
-    write_json(json_path, {"folder": str(out), "streams": streams, "rows": rows, "seed": seed})
+    write_synthetic(out, rows=rows, streams=streams, seed=seed, market=market, events=events)
+    say(f"{streams} streams of {rows:,} {'events' if events else 'books'} in {out}")
+    write_json(json_path, {"folder": str(out), "streams": streams, "rows": rows, "seed": seed, "market": market})
 
 
-def write_synthetic(out: Path, *, rows: int, streams: int, seed: int) -> None:
-    """Fill the folder `out` with book-npz files of a seeded market, showing progress.
+def write_synthetic(
+    out: Path, *, rows: int, streams: int, seed: int, market: Preset = "shallow", events: bool = False
+) -> None:
+    """Fill the folder `out` with book-npz or event files of a seeded market, showing progress.
 
     Raises:
-        DataError: `out` is not a new or empty folder.
+        DataError: `out` is not a new or empty folder, or there is no such market.
     """
+    import numpy as np
     from rich.progress import track
 
     from nanoarb_jax.market.readers.book_npz import write_book_npz
-    from nanoarb_jax.market.synthetic import synthetic_books
+    from nanoarb_jax.market.synthetic import MarketConfig, synthetic_books, synthetic_events
 
+    config = MarketConfig.preset(market)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -50,63 +61,62 @@ def write_synthetic(out: Path, *, rows: int, streams: int, seed: int) -> None:
         raise DataError(f"folder {out}: exists and is not empty; nothing is overwritten, give another folder")
     for i in track(range(streams), "simulating", console=console, disable=not console.is_terminal):
         name = f"synthetic_{i:02d}"
-        books = synthetic_books(rows, (seed, i), tick_size=TICK_SIZES[i % len(TICK_SIZES)], name=name)
-        write_book_npz(out / f"{name}.npz", books)
+        if market == "shallow":
+            config = dataclasses.replace(config, tick_size=TICK_SIZES[i % len(TICK_SIZES)])
+        if events:
+            np.savez_compressed(out / f"{name}.npz", data=synthetic_events(rows, (seed, i), config))
+        else:
+            write_book_npz(out / f"{name}.npz", synthetic_books(rows, (seed, i), config, name=name))
 
 
 @app.command()
 def prepare(
-    sources: list[Path] = typer.Argument(help="book-npz files, or folders of them.", metavar="SOURCE..."),
+    sources: list[Path] = typer.Argument(help="Files and folders of market data.", metavar="SOURCE..."),
     out: Path = typer.Option(..., help="Folder for the dataset, new or empty."),
     config: Path | None = typer.Option(None, help="TOML file whose data table gives the settings.", metavar="FILE"),
+    feature_set: str | None = typer.Option(None, help="lob44 or flow."),
+    clock: str | None = typer.Option(None, help="What makes a tick: book, bbo, trade or time."),
+    clock_interval_ms: float | None = typer.Option(None, help="Of the time clock."),
+    timestamps: str | None = typer.Option(None, help="local (when received) or exchange."),
+    label_rule: str | None = typer.Option(None, help="move, smoothed, deeplob or tlob."),
     label_price: str | None = typer.Option(None, help="mid or microprice."),
     threshold_ticks: float | None = typer.Option(None, help="Least move that is up or down, in ticks ..."),
-    threshold_spreads: float | None = typer.Option(None, help="... and in median training spreads."),
+    threshold_spreads: float | None = typer.Option(None, help="... and in median training spreads ..."),
+    threshold_quantile: float | None = typer.Option(None, help="... and as a quantile of training moves."),
+    split: str | None = typer.Option(None, help="fraction (of rows) or day."),
+    tick_size: float | None = typer.Option(None, help="Where the files do not say it (else inferred)."),
+    lot_size: float | None = typer.Option(None, help="Smallest quantity kept apart (else inferred)."),
+    symbol: str | None = typer.Option(None, help="The instrument, of files that hold several."),
+    policy: list[str] = typer.Option([], help="What to do about an anomaly, e.g. crossed=raise or gap=skip; repeat."),
+    jobs: int = typer.Option(0, min=0, help="Processes at work on different sources; 0: one per core."),
 ) -> None:
-    """Turn books into features, labels and splits on disk."""
-    from rich.progress import Progress
-
+    """Turn market data into features, labels and splits on disk."""
     from nanoarb_jax import prepare as preparing
     from nanoarb_jax.config import DataConfig, load_config
+    from nanoarb_jax.market.readers.feed import ReadOptions
 
-    options = {"label_price": label_price, "threshold_ticks": threshold_ticks, "threshold_spreads": threshold_spreads}
+    options = {
+        "feature_set": feature_set,
+        "clock": clock,
+        "clock_interval_ms": clock_interval_ms,
+        "timestamps": timestamps,
+        "label_rule": label_rule,
+        "label_price": label_price,
+        "threshold_ticks": threshold_ticks,
+        "threshold_spreads": threshold_spreads,
+        "threshold_quantile": threshold_quantile,
+        "split": split,
+    }
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     settings = dataclasses.replace(load_config(config).data if config else DataConfig(), **given)
-    with Progress(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("preparing")
+    with bar("preparing") as tell:
         made = preparing.prepare(
             sources,
             out,
             settings,
-            lambda done, total, name: bar.update(task, completed=done, total=total, description=name),
+            tell,
+            options=ReadOptions(tick_size, lot_size, symbol),
+            policy=parse_policy(policy),
+            jobs=jobs or len(os.sched_getaffinity(0)),
         )
-    say(f"{len(made.streams)} streams, {made.rows:,} rows in {out}")
-
-
-@app.command()
-def inspect(
-    path: Path = typer.Argument(help="A prepared dataset, a folder of book-npz files, or one such file."),
-    json_path: JsonOption = None,
-) -> None:
-    """Show rows, span, tick size, spread and class shares."""
-    from nanoarb_jax.dataset import describe_stream, open_dataset
-
-    claim_json(json_path)
-    data = open_dataset(path, verify=True)
-    described = [describe_stream(stream, data.horizons) for stream in data.streams]
-    rows = [
-        [
-            row["name"],
-            f"{row['rows']:,}",
-            f"{row['span_s']:,.0f} s",
-            f"{row['tick_size']:g}",
-            f"{row['median_spread_ticks']:g}",
-            *("/".join(f"{100 * share:.0f}" for share in cell.values()) for cell in row["class_shares"].values()),
-        ]
-        for row in described
-    ]
-    say(f"{path}: {data.rows:,} rows; spread in ticks; labels down/neutral/up in %")
-    headings = ["series", "rows", "span", "tick", "spread", *(f"h{horizon}" for horizon in data.horizons)]
-    console.print(figure_table(headings, rows))
-    config = dataclasses.asdict(data.config)
-    write_json(json_path, {"path": str(path), "rows": data.rows, "config": config, "streams": described})
+    say(f"{len(made.streams)} streams, {made.rows:,} rows in {out}; `data inspect {out}` tells what was dropped")

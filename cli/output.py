@@ -38,6 +38,16 @@ def noting(doing: str) -> Iterator[Callable[[str], None]]:
         yield lambda text: live.update(Text(f"{doing}: {text}"), refresh=True)
 
 
+@contextmanager
+def bar(doing: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A progress bar on the terminal, told (done, in all, what is being done)."""
+    from rich.progress import Progress
+
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(doing)
+        yield lambda done, total, name: progress.update(task, completed=done, total=total, description=name)
+
+
 def claim_json(path: Path | None) -> None:
     """Fail before the work, not after it, if the JSON file cannot be made.
 
@@ -129,5 +139,7 @@ def mcc(value: float, digits: int = 2) -> str:
 
 
 def _latency(us: float) -> str:
-    """µs, with a decimal only where it says something."""
+    """µs, with as many decimals as say something."""
+    if us < 1:
+        return f"{us:.3f}"
     return f"{us:,.1f}" if us < 100 else f"{us:,.0f}"

@@ -25,12 +25,13 @@ from flax import nnx
 from numba import njit
 
 from nanoarb_jax.serving.jax_step import JaxStep  # isort: skip – first: it sets JAX up before anything computes
+from nanoarb_jax.bench_market import EVENTS, EventLoop, FeatureLoop
 from nanoarb_jax.checkpoint import Checkpoint, load_checkpoint, model_version, named_arrays, software_versions
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import ConfigError
 from nanoarb_jax.export import export_window
 from nanoarb_jax.market.features import lob44
-from nanoarb_jax.market.synthetic import synthetic_books
+from nanoarb_jax.market.synthetic import MarketConfig, synthetic_books, synthetic_events
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.serving.onnx import WindowPredictor
 from nanoarb_jax.serving.predictor import StepPredictor
@@ -48,11 +49,13 @@ class Candidate:
     Args:
         path, kind: as in the JSON.
         call: takes one tick's raw features (f,), returns when its result is on the host.
+        repeats: events or ticks that one call goes through; samples are times of one of them, means over the call.
     """
 
     path: str
     kind: Literal["window", "step", "stage", "floor"]
     call: Callable[[np.ndarray], object]
+    repeats: int = 1
 
 
 def bench_preset(
@@ -95,6 +98,7 @@ def bench(checkpoint: Checkpoint, rounds: int, note: Callable[[str], None]) -> d
         Candidate("onnx_window", "window", onnx_window.update),
         Candidate("jax_step", "step", step.update),
         Candidate("null", "floor", lambda x: np.asarray(empty(x))),
+        *market_stages(),
     ]
     ticks = lob44(synthetic_books(TICKS, seed=0), quantity_scale=100.0)
     system = machine()
@@ -106,8 +110,16 @@ def bench(checkpoint: Checkpoint, rounds: int, note: Callable[[str], None]) -> d
         "model": {"preset": model.config.preset_name, "parameters": parameters(model), "version": checkpoint.version},
         "rows": [{"path": c.path, "kind": c.kind, **statistics(samples[c.path])} for c in candidates],
         "weight_read_us": floor,
-        "samples_us": {path: [round(float(s), 2) for s in values] for path, values in samples.items()},
+        "samples_us": {path: [round(float(s), 4) for s in values] for path, values in samples.items()},
     }
+
+
+def market_stages() -> list[Candidate]:
+    """The book under the events of a simulated market like a crypto perpetual's, and the features of its ticks."""
+    market = MarketConfig.preset("crypto")
+    events, books = synthetic_events(200_000, 0, market), synthetic_books(50_000, 0, market)
+    book, features = EventLoop(events, market.tick_size, market.lot_size), FeatureLoop(books)
+    return [Candidate("book_apply", "stage", book, EVENTS), Candidate("features", "stage", features, EVENTS)]
 
 
 @contextlib.contextmanager
@@ -169,7 +181,7 @@ def measure(
             for candidate in candidates:
                 taken = burst(candidate.call, ticks, bursts[candidate.path])
                 if number:
-                    samples[candidate.path].append(taken)
+                    samples[candidate.path].append(taken / candidate.repeats)
                 else:
                     bursts[candidate.path] = int(np.clip(BURST_SECONDS * 1e6 / np.median(taken), 20, TICKS))
             gc.collect()

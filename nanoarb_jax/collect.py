@@ -27,12 +27,14 @@ class Account:
 
     Args:
         format: of the files.
+        timed: False where the files have no times.
         events, messages, ticks: read, ended, and taken for ticks; of files that hold books, rows are messages.
         dropped: messages that the reader left out, by reason.
         anomalies: met by the book, by kind.
     """
 
     format: str
+    timed: bool = True
     events: int = 0
     messages: int = 0
     ticks: int = 0
@@ -43,7 +45,14 @@ class Account:
         """Plain values, reasons and kinds that were met."""
         counts = {"dropped": self.dropped, "anomalies": self.anomalies}
         met = {name: {key: int(n) for key, n in sorted(c.items()) if n} for name, c in counts.items()}
-        return {"format": self.format, "events": self.events, "messages": self.messages, "ticks": self.ticks, **met}
+        return {
+            "format": self.format,
+            "timed": self.timed,
+            "events": self.events,
+            "messages": self.messages,
+            "ticks": self.ticks,
+            **met,
+        }
 
 
 def tick_clock(config: DataConfig) -> TickClock:
@@ -72,7 +81,7 @@ def ticks_of(
         DataError: an unreadable file, or an anomaly whose policy is to raise; also while chunks are read.
     """
     feed = open_source(source, options)
-    account = Account(feed.format, dropped=feed.dropped)
+    account = Account(feed.format, isinstance(feed, EventFeed) or feed.timed, dropped=feed.dropped)
     return _counted(_ticks(feed, config, policy, account), account), account
 
 
@@ -135,6 +144,6 @@ def no_ticks(source: Source, account: Account) -> str:
     counts = account.as_dict()
     why = f"dropped {counts['dropped']}, anomalies {counts['anomalies']}"
     return (
-        f"data {source.files[0]}: not one tick in {account.messages:,} messages ({why}); expected books with both sides "
-        "quoted"
+        f"data {source.files[0]}: not one tick in {account.messages:,} messages ({why}); expected books with both "
+        "sides quoted"
     )

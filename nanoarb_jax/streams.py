@@ -193,6 +193,12 @@ class Counts:
         values = sorted(self._counts)
         return np.array(values, np.int64), np.array([self._counts[value] for value in values], np.int64)
 
+    def quantile(self, share: float) -> int:
+        """Least value that at least this share of all does not exceed."""
+        values, counts = self.sorted()
+        reached = np.cumsum(counts)
+        return int(values[np.searchsorted(reached, share * reached[-1])])
+
     def median(self) -> float:
         """As `numpy.median` of all values; of none, NaN."""
         values, counts = self.sorted()

@@ -20,6 +20,7 @@ from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import ConfigError
 
 PATHS = {"jax_window": "window", "onnx_window": "window", "jax_step": "step", "null": "floor"}
+PATHS |= {"book_apply": "stage", "features": "stage"}
 
 
 @pytest.fixture(autouse=True)

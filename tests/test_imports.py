@@ -21,6 +21,8 @@ ALLOWED: dict[str, set[str]] = {
     "streams": {"market", "splits"},
     "collect": {"market"},
     "dataset": {"market", "streams", "collect"},
+    "survey": {"market", "streams", "collect"},
+    "report": {"market"},
     "prepare": {"market", "streams", "collect", "dataset"},
     "model": set(),
     "checkpoint": {"market", "model"},
@@ -31,7 +33,8 @@ ALLOWED: dict[str, set[str]] = {
     "serving.predictor": {"checkpoint"},
     "serving.jax_step": {"model", "checkpoint"},
     "trading": {"market", "serving"},
-    "bench": {"market", "model", "checkpoint", "export", "serving"},
+    "bench": {"market", "model", "checkpoint", "export", "serving", "bench_market"},
+    "bench_market": {"market"},
 }
 JAX = {"jax", "jaxlib", "flax", "optax", "orbax", "jax2onnx"}
 JAX_FREE = {

@@ -2,8 +2,9 @@
 
 Depth diffs and trades become events once a REST snapshot has come; diffs that arrived before it and are newer are
 applied right after it, at its time, since no book was known earlier. Diffs must follow each other (futures: `pu` is the
-`u` before; spot: `U` is the `u` before + 1), else the first event behind the hole carries MAYBE_BAD_BOOK. Source:
-Binance, "How to manage a local order book correctly", spot and futures.
+`u` before; spot: `U` is the `u` before + 1), and the first one a snapshot (futures: its `pu` is not beyond; spot: its
+`U` is not beyond the next), else the first event behind the hole carries MAYBE_BAD_BOOK. Source: Binance, "How to
+manage a local order book correctly", spot and futures.
 """
 
 from __future__ import annotations
@@ -36,8 +37,9 @@ _REASONS = (
     "truncated last line",
 )
 _OTHER, _TICKER, _OFF_BOOK, _STALE, _REPEATED, _OLD_BOOK, _REPEATED_TRADE, _EARLY, _ALIEN, _CUT = range(len(_REASONS))
-# what the sequence has come to: last update id, last trade id, fresh snapshot, the symbol wanted
-_ID, _TRADE_ID, _FRESH, _SYMBOL = range(4)
+# what the sequence has come to: last update id, last trade id, fresh snapshot, the symbol wanted, a hole not told yet,
+# met: a snapshot that does not say its symbol, messages of other symbols
+_ID, _TRADE_ID, _FRESH, _SYMBOL, _HOLE, _UNSAID, _OTHERS = range(7)
 
 
 def open_binance(files: Sequence[Path], options: ReadOptions = ReadOptions(), *, tickers: bool = False) -> EventFeed:  # noqa: B008
@@ -77,7 +79,7 @@ def _sequenced(
     files: Sequence[Path], options: ReadOptions, tickers: bool, dropped: Counter[str]
 ) -> Iterator[NDArray[np.void]]:
     """Chunks of events from the first snapshot on."""
-    state = np.array([-1, -1, 0, 0], np.int64)
+    state = np.array([-1, -1, 0, 0, 0, 0, 0], np.int64)
     if options.symbol:
         letters = np.frombuffer(options.symbol.encode(), np.uint8)
         state[_SYMBOL] = scan.symbol_hash(letters, 0, len(letters))
@@ -88,9 +90,9 @@ def _sequenced(
             _check_symbol(messages, state, options, file)
             if state[_ID] < 0:
                 early.append((messages, events))
-                if not (messages["kind"] == scan.BOOK).any():
+                if not _own_books(messages, state).any():
                     continue
-                messages, events = _snapshot_first(early, counts)
+                messages, events = _snapshot_first(early, state, counts)
             out = np.zeros(len(events) + 2 * int((messages["kind"] == scan.BOOK).sum()), EVENT)
             filled = _follow(messages, events, state, counts, tickers, out)
             dropped.update({reason: int(n) for reason, n in zip(_REASONS, counts, strict=True) if n})
@@ -115,28 +117,38 @@ def _scanned(file: Path, counts: NDArray[np.int64]) -> Iterator[tuple[NDArray[np
             if malformed and ended:
                 counts[_CUT] += 1
             elif malformed:
-                text = data.split(b"\n", count + 1)[count][:60].decode(errors="replace")
+                at, text = [(i, text) for i, text in enumerate(data[:stop].split(b"\n")) if text][count]
                 raise DataError(
-                    f"binance {file}, line {line + count}: {text!r} ... is malformed; expected a local time in ns, a "
-                    "space and a JSON message of a Binance depth or trade stream"
+                    f"binance {file}, line {line + at}: {text[:60].decode(errors='replace')!r} ... is malformed; "
+                    "expected a local time in ns, a space and a JSON message of a Binance depth or trade stream"
                 )
             line += lines
             yield messages[:count], events[:filled]
 
 
 def _check_symbol(messages: NDArray[np.void], state: NDArray[np.int64], options: ReadOptions, file: Path) -> None:
-    """Refuse a second symbol, unless one was asked for; snapshots of spot do not say theirs."""
+    """Refuse a second symbol, unless one was asked for and every snapshot says its own (spot and USD-M: none does)."""
     said = np.unique(messages["symbol"][messages["symbol"] > 0])
-    if options.symbol or len(said) == 0:
-        return
-    if state[_SYMBOL] == 0:
+    if state[_SYMBOL] == 0 and len(said):
         state[_SYMBOL] = said[0]
-    if len(said) > 1 or said[0] != state[_SYMBOL]:
+    state[_OTHERS] |= bool((said != state[_SYMBOL]).any())
+    state[_UNSAID] |= bool(((messages["kind"] == scan.BOOK) & (messages["symbol"] == 0)).any())
+    if state[_OTHERS] and not options.symbol:
         raise DataError(f"binance {file}: messages of several symbols; choose one with --symbol")
+    if state[_OTHERS] and state[_UNSAID]:
+        raise DataError(
+            f"binance {file}: messages of several symbols, and a snapshot that does not say whose it is; expected one "
+            "symbol a file, split it"
+        )
+
+
+def _own_books(messages: NDArray[np.void], state: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(n,) which messages are snapshots of the symbol wanted."""
+    return (messages["kind"] == scan.BOOK) & np.isin(messages["symbol"], (0, state[_SYMBOL]))
 
 
 def _snapshot_first(
-    early: list[tuple[NDArray[np.void], NDArray[np.void]]], counts: NDArray[np.int64]
+    early: list[tuple[NDArray[np.void], NDArray[np.void]]], state: NDArray[np.int64], counts: NDArray[np.int64]
 ) -> tuple[NDArray[np.void], NDArray[np.void]]:
     """All messages so far, the first snapshot before the diffs that arrived earlier, which now bear its time."""
     offsets = np.cumsum([0, *(len(events) for _, events in early)])
@@ -146,7 +158,7 @@ def _snapshot_first(
     messages = np.concatenate([m for m, _ in early])
     events = np.concatenate([e for _, e in early])
     early.clear()
-    book = int(np.argmax(messages["kind"] == scan.BOOK))
+    book = int(np.argmax(_own_books(messages, state)))
     before = np.flatnonzero(messages["kind"][:book] == scan.DIFF)
     counts[_EARLY] += book - len(before)
     now = messages["local_ts"][book]
@@ -162,8 +174,7 @@ def _follow(messages, events, state, counts, tickers, out):  # type: ignore[no-u
     filled = 0
     for i in range(len(messages)):
         message = messages[i]
-        flags = LAST
-        gap = False
+        flags, first = LAST, filled
         if state[_SYMBOL] != 0 and message.symbol != 0 and message.symbol != state[_SYMBOL]:
             counts[_ALIEN] += 1
             continue
@@ -171,23 +182,20 @@ def _follow(messages, events, state, counts, tickers, out):  # type: ignore[no-u
             if message.last_id < state[_ID] or (message.last_id == state[_ID] and not state[_FRESH]):
                 counts[_STALE if state[_FRESH] else _REPEATED] += 1
                 continue
-            if state[_FRESH]:
-                gap = message.first_id > state[_ID] + 1
-            elif message.previous_id >= 0:
-                gap = message.previous_id != state[_ID]
-            else:
-                gap = message.first_id != state[_ID] + 1
+            if _behind_a_hole(message, state):
+                state[_HOLE] = 1
             state[_ID], state[_FRESH] = message.last_id, 0
         elif message.kind == scan.BOOK:
             if message.last_id < state[_ID]:
                 counts[_OLD_BOOK] += 1
                 continue
-            state[_ID], state[_FRESH] = message.last_id, 1
+            state[_ID], state[_FRESH], state[_HOLE] = message.last_id, 1, 0
             flags = LAST | SNAPSHOT
             for side in (BUY, SELL):
-                out[filled] = events[message.begin]
-                out[filled].ev = CLEAR | side
-                out[filled].px, out[filled].qty, out[filled].ival = np.nan, 0.0, SNAPSHOT
+                event = out[filled]
+                event.ev, event.px, event.ival, event.order_id = CLEAR | side, np.nan, SNAPSHOT, message.last_id
+                event.local_ts = message.local_ts
+                event.exch_ts = message.exch_ts if message.exch_ts > 0 else message.local_ts
                 filled += 1
         elif message.kind == scan.DEAL:
             if message.trade_id <= state[_TRADE_ID]:
@@ -203,11 +211,17 @@ def _follow(messages, events, state, counts, tickers, out):  # type: ignore[no-u
             out[filled] = events[k]
             out[filled].ival = flags & SNAPSHOT
             filled += 1
-        if message.end > message.begin:
+        if filled > first:  # an empty diff tells nothing
             out[filled - 1].ival = flags
-            if gap:
-                out[filled - (message.end - message.begin)].ival |= MAYBE_BAD_BOOK
-        elif gap:
-            # a hole before an empty diff: told with the next one
-            state[_ID] = -2
+            if state[_HOLE]:
+                out[first].ival |= MAYBE_BAD_BOOK
+                state[_HOLE] = 0
     return filled
+
+
+@compiled
+def _behind_a_hole(message, state):  # type: ignore[no-untyped-def]
+    """Are updates missing between the last one known and this diff? Ids of futures skip: only `pu` tells there."""
+    if message.previous_id >= 0:
+        return message.previous_id > state[_ID] if state[_FRESH] else message.previous_id != state[_ID]
+    return message.first_id > state[_ID] + 1 if state[_FRESH] else message.first_id != state[_ID] + 1

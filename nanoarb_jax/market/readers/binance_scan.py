@@ -21,7 +21,7 @@ MESSAGE = np.dtype(
         ("last_id", "i8"),  # u, or lastUpdateId
         ("previous_id", "i8"),  # pu
         ("trade_id", "i8"),  # t
-        ("symbol", "i8"),  # hash of s; 0: not said
+        ("symbol", "i8"),  # hash of s, or of a snapshot's symbol; 0: not said
         ("begin", "i8"),  # its events
         ("end", "i8"),
         ("line", "i8"),  # counted from the first of this scan, from 0
@@ -42,7 +42,7 @@ def _code(key: str) -> int:
 _E, _T, _U, _u, _PU = _code("E"), _code("T"), _code("U"), _code("u"), _code("pu")
 _b, _a, _B, _A = _code("b"), _code("a"), _code("B"), _code("A")
 _P, _Q, _M, _TRADE_ID, _X, _SYMBOL = _code("p"), _code("q"), _code("m"), _code("t"), _code("X"), _code("s")
-_SNAPSHOT_ID, _BIDS, _ASKS = _code("lastUpdateId"), _code("bids"), _code("asks")
+_SNAPSHOT_ID, _BIDS, _ASKS, _LONG_SYMBOL = _code("lastUpdateId"), _code("bids"), _code("asks"), _code("symbol")
 _QUOTE, _COLON, _SPACE, _MINUS, _DOT, _ZERO = (ord(c) for c in '": -.0')
 _OPEN, _CLOSE, _COMMA, _BEGIN, _END, _NEWLINE, _BACKSLASH = (ord(c) for c in "[],{}\n\\")
 
@@ -170,7 +170,7 @@ def _line(line, at, stop, message, events, filled, texts):  # type: ignore[no-un
                 texts[slot, 0], texts[slot, 1] = at + 1, end
             elif key == _X:
                 market = line[at + 1] == 77  # M of MARKET: insurance fund and liquidation transfers are not
-            elif key == _SYMBOL:
+            elif key in (_SYMBOL, _LONG_SYMBOL):
                 message.symbol = symbol_hash(line, at + 1, end)
             at = end + 1
         elif 48 <= c <= 57:

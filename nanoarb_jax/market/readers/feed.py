@@ -54,6 +54,8 @@ class EventFeed:
 class BookFeed:
     """Books of one instrument, where a file holds books; like `EventFeed`, but chunks are `BookSeries`.
 
+    timed: False where the files have no times, and rows are 1 ns apart only to be in order.
+
     All chunks have the same px_scale, sz_scale, tick and name; `bought` and `sold` are None in all or in none. A chunk
     may hold invalid rows (crossed, one-sided): whoever reads counts and drops them.
     """
@@ -62,6 +64,7 @@ class BookFeed:
     format: str
     chunks: Iterator[BookSeries]
     dropped: Counter[str] = field(default_factory=Counter)
+    timed: bool = True
 
 
 Feed = EventFeed | BookFeed

@@ -105,7 +105,7 @@ def fi2010_books(path: str | Path) -> BookFeed:
     bid_px, bid_sz, ask_px, ask_sz = (np.ascontiguousarray(side.T) for side in (px[1::2], sz[1::2], px[::2], sz[::2]))
     ts_ns = np.arange(features.shape[1], dtype=np.int64)
     books = BookSeries(ts_ns, bid_px, bid_sz, ask_px, ask_sz, px_scale, sz_scale, tick, _stem(path))
-    return BookFeed(books.name, "fi2010", _chunks(books))
+    return BookFeed(books.name, "fi2010", _chunks(books), timed=False)
 
 
 def stock_boundaries(mid: NDArray[np.float64], jump: float = 0.05) -> NDArray[np.int64]:

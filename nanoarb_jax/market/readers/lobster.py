@@ -76,7 +76,8 @@ def open_lobster(orderbook: Path, message: Path | None, options: ReadOptions) ->
         raise DataError(f"{message}: {columns} columns; expected time, type, order id, size, price, direction")
     tick = None if options.tick_size is None else _tick(options.tick_size, orderbook)
     dropped: Counter[str] = Counter()
-    return BookFeed(file.name, "lobster", _chunks(orderbook, message, file, tick, dropped), dropped)
+    chunks = _chunks(orderbook, message, file, tick, dropped)
+    return BookFeed(file.name, "lobster", chunks, dropped, timed=message is not None)
 
 
 def _parse_name(path: Path) -> _File:

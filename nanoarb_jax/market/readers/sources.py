@@ -136,7 +136,8 @@ def _grouped(files: Iterable[tuple[Path, str]]) -> Iterator[Source]:
                 yield Source(f"{path.absolute().parent.name}", kind, tuple(parts))
         elif kind == "lobster":
             if "_message_" not in path.name:
-                pair = messages.get(str(path))
+                beside = path.with_name(path.name.replace("_orderbook_", "_message_"))
+                pair = messages.get(str(path)) or (beside if beside.is_file() else None)
                 yield Source(_stem(path), kind, (path, pair) if pair else (path,))
         elif kind == "binance" and (match := _DAY.match(_stem(path))):
             yield from _runs(days.pop((path.parent, match["series"]), []))

@@ -1,0 +1,139 @@
+"""`nanoarb-jax data inspect`: what is in a dataset, or in files of market data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from nanoarb_jax.errors import DataError
+
+from .options import parse_policy
+from .output import JsonOption, bar, claim_json, console, figure_table, say, write_json
+
+
+def inspect(
+    path: Path = typer.Argument(help="A prepared dataset, or a file or folder of market data."),
+    picture: Path | None = typer.Option(None, help="Draw book, mid and trades of one source.", metavar="FILE.png"),
+    clock: str = typer.Option("book", help="What makes a tick: book, bbo, trade or time."),
+    timestamps: str = typer.Option("local", help="local (when received) or exchange."),
+    tick_size: float | None = typer.Option(None, help="Where the files do not say it (else inferred)."),
+    lot_size: float | None = typer.Option(None, help="Smallest quantity kept apart (else inferred)."),
+    symbol: str | None = typer.Option(None, help="The instrument, of files that hold several."),
+    policy: list[str] = typer.Option([], help="What to do about an anomaly, e.g. crossed=raise; repeat."),
+    json_path: JsonOption = None,
+) -> None:
+    """Say what was recognised, how it moves, and what is wrong with it."""
+    from nanoarb_jax.config import DataConfig
+    from nanoarb_jax.dataset import MANIFEST
+    from nanoarb_jax.market.readers.feed import ReadOptions
+
+    claim_json(json_path)
+    if (path / MANIFEST).is_file():
+        if picture:
+            raise DataError(f"picture {picture}: datasets hold no books; inspect the market data they were made of")
+        write_json(json_path, _inspect_dataset(path))
+        return
+    config = DataConfig(clock=clock, timestamps=timestamps)  # type: ignore[arg-type]  # refuses what is none
+    options = ReadOptions(tick_size, lot_size, symbol)
+    figures = _inspect_sources(path, config, options, parse_policy(policy), picture)
+    write_json(json_path, {"path": str(path), "sources": figures})
+
+
+def _inspect_dataset(path: Path) -> dict[str, Any]:
+    """Rows, span, tick size, spread, class shares of every stream, and what its source lost."""
+    import json
+
+    from nanoarb_jax.dataset import MANIFEST, describe_stream, open_dataset
+
+    data = open_dataset(path, verify=True)
+    entries = json.loads((path / MANIFEST).read_text())["streams"]
+    described = [
+        describe_stream(stream, data.horizons) | {"account": entry["account"]}
+        for stream, entry in zip(data.streams, entries, strict=True)
+    ]
+    rows = [
+        [
+            row["name"],
+            f"{row['rows']:,}",
+            f"{row['span_s']:,.0f} s",
+            f"{row['tick_size']:g}",
+            f"{row['median_spread_ticks']:g}",
+            *("/".join(f"{100 * share:.0f}" for share in cell.values()) for cell in row["class_shares"].values()),
+        ]
+        for row in described
+    ]
+    say(f"{path}: {data.rows:,} rows; spread in ticks; labels down/neutral/up in %")
+    headings = ["series", "rows", "span", "tick", "spread", *(f"h{horizon}" for horizon in data.horizons)]
+    console.print(figure_table(headings, rows))
+    for row in described:
+        if lost := _counts(row["account"]):
+            say(f"{row['name']}: {lost}")
+    config = dataclasses.asdict(data.config)
+    return {"path": str(path), "rows": data.rows, "config": config, "streams": described}
+
+
+def _inspect_sources(
+    path: Path, config: Any, options: Any, policy: Mapping[str, Any], picture: Path | None
+) -> list[dict[str, Any]]:
+    """Survey the sources one by one."""
+    from nanoarb_jax.market.readers.sources import find_sources
+    from nanoarb_jax.report import book_picture, claim_picture
+    from nanoarb_jax.survey import survey
+
+    sources = find_sources([path])
+    if picture and len(sources) > 1:
+        raise DataError(f"picture {picture}: {len(sources)} sources in {path}; inspect one of them")
+    if picture:
+        claim_picture(picture)
+    figures = []
+    for i, source in enumerate(sources):
+        with bar("reading") as tell:
+
+            def note(ticks: int, i: int = i, name: str = source.name) -> None:
+                tell(i, len(sources), f"{name}: {ticks:,} ticks")
+
+            found = survey(source, config, options, policy, note)
+        _show(found.figures)
+        figures.append(found.figures)
+        if picture:
+            book_picture(found.sample, picture, found.figures["name"])
+            say(f"  picture     {picture}")
+    return figures
+
+
+def _show(figures: Mapping[str, Any]) -> None:
+    """One source, a line per question."""
+    span = "the files have no times"
+    if figures["span_s"] is not None:
+        first, last = (figures[name][:23] for name in ("first_tick", "last_tick"))
+        span = f"{first} to {last} UTC, {figures['span_s']:,.1f} s"
+    rate = f", {figures['ticks_per_s']:,.1f} ticks/s" if figures["ticks_per_s"] else ""
+    spread = dict(zip(("median", "90 %", "99 %", "most"), figures["spread_ticks"].values(), strict=True))
+    traded = figures["traded"]
+    lines = {
+        "format": f"{figures['format']}, {', '.join(figures['files'])}",
+        "span": span,
+        "ticks": f"{figures['ticks']:,} of {figures['messages']:,} messages and {figures['events']:,} events{rate}",
+        "tick, lot": f"{figures['tick_size']:g}, {figures['lot_size']:g}",
+        "mid": f"{figures['mid']['first']:.10g} to {figures['mid']['last']:.10g}",
+        "spread": f"ticks: {', '.join(f'{value:,} ({name})' for name, value in spread.items())}",
+        "book": f"{figures['median_best_quantity']:g} at a best price, {figures['median_levels']:g} levels (medians)",
+        "traded": f"bought {traded['bought']:,.6g}, sold {traded['sold']:,.6g} by takers" if traded else "not known",
+        "invalid": f"{100 * figures['invalid_share']:.3g} % of messages left a crossed, one-sided or impossible book",
+    }
+    say(f"{figures['name']}")
+    for name, line in lines.items():
+        say(f"  {name:11s} {line}")
+    if lost := _counts(figures):
+        say(f"  {'counted':11s} {lost}")
+
+
+def _counts(account: Mapping[str, Any]) -> str:
+    """What was dropped and which anomalies were met, in words."""
+    parts = [f"{count:,} × {reason}" for reason, count in account["dropped"].items()]
+    parts += [f"{count:,} × {kind.replace('_', ' ')}" for kind, count in account["anomalies"].items()]
+    return ", ".join(parts)

@@ -1,0 +1,71 @@
+"""`bitstamp`: single orders of Bitstamp's live-orders channel, as the R package *obAnalytics* records them, in CSV.
+
+Columns `id, timestamp, exchange.timestamp, price, volume, action, direction`: a row per order that was created, changed
+or deleted, with the volume then left, in 1e-8. The channel neither starts with the orders that rest already nor tells
+trades, times its rows to the local ms, and lost many: a book made of it is crossed most of the time, since orders whose
+deletion was lost stay. Rows of a crossed or one-sided book are counted and are no ticks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nanoarb_jax.errors import DataError
+from nanoarb_jax.market import event
+from nanoarb_jax.market.event import EVENT, LAST
+from nanoarb_jax.market.readers.csv_text import CsvText
+from nanoarb_jax.market.readers.feed import EventFeed, ReadOptions
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+COLUMNS = ("id", "timestamp", "exchange.timestamp", "price", "volume", "action", "direction")
+_TICK_SIZE, _LOT_SIZE = 0.01, 1e-8
+_KINDS = {"created": event.ADD, "changed": event.MODIFY, "deleted": event.CANCEL}
+_SIDES = {"bid": event.BUY, "ask": event.SELL}
+_MS = 1_000_000  # ns
+_SEEN = event.EXCHANGE_SEES | event.LOCAL_SEES
+
+
+def open_bitstamp(path: str | Path, options: ReadOptions = ReadOptions()) -> EventFeed:  # noqa: B008
+    """Open one file, plain or compressed; every row is an event and a message of its own.
+
+    A deletion takes the whole order out, whatever volume it tells. `exch_ts` is when the exchange created the order, to
+    the second, and so goes back and forth: use the local clock.
+
+    Raises:
+        DataError: the file is missing or damaged, a column is missing, or, while the chunks are read, a field is none.
+    """
+    path = Path(path)
+    text = CsvText(path, COLUMNS)
+    name = path.name.split(".")[0]
+    return EventFeed(name, "bitstamp", options.tick_size or _TICK_SIZE, options.lot_size or _LOT_SIZE, _events(text))
+
+
+def _coded(text: CsvText, column: pa.Array, name: str, codes: Mapping[str, int]) -> NDArray[np.int64]:
+    indices, words = text.codes(column, name)
+    unknown = [word for word in words if word not in codes]
+    if unknown:
+        raise DataError(f"{text.path}: {name} {unknown[0]!r}; expected one of {', '.join(map(repr, codes))}")
+    return np.array([codes[word] for word in words], np.int64)[indices]
+
+
+def _events(text: CsvText) -> Iterator[NDArray[np.void]]:
+    for columns in text.batches():
+        events = np.zeros(len(columns["id"]), EVENT)
+        kind = _coded(text, columns["action"], "action", _KINDS)
+        side = _coded(text, columns["direction"], "direction", _SIDES)
+        events["ev"] = (kind | side | _SEEN).astype(np.uint64)
+        events["local_ts"] = text.integers(columns["timestamp"], "timestamp") * _MS
+        events["exch_ts"] = text.integers(columns["exchange.timestamp"], "exchange.timestamp") * _MS
+        events["px"] = text.floats(columns["price"], "price")
+        events["qty"] = text.floats(columns["volume"], "volume") * _LOT_SIZE
+        events["qty"][kind == event.CANCEL] = 0.0  # all of it
+        events["order_id"] = text.integers(columns["id"], "id", "uint64")
+        events["ival"] = LAST
+        yield events

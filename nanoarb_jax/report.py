@@ -1,0 +1,134 @@
+"""Pictures of what was measured and of the data behind it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nanoarb_jax.errors import DataError
+from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries
+
+_COLUMNS, _MOST_ROWS = 900, 240  # cells of the heat map: time, price
+_NIGHT = "#11141c"
+
+
+def book_picture(books: BookSeries, path: str | Path, title: str = "") -> None:
+    """Draw the book over time: quantities as a heat map, the mid, and what takers traded. PNG, SVG or PDF by suffix.
+
+    Args:
+        books: n books, some thousands at most; thin longer series out before.
+        path: of a file that does not exist yet.
+        title: above the picture.
+
+    Raises:
+        DataError: the file exists or cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    path = Path(path)
+    claim_picture(path)
+    figure = Figure(figsize=(12, 7), layout="constrained")
+    _draw(figure, books, title)
+    try:
+        figure.savefig(path, dpi=120)
+    except (OSError, ValueError) as error:
+        raise DataError(f"picture {path}: cannot be written ({error})") from error
+
+
+def claim_picture(path: Path) -> None:
+    """Fail before the work, not after it, if the picture cannot be written.
+
+    Raises:
+        DataError: it exists, its folder does not, or its suffix is none.
+    """
+    if path.exists():
+        raise DataError(f"picture {path}: exists already and is never overwritten; give another name")
+    if not path.absolute().parent.is_dir():
+        raise DataError(f"picture {path}: no such folder {path.absolute().parent}; make it first")
+    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise DataError(f"picture {path}: suffix {path.suffix!r}; expected .png, .svg or .pdf")
+
+
+def _draw(figure: Any, books: BookSeries, title: str) -> None:
+    from matplotlib.colors import LogNorm
+
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    times = (books.ts_ns - books.ts_ns[0]) / 1e9
+    span_s = max(float(times[-1]), 1e-9)
+    cells, low, high = heat_map(books)
+    shown = np.ma.masked_equal(cells, 0)
+    norm = LogNorm(*np.quantile(cells[cells > 0], [0.02, 0.995])) if (cells > 0).any() else None
+    image = upper.imshow(
+        shown, origin="lower", aspect="auto", extent=(0, span_s, low, high), cmap="viridis", norm=norm,
+        interpolation="nearest",
+    )  # fmt: skip
+    upper.set_facecolor(_NIGHT)
+    figure.colorbar(image, ax=upper, label="quantity at the price", pad=0.01)
+    upper.step(times, books.mid, where="post", color="white", linewidth=1.0, label="mid")
+    upper.set_ylabel("price")
+    upper.set_title(title)
+    if books.bought is not None and books.sold is not None:
+        _draw_trades(upper, lower, books, times)
+    else:
+        lower.text(0.5, 0.5, "trades not known", ha="center", va="center", transform=lower.transAxes)
+    upper.legend(loc="best", fontsize="small", facecolor=_NIGHT, labelcolor="white")
+    start = np.datetime64(int(books.ts_ns[0]), "ns").astype("datetime64[s]")
+    lower.set_xlabel(f"seconds since {start}Z")
+    lower.set_ylabel("quantity traded")
+
+
+def _draw_trades(upper: Any, lower: Any, books: BookSeries, times: NDArray[np.float64]) -> None:
+    """Dots where takers hit, sized by quantity; bars of both sides below."""
+    edges = np.linspace(0, max(float(times[-1]), 1e-9), 181)
+    for column, best, colour, name, sign in (
+        (books.bought, books.ask_px, "tab:green", "takers bought", 1),
+        (books.sold, books.bid_px, "tab:red", "takers sold", -1),
+    ):
+        assert column is not None
+        quantity = column / books.sz_scale
+        at = np.flatnonzero(quantity > 0)
+        if len(at):
+            dots = 40 * np.sqrt(quantity[at] / quantity[at].max())
+            upper.scatter(times[at], best[at, 0] / books.px_scale, s=dots, color=colour, alpha=0.6, lw=0, label=name)
+        total, _ = np.histogram(times, edges, weights=quantity)
+        lower.bar(edges[:-1], sign * total, np.diff(edges), align="edge", color=colour)
+    lower.axhline(0, color="0.5", linewidth=0.5)
+
+
+def _tick_range(books: BookSeries) -> tuple[int, int]:
+    """Ticks worth showing: all mids, and what is usually quoted around them."""
+    reach = 2.0
+    for px in (books.bid_px, books.ask_px):
+        away = np.abs(px - px[:, :1]) * (px != EMPTY_PRICE)
+        reach = max(reach, float(np.quantile(away.max(axis=1), 0.8)) / books.tick)
+    mid = books.mid / books.tick_size
+    return int(np.floor(mid.min() - reach)), int(np.ceil(mid.max() + reach))
+
+
+def heat_map(books: BookSeries) -> tuple[NDArray[np.float64], float, float]:
+    """Quantity at prices over time: of the last book in each time cell, summed over the ticks of a price cell.
+
+    A time cell without a book shows the one before: a book stands until it changes.
+
+    Args:
+        books: n books.
+
+    Returns:
+        cells (price, time), the lower edge of the first price cell, the upper edge of the last.
+    """
+    lowest, highest = _tick_range(books)
+    ticks = -(-(highest - lowest + 1) // _MOST_ROWS)  # in a price cell
+    rows = -(-(highest - lowest + 1) // ticks)
+    span_ns = max(int(books.ts_ns[-1] - books.ts_ns[0]), 1)
+    ends = books.ts_ns[0] + np.arange(1, _COLUMNS + 1) * (span_ns / _COLUMNS)
+    at = np.maximum(np.searchsorted(books.ts_ns, ends, side="right") - 1, 0)
+    cells, columns = np.zeros((rows, _COLUMNS)), np.arange(_COLUMNS)
+    for px, sz in ((books.bid_px, books.bid_sz), (books.ask_px, books.ask_sz)):
+        for level in range(px.shape[1]):
+            row = (px[at, level] // books.tick - lowest) // ticks
+            shown = (px[at, level] != EMPTY_PRICE) & (row >= 0) & (row < rows)
+            np.add.at(cells, (row[shown], columns[shown]), sz[at, level][shown] / books.sz_scale)
+    return cells, (lowest - 0.5) * books.tick_size, (lowest - 0.5 + rows * ticks) * books.tick_size
