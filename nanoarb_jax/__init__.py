@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from nanoarb_jax.config import Config, DataConfig, ModelConfig, TrainConfig
     from nanoarb_jax.dataset import create_training_samples
+    from nanoarb_jax.market.book import OrderBook
+    from nanoarb_jax.market.event import EVENT
+    from nanoarb_jax.market.extractor import LobFeatureExtractor
+    from nanoarb_jax.market.series import BookSeries
     from nanoarb_jax.model.losses import transaction_cost_aware_loss
     from nanoarb_jax.model.mamba import MambaLOB
     from nanoarb_jax.model.ssm import selective_scan, selective_step
@@ -29,6 +33,10 @@ _HOME = {
     "ModelConfig": "config",
     "TrainConfig": "config",
     "create_training_samples": "dataset",
+    "BookSeries": "market.series",
+    "EVENT": "market.event",
+    "LobFeatureExtractor": "market.extractor",
+    "OrderBook": "market.book",
     "transaction_cost_aware_loss": "model.losses",
     "MambaLOB": "model.mamba",
     "selective_scan": "model.ssm",
@@ -40,10 +48,14 @@ _HOME = {
 }
 
 __all__ = [
+    "EVENT",
+    "BookSeries",
     "Config",
     "DataConfig",
+    "LobFeatureExtractor",
     "MambaLOB",
     "ModelConfig",
+    "OrderBook",
     "Prediction",
     "StepPredictor",
     "TrainConfig",

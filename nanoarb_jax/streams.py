@@ -17,6 +17,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from nanoarb_jax.collect import read_books
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.extractor import FEATURE_SETS
@@ -33,7 +34,7 @@ from nanoarb_jax.market.labels import (
     reach,
     signed_moves,
 )
-from nanoarb_jax.market.readers.book_npz import read_book_npz
+from nanoarb_jax.market.readers.sources import find_sources
 from nanoarb_jax.market.series import BookSeries, validate_books
 from nanoarb_jax.splits import Parts, by_day, chronological, chronological_sessions
 
@@ -340,7 +341,8 @@ def create_training_samples(
     from the anchor to anchor + horizon, else 1.
 
     Args:
-        updates: books of one instrument and session, or the path of a book-npz file.
+        updates: books of one instrument and session, or the path of a file of them in any format of
+            `readers.sources` (its ticks by the book clock).
         sequence_length: ticks per window.
         prediction_horizons: in ticks.
         quantity_scale: quantity that counts as 1; None means the median level-1 quantity of the first 70 % of rows.
@@ -352,7 +354,7 @@ def create_training_samples(
     Raises:
         DataError: the books are not valid, or too few for one sample.
     """
-    books = updates if isinstance(updates, BookSeries) else read_book_npz(updates)
+    books = updates if isinstance(updates, BookSeries) else _read_one(Path(updates))
     validate_books(books)
     horizons = tuple(prediction_horizons)
     if sequence_length < 1 or not horizons or min(horizons) < 1 or not (quantity_scale is None or quantity_scale > 0):
@@ -372,3 +374,11 @@ def create_training_samples(
     windows = sliding_window_view(lob44(books, quantity_scale), sequence_length, axis=0).transpose(0, 2, 1)
     labels, _ = direction_labels(books.mid / books.tick_size, horizons, threshold_ticks=1.0)
     return windows[:samples], labels[sequence_length - 1 :][:samples].astype(np.int64)
+
+
+def _read_one(path: Path) -> BookSeries:
+    sources = find_sources([path])
+    if len(sources) > 1:
+        names = ", ".join(source.name for source in sources)
+        raise DataError(f"data {path}: {len(sources)} series ({names}); expected one, windows never cross a series")
+    return read_books(sources[0], DataConfig())[0]

@@ -157,8 +157,9 @@ def test_bench(world: World) -> None:
     said = world.said["bench"].splitlines()
     assert said[0] == f"µs per prediction, nano preset with {figures['model']['parameters']:,} parameters"
     assert said[1].split() == ["path", "kind", "mean", "p50", "p95", "p99", "p99.9", "calls"]
-    assert [line.split()[0] for line in said[2:6]] == ["jax_window", "onnx_window", "jax_step", "null"]
-    assert "below onnx_window (p50)" in said[6]
+    paths = ["jax_window", "onnx_window", "jax_step", "null", "book_apply", "features"]
+    assert [line.split()[0] for line in said[2:8]] == paths
+    assert "below onnx_window (p50)" in said[8]
 
 
 def test_json_rows_of_numbers_take_one_line(world: World) -> None:
@@ -284,8 +285,8 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "train, no such device": (f"train --data {{0}}/data {NEW} --device gpu", ["'gpu'", "only cpu", "--device auto"]),
     # data
     "data missing": (f"train --data {{0}}/gone {NEW}", ["gone", "no such file or folder", "expected"]),
-    "data empty": (f"train --data {{0}}/empty {NEW}", ["empty", "expected *.npz"]),
-    "inspect empty": ("data inspect {0}/empty", ["empty", "expected *.npz"]),
+    "data empty": (f"train --data {{0}}/empty {NEW}", ["empty", "book-npz"]),
+    "inspect empty": ("data inspect {0}/empty", ["empty", "book-npz"]),
     "books without rows": ("data prepare {0}/no_rows --out {0}/new", ["'a'", "no rows", "at least one"]),
     "books too short": (f"train --data {{0}}/short {NEW}", ["synthetic_00", "900 rows", "at least 1340"]),
     "training part too short": (

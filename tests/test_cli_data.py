@@ -41,7 +41,43 @@ def test_from_synthetic_books_to_a_dataset(tmp_path: Path) -> None:
     assert shown["config"]["label_price"] == "microprice"
     assert [stream["tick_size"] for stream in shown["streams"]] == [0.25, 0.01]
     assert sum(shown["streams"][0]["class_shares"]["h50"].values()) == pytest.approx(1)
-    assert "3,000 rows" in run("inspect", books / "synthetic_00.npz")
+    assert set(shown["streams"][0]["account"]) == {
+        "format", "timed", "events", "messages", "ticks", "dropped", "anomalies"
+    }  # fmt: skip
+
+
+def test_a_look_at_market_data(tmp_path: Path) -> None:
+    run("synth", tmp_path / "events", "--events", "--market", "crypto", "--rows", 20_000, "--streams", 1)
+    file, figures, picture = tmp_path / "events" / "synthetic_00.npz", tmp_path / "found.json", tmp_path / "book.png"
+    said = run("inspect", file, "--json", figures, "--picture", picture)
+    assert "hftbacktest" in said and "takers" in said and "spread" in said
+    (found,) = json.loads(figures.read_text())["sources"]
+    assert (found["tick_size"], found["lot_size"]) == (0.1, 1e-8) and found["timed"] and found["events"] >= 20_000
+    assert 0 < found["ticks"] <= found["messages"] and found["traded"]["bought"] > 0
+    assert found["spread_ticks"]["p50"] >= 1 and found["invalid_share"] == 0
+    assert picture.read_bytes()[:4] == b"\x89PNG" and picture.stat().st_size > 20_000
+    refused("exists already", "inspect", file, "--picture", picture)
+    refused("suffix '.txt'", "inspect", file, "--picture", tmp_path / "a.txt")
+    refused("no such anomaly", "inspect", file, "--policy", "crosed=raise")
+    refused("expected ANOMALY=POLICY", "inspect", file, "--policy", "crossed")
+    refused("clock='second'", "inspect", file, "--clock", "second")
+    out = tmp_path / "ds"
+    run("prepare", file, "--out", out, "--feature-set", "flow", "--clock", "bbo", "--jobs", 1)
+    made = open_dataset(out)
+    assert made.streams[0].features.shape[1] == 84 and made.rows < found["ticks"]
+    refused("datasets hold no books", "inspect", out, "--picture", tmp_path / "b.png")
+
+
+def test_the_same_books_with_and_without_events(tmp_path: Path) -> None:
+    """Books of the simulated market are what the book makes of its events."""
+    for kind in ("--events", "--rows"):
+        run("synth", tmp_path / kind, *([kind] if kind == "--events" else []), "--rows", 30_000, "--streams", 1)
+    ticks = {
+        kind: run("inspect", tmp_path / kind, "--json", tmp_path / f"{kind}.json") for kind in ("--events", "--rows")
+    }
+    assert all("synthetic_00" in said for said in ticks.values())
+    found = [json.loads((tmp_path / f"{kind}.json").read_text())["sources"][0] for kind in ("--events", "--rows")]
+    assert found[0]["mid"]["first"] == found[1]["mid"]["first"]
 
 
 def test_same_seed_same_books_and_other_streams_differ(tmp_path: Path) -> None:

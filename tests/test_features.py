@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries, validate_books
-from nanoarb_jax.market.features import FEATURE_NAMES, feature_hash, lob44, lob44_row, mirror_features
+from nanoarb_jax.market.features import FEATURE_NAMES, FeatureScale, feature_hash, lob44, lob44_row, mirror_features
 from nanoarb_jax.market.readers.book_npz import read_book_npz, write_book_npz
+from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries, validate_books
 
 SHARED = Path(__file__).parents[2] / "shared"
 TOP10 = SHARED / "data" / "derived_top10"
@@ -79,7 +79,7 @@ def test_one_row_at_a_time_is_the_same(seed: int) -> None:
     out = np.empty((books.rows, 44), np.float32)
     for i in range(books.rows):
         sides = books.bid_px[i], books.bid_sz[i], books.ask_px[i], books.ask_sz[i]
-        lob44_row(*sides, books.px_scale, books.sz_scale, books.tick, 0.25, out[i])
+        lob44_row(*sides, FeatureScale.of(books, 0.25), out[i])
     np.testing.assert_array_equal(out, lob44(books, 0.25))
     assert np.isfinite(out).all()
     np.testing.assert_allclose(out[:, 0], books.microprice, rtol=1e-6)
@@ -156,7 +156,7 @@ def test_book_npz_round_trip_and_no_overwrite(tmp_path: Path) -> None:
 
 def test_book_npz_that_is_none(tmp_path: Path) -> None:
     books = random_books(1)
-    fields = {name: value for name, value in books._asdict().items() if name != "name"}
+    fields = {name: value for name, value in books._asdict().items() if name not in ("name", "bought", "sold")}
     path = tmp_path / "x.npz"
     with pytest.raises(DataError, match="no such file"):
         read_book_npz(path)

@@ -18,7 +18,7 @@ ALLOWED: dict[str, set[str]] = {
     "config": set(),
     "market": set(),
     "splits": set(),
-    "streams": {"market", "splits"},
+    "streams": {"market", "splits", "collect"},
     "collect": {"market"},
     "dataset": {"market", "streams", "collect"},
     "survey": {"market", "streams", "collect"},

@@ -1,7 +1,8 @@
 """`book-npz`: ten-level books in one NumPy archive, the simplest file to bring your own books in.
 
 Keys: ts_ns (n,), bid_px, bid_sz, ask_px, ask_sz (n, 10), all int64, and the scalars px_scale, sz_scale, tick, with
-the meaning they have in `BookSeries`. The series is named after the file.
+the meaning they have in `BookSeries`; where trades are known, bought and sold (n,), int64. The series is named after
+the file.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.series import BookSeries, validate_books
 
 _ARRAYS = ("ts_ns", "bid_px", "bid_sz", "ask_px", "ask_sz")
+_TRADES = ("bought", "sold")
 _SCALARS = ("px_scale", "sz_scale", "tick")
 # all that numpy and zipfile raise on bytes that are not, or no longer, an archive of plain arrays
 DAMAGED = (
@@ -43,7 +45,8 @@ def read_book_npz(path: str | Path) -> BookSeries:
     if not path.is_file():
         raise DataError(f"books {path}: no such file; expected a book-npz file")
     fields = _load(path)
-    for key in _ARRAYS:
+    traded = [key for key in _TRADES if key in fields]
+    for key in (*_ARRAYS, *traded):
         array = fields[key]
         if not np.can_cast(array.dtype, np.int64):
             raise DataError(f"books {path}: {key} is {array.dtype}; expected int64 (prices and sizes in whole units)")
@@ -65,6 +68,7 @@ def read_book_npz(path: str | Path) -> BookSeries:
         tick=int(tick),
         name=path.stem,
     )
+    books = books._replace(**{key: np.ascontiguousarray(fields[key], dtype=np.int64) for key in traded})
     validate_books(books)
     return books
 
@@ -77,7 +81,7 @@ def _load(path: Path) -> dict[str, np.ndarray]:
             missing = [key for key in keys if key not in archive]
             if missing:
                 raise DataError(f"books {path}: key {missing[0]!r} is missing (has {', '.join(archive)})")
-            return {key: archive[key] for key in keys}
+            return {key: archive[key] for key in (*keys, *_TRADES) if key in archive}
     except DataError:
         raise
     except DAMAGED as error:
@@ -103,7 +107,8 @@ def write_book_npz(path: str | Path, books: BookSeries) -> None:
         raise DataError(f"books {path}: cannot be written ({error.strerror})") from error
     try:
         with file:
-            np.savez_compressed(file, **{key: getattr(books, key) for key in (*_ARRAYS, *_SCALARS)})
+            traded = [key for key in _TRADES if getattr(books, key) is not None]
+            np.savez_compressed(file, **{key: getattr(books, key) for key in (*_ARRAYS, *traded, *_SCALARS)})
     except BaseException:
         path.unlink(missing_ok=True)
         raise

@@ -54,7 +54,7 @@ def find_sources(paths: Sequence[Path]) -> list[Source]:
     for path in paths:
         found = _visible(path) if path.is_dir() else [path]
         if not found:
-            raise DataError(f"data {path}: a folder without files; expected market data, see the README for formats")
+            raise DataError(f"data {path}: a folder without files; expected market data ({', '.join(FORMATS)})")
         files += found
     if not files:
         raise DataError("data: no sources; name at least one file or folder")
