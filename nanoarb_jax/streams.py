@@ -21,7 +21,7 @@ from nanoarb_jax.collect import read_books
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.extractor import FEATURE_SETS
-from nanoarb_jax.market.features import FEATURE_NAMES, lob44, mirror_features
+from nanoarb_jax.market.features import FEATURE_NAMES, lob44
 from nanoarb_jax.market.flow import flow, flow_memory
 from nanoarb_jax.market.labels import (
     UNDEFINED,
@@ -34,6 +34,7 @@ from nanoarb_jax.market.labels import (
     reach,
     signed_moves,
 )
+from nanoarb_jax.market.mirror import mirror_features
 from nanoarb_jax.market.readers.sources import find_sources
 from nanoarb_jax.market.series import BookSeries, validate_books
 from nanoarb_jax.splits import Parts, by_day, chronological, chronological_sessions

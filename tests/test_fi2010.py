@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanoarb_jax.errors import DataError
+from nanoarb_jax.fi2010 import fi2010_stream
 from nanoarb_jax.market.labels import DOWN, NEUTRAL, UP
 from nanoarb_jax.market.readers import fi2010
 from nanoarb_jax.market.readers.fi2010 import HORIZONS, fi2010_books, read_fi2010, stock_boundaries
@@ -172,3 +173,26 @@ def test_damaged_files_end_in_a_data_error(
             reader(path)
         except DataError as error:
             assert "\n" not in str(error)
+
+
+def test_a_stream_of_normalised_numbers_is_learnt_from(tmp_path: Path, compile_quickly: None) -> None:
+    from nanoarb_jax.config import Config, DataConfig, ModelConfig, TrainConfig
+    from nanoarb_jax.dataset import Dataset
+    from nanoarb_jax.training.loop import train
+
+    rows = values(3_000)
+    rows[:40] = (rows[:40] - rows[:40].mean(axis=1, keepdims=True)) / rows[:40].std(axis=1, keepdims=True)
+    config = DataConfig(horizons=(10, 50))
+    stream = fi2010_stream(write(tmp_path, rows, "Train_Dst_NoAuction_ZScore_CF_7.txt"), config)
+    assert stream.features.shape == (3_000, 40) and stream.labels.shape == (3_000, 2)
+    np.testing.assert_array_equal(stream.labels[:, 1], 3 - rows[-2])  # k = 50
+    np.testing.assert_array_equal(stream.moves, stream.labels - 1.0)
+    assert stream.train[1] <= stream.validation[0] - 50 and stream.test[1] == 3_000
+    with pytest.raises(DataError, match="no labels at horizon 15"):
+        fi2010_stream(tmp_path / "Train_Dst_NoAuction_ZScore_CF_7.txt", DataConfig(horizons=(15,)))
+    model = ModelConfig(
+        input_dim=40, hidden_dim=8, d_state=4, num_layers=1, horizons=(10, 50), input_transform="identity"
+    )
+    settings = Config(model, config, TrainConfig(epochs=1, batch_size=2, chunk_length=64, mirror=False))
+    result = train(settings, Dataset((stream,), config, []), tmp_path / "run")
+    assert result is not None and (tmp_path / "run").is_dir()

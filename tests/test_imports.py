@@ -21,6 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "streams": {"market", "splits", "collect"},
     "collect": {"market"},
     "dataset": {"market", "streams", "collect"},
+    "fi2010": {"market", "streams"},
     "survey": {"market", "streams", "collect"},
     "report": {"market"},
     "prepare": {"market", "streams", "collect", "dataset"},

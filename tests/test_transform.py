@@ -9,7 +9,8 @@ from flax import nnx
 
 from nanoarb_jax.config import DataConfig, ModelConfig
 from nanoarb_jax.dataset import Stream, make_stream
-from nanoarb_jax.market.features import lob44, mirror_features
+from nanoarb_jax.market.features import lob44
+from nanoarb_jax.market.mirror import mirror_features
 from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.model.mamba import abstract_model
 from nanoarb_jax.model.transform import CLIP, InputTransform, Statistic, lob44_channels, signed_log

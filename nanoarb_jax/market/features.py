@@ -26,7 +26,7 @@ FEATURE_NAMES: tuple[str, ...] = (
     *(f"bid_cumulative_{level}" for level in range(LEVELS)),
     *(f"ask_cumulative_{level}" for level in range(LEVELS)),
 )
-_BID, _ASK, _BID_CUMULATIVE, _ASK_CUMULATIVE = (4 + LEVELS * block for block in range(4))
+BID_SIZES, ASK_SIZES, BID_SUMS, ASK_SUMS = (4 + LEVELS * block for block in range(4))  # first of ten each
 
 
 class FeatureScale(NamedTuple):
@@ -82,10 +82,10 @@ def lob44_row(bid_px, bid_sz, ask_px, ask_sz, scale, out):  # type: ignore[no-un
             mass += weight * ask_sz[level]
         bid_sum += bid_sz[level]
         ask_sum += ask_sz[level]
-        out[_BID + level] = bid_sz[level] * unit
-        out[_ASK + level] = ask_sz[level] * unit
-        out[_BID_CUMULATIVE + level] = bid_sum * unit
-        out[_ASK_CUMULATIVE + level] = ask_sum * unit
+        out[BID_SIZES + level] = bid_sz[level] * unit
+        out[ASK_SIZES + level] = ask_sz[level] * unit
+        out[BID_SUMS + level] = bid_sum * unit
+        out[ASK_SUMS + level] = ask_sum * unit
     out[1] = (bid + moment / mass) / scale.px_scale
 
 
@@ -113,24 +113,3 @@ def lob44(books: BookSeries, quantity_scale: float) -> NDArray[np.float32]:
     ask_px, ask_sz = np.ascontiguousarray(books.ask_px), np.ascontiguousarray(books.ask_sz)
     _lob44_rows(bid_px, bid_sz, ask_px, ask_sz, FeatureScale.of(books, quantity_scale), out)
     return out
-
-
-def _mirror_order() -> NDArray[np.intp]:
-    blocks = [np.arange(start, start + LEVELS) for start in (_ASK, _BID, _ASK_CUMULATIVE, _BID_CUMULATIVE)]
-    return np.concatenate([np.arange(4), *blocks])
-
-
-def mirror_features(features: NDArray[np.float32], reference_price: float) -> NDArray[np.float32]:
-    """The features of the mirrored market: bid and ask swapped, prices reflected, p -> 2 * reference_price - p.
-
-    Args:
-        features: (..., 44) raw features.
-        reference_price: price that stays where it is.
-
-    Returns:
-        (..., 44) float32; mirroring twice gives the features back.
-    """
-    mirrored = features[..., _mirror_order()]
-    mirrored[..., :2] = 2.0 * reference_price - features[..., :2].astype(np.float64)
-    mirrored[..., 3] *= -1
-    return mirrored

@@ -39,8 +39,8 @@ FLOW_NAMES: tuple[str, ...] = (
     "vpin",
     "volatility_ticks",
 )
-_OFFSET, _OFI, _SIGNED, _VOLUME = 44, 45, 55, 56
-_BID_GAP, _ASK_GAP, _EVENT, _SECONDS, _VPIN, _VOLATILITY = 57, 66, 75, 81, 82, 83
+OFFSET, OFI, SIGNED, VOLUME = 44, 45, 55, 56
+BID_GAP, ASK_GAP, EVENT, SECONDS, VPIN, VOLATILITY = 57, 66, 75, 81, 82, 83
 BUCKETS, BUCKET_QUANTITY = 50, 20.0
 _FORGET = 1.0 / 100.0
 
@@ -97,15 +97,15 @@ def _order_flow(bid_px, bid_sz, ask_px, ask_sz, top, unit, out):  # type: ignore
     for level in range(LEVELS):
         bid = _joined(bid_px, bid_sz, top[0], top[1], level, 1)
         ask = _joined(ask_px, ask_sz, top[2], top[3], level, -1)
-        out[_OFI + level] = (bid - ask) * unit
+        out[OFI + level] = (bid - ask) * unit
         if bid > 0:
-            out[_EVENT] = 1.0
+            out[EVENT] = 1.0
         elif bid < 0:
-            out[_EVENT + 1] = 1.0
+            out[EVENT + 1] = 1.0
         if ask > 0:
-            out[_EVENT + 2] = 1.0
+            out[EVENT + 2] = 1.0
         elif ask < 0:
-            out[_EVENT + 3] = 1.0
+            out[EVENT + 3] = 1.0
 
 
 @compiled
@@ -115,7 +115,7 @@ def _toxicity(bought, sold, ring, running):  # type: ignore[no-untyped-def]
     if left > 0.0:
         share = bought / left
         if left > (BUCKETS + 1) * BUCKET_QUANTITY:
-            left = (BUCKETS + 1) * BUCKET_QUANTITY  # more overwrites the ring with the same
+            left = (BUCKETS + 1) * BUCKET_QUANTITY + left % BUCKET_QUANTITY  # more overwrites the ring with the same
         while left > 0.0:
             room = BUCKET_QUANTITY - running.bucket_bought - running.bucket_sold
             poured = min(left, room)
@@ -149,26 +149,26 @@ def flow_row(ts_ns, bid_px, bid_sz, ask_px, ask_sz, bought, sold, scale, memory,
     lob44_row(bid_px, bid_sz, ask_px, ask_sz, scale, out)
     unit = 1.0 / (scale.sz_scale * scale.quantity_scale)
     running, top = memory.running[0], memory.top
-    for i in range(_OFFSET, _VOLATILITY + 1):
+    for i in range(OFFSET, VOLATILITY + 1):
         out[i] = 0.0
     bid, ask = float(bid_sz[0]), float(ask_sz[0])
-    out[_OFFSET] = 0.5 * (ask_px[0] - bid_px[0]) / scale.tick * (bid - ask) / (bid + ask)
+    out[OFFSET] = 0.5 * (ask_px[0] - bid_px[0]) / scale.tick * (bid - ask) / (bid + ask)
     for level in range(1, LEVELS):
         if bid_px[level] != EMPTY_PRICE:
-            out[_BID_GAP + level - 1] = (bid_px[level - 1] - bid_px[level]) / scale.tick
+            out[BID_GAP + level - 1] = (bid_px[level - 1] - bid_px[level]) / scale.tick
         if ask_px[level] != EMPTY_PRICE:
-            out[_ASK_GAP + level - 1] = (ask_px[level] - ask_px[level - 1]) / scale.tick
+            out[ASK_GAP + level - 1] = (ask_px[level] - ask_px[level - 1]) / scale.tick
     mid = 0.5 * (bid_px[0] + ask_px[0]) / scale.tick
-    out[_SIGNED], out[_VOLUME] = (bought - sold) * unit, (bought + sold) * unit
-    out[_EVENT + 4], out[_EVENT + 5] = 1.0 if bought > 0 else 0.0, 1.0 if sold > 0 else 0.0
+    out[SIGNED], out[VOLUME] = (bought - sold) * unit, (bought + sold) * unit
+    out[EVENT + 4], out[EVENT + 5] = 1.0 if bought > 0 else 0.0, 1.0 if sold > 0 else 0.0
     if running.ticks > 0:
         _order_flow(bid_px, bid_sz, ask_px, ask_sz, top, unit, out)
-        out[_SECONDS] = (ts_ns - running.ts_ns) * 1e-9
+        out[SECONDS] = (ts_ns - running.ts_ns) * 1e-9
         change = mid - running.mid_ticks
         running.variance += _FORGET * (change * change - running.variance)
         running.weight += _FORGET * (1.0 - running.weight)
-        out[_VOLATILITY] = np.sqrt(running.variance / running.weight)
-    out[_VPIN] = _toxicity(bought * unit, sold * unit, memory.ring, running)
+        out[VOLATILITY] = np.sqrt(running.variance / running.weight)
+    out[VPIN] = _toxicity(bought * unit, sold * unit, memory.ring, running)
     running.ticks += 1
     running.ts_ns, running.mid_ticks = ts_ns, mid
     for i in range(LEVELS):
@@ -178,9 +178,7 @@ def flow_row(ts_ns, bid_px, bid_sz, ask_px, ask_sz, bought, sold, scale, memory,
 @compiled
 def _flow_rows(ts_ns, bid_px, bid_sz, ask_px, ask_sz, bought, sold, scale, memory, out):  # type: ignore[no-untyped-def]
     for i in range(out.shape[0]):
-        flow_row(
-            ts_ns[i], bid_px[i], bid_sz[i], ask_px[i], ask_sz[i], bought[i], sold[i], scale, memory, out[i]
-        )
+        flow_row(ts_ns[i], bid_px[i], bid_sz[i], ask_px[i], ask_sz[i], bought[i], sold[i], scale, memory, out[i])
 
 
 def flow(books: BookSeries, quantity_scale: float, memory: FlowMemory | None = None) -> NDArray[np.float32]:
@@ -202,13 +200,3 @@ def flow(books: BookSeries, quantity_scale: float, memory: FlowMemory | None = N
     ts_ns = np.ascontiguousarray(books.ts_ns)
     _flow_rows(ts_ns, *sides, *trades, scale, flow_memory() if memory is None else memory, out)
     return out
-
-
-def mirror_flow_order() -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Where each flow feature of the mirrored market comes from, (84,), and its sign; price features aside."""
-    order, sign = np.arange(len(FLOW_NAMES)), np.ones(len(FLOW_NAMES), np.float32)
-    for bid, ask, width in ((4, 14, 10), (24, 34, 10), (_BID_GAP, _ASK_GAP, 9), (_EVENT, _EVENT + 2, 2)):
-        order[bid : bid + width], order[ask : ask + width] = np.r_[ask : ask + width], np.r_[bid : bid + width]
-    order[_EVENT + 4], order[_EVENT + 5] = _EVENT + 5, _EVENT + 4
-    sign[[3, _OFFSET, _SIGNED, *range(_OFI, _OFI + LEVELS)]] = -1
-    return order, sign

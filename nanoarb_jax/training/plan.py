@@ -12,8 +12,8 @@ import numpy as np
 
 from nanoarb_jax.dataset import Stream
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.features import mirror_features
 from nanoarb_jax.market.labels import mirror_labels
+from nanoarb_jax.market.mirror import mirror_features
 
 
 class Plan(NamedTuple):

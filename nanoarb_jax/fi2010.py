@@ -1,0 +1,61 @@
+"""FI-2010 as the literature uses it: the file's own 40 normalised numbers per event, and its own labels.
+
+z-score and min-max files cannot become books again, so none of our features, labels or baselines apply to them; a
+model with `ModelConfig(input_dim=40, input_transform="identity", …)` learns from the numbers as they are. DecPre files
+hold books: `nanoarb-jax data prepare` makes our features and labels of those.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from nanoarb_jax.config import DataConfig
+from nanoarb_jax.errors import DataError
+from nanoarb_jax.market.labels import NEUTRAL
+from nanoarb_jax.market.readers.fi2010 import read_fi2010
+from nanoarb_jax.streams import Stream, split_rows
+
+
+def fi2010_stream(path: str | Path, config: DataConfig) -> Stream:
+    """One file as a stream with the labels it brings.
+
+    The file says only where the price went, not how far: every direction counts one threshold (`moves` is -1, 0 or 1).
+    Its rows have no times, and stocks and days follow each other unmarked.
+
+    Args:
+        path: e.g. Train_Dst_NoAuction_ZScore_CF_7.txt, plain or compressed.
+        config: horizons out of 10, 20, 30, 50, 100, and the shares of train, validation and test; nothing else of it
+            applies.
+
+    Raises:
+        DataError: an unreadable file, or a horizon that it has no labels for.
+
+    >>> fi2010_stream("Train_Dst_NoAuction_ZScore_CF_7.txt", DataConfig()).features.shape  # doctest: +SKIP
+    (254750, 40)
+    """
+    read = read_fi2010(path)
+    missing = [horizon for horizon in config.horizons if horizon not in read.horizons]
+    if missing:
+        raise DataError(f"{path}: no labels at horizon {missing[0]}; expected some of {read.horizons}")
+    labels = read.labels[:, [read.horizons.index(horizon) for horizon in config.horizons]]
+    rows = len(labels)
+    train, validation, test = split_rows(rows, config, np.arange(rows))
+    mid = read.mid if read.mid is not None else read.features[:, [0, 2]].mean(axis=1, dtype=np.float64)
+    return Stream(
+        name=read.name,
+        instrument=read.name,
+        tick_size=1.0,
+        quantity_scale=1.0,
+        threshold_ticks=(1.0,) * len(config.horizons),
+        train=train,
+        validation=validation,
+        test=test,
+        features=read.features,
+        labels=labels,
+        moves=(labels - NEUTRAL).astype(np.float32),
+        mid=mid,
+        spread=(read.features[:, 0] - read.features[:, 2]).astype(np.float32),
+        ts_ns=np.arange(rows, dtype=np.int64),
+    )
