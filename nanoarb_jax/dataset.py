@@ -44,7 +44,7 @@ __all__ = [
 
 SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
-COLUMNS = ("ts_ns", "mid", "features", "moves", "spread", "labels")
+ROW_COLUMNS = ("ts_ns", "mid", "features", "moves", "spread", "labels")
 SCALARS = ("name", "instrument", "tick_size", "quantity_scale", "threshold_ticks")
 SPLITS = ("train", "validation", "test")
 
@@ -103,7 +103,7 @@ def row_dtype(config: DataConfig) -> np.dtype:
     """One tick at rest, little-endian and 8-byte aligned, so that its fields are read in place."""
     features, horizons = len(FEATURE_SETS[config.feature_set]), len(config.horizons)
     kinds = ("<i8", "<f8", f"({features},)<f4", f"({horizons},)<f4", "<f4", f"({horizons},)i1")
-    return np.dtype(list(zip(COLUMNS, kinds, strict=True)), align=True)
+    return np.dtype(list(zip(ROW_COLUMNS, kinds, strict=True)), align=True)
 
 
 def manifest_head(config: DataConfig) -> dict[str, Any]:
@@ -187,5 +187,5 @@ def _open_stream(folder: Path, entry: dict[str, Any], config: DataConfig, verify
     fields: dict[str, Any] = {key: entry[key] for key in SCALARS}
     fields["threshold_ticks"] = tuple(entry["threshold_ticks"])
     fields |= {part: tuple(entry["splits"][part]) for part in SPLITS}
-    fields |= {column: np.asarray(rows[column]) for column in COLUMNS}
+    fields |= {column: np.asarray(rows[column]) for column in ROW_COLUMNS}
     return Stream(**fields)

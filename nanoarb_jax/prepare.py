@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import mmap
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,12 +23,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib import format as npy
 
 from nanoarb_jax.collect import Account, no_ticks, ticks_of
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.dataset import (
-    COLUMNS,
     MANIFEST,
+    ROW_COLUMNS,
     SCALARS,
     SPLITS,
     Dataset,
@@ -41,7 +43,7 @@ from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.anomaly import Policy
 from nanoarb_jax.market.readers.feed import ReadOptions
 from nanoarb_jax.market.readers.sources import Source, find_sources
-from nanoarb_jax.market.series import LEVELS, BookSeries, validate_books
+from nanoarb_jax.market.series import COLUMNS, LEVELS, BookSeries, validate_books
 from nanoarb_jax.streams import plan_stream, stream_blocks, stream_scalars
 
 Progress = Callable[[int, int, str], None]
@@ -180,52 +182,72 @@ def _finish(job: Job, part: Path, tell: Callable[[int], None] = lambda rows: Non
             kept = json.loads(note.read_text())
             if kept["key"] == key and sha256(part / kept["entry"]["file"]) == kept["entry"]["sha256"]:
                 return kept["entry"]
-    spool = part / f"{job.source.name}.books"
+    books = part / f"{job.source.name}.books"
     try:
-        books, account = _collect(job, spool, tell)
-        entry = _write_stream(job, books, account, part)
-        del books
+        spool, account = _collect(job, books, tell)
+        entry = _write_stream(job, spool, account, part)
+        del spool  # unmaps the file
     finally:
-        spool.unlink(missing_ok=True)
+        books.unlink(missing_ok=True)
     written = note.with_suffix(".new")
     written.write_text(json.dumps({"key": key, "entry": entry}))
     os.replace(written, note)
     return entry
 
 
-def _collect(job: Job, spool: Path, tell: Callable[[int], None]) -> tuple[BookSeries, Account]:
-    """First pass: a source's ticks in a file of BOOK_ROW, seen as a memory-mapped series."""
+class Spool:
+    """A source's ticks in a file, seen as a series whose arrays are mapped, not held.
+
+    Pages that were read count as this process's memory until `forget`.
+    """
+
+    def __init__(self, path: Path, template: BookSeries):
+        with path.open("rb") as file:
+            self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        rows = np.frombuffer(self._mapped, BOOK_ROW)
+        columns: dict[str, Any] = {name: rows[name] for name in COLUMNS}
+        if template.bought is None:
+            columns["bought"] = columns["sold"] = None
+        self.books = template._replace(**columns)
+
+    def forget(self) -> None:
+        """Give the pages read so far back."""
+        self._mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def _collect(job: Job, path: Path, tell: Callable[[int], None]) -> tuple[Spool, Account]:
+    """First pass: a source's ticks into a file of BOOK_ROW."""
     ticks, account = ticks_of(job.source, job.config, job.options, job.policy)
-    sample: BookSeries | None = None
-    with spool.open("wb") as file:
+    template: BookSeries | None = None
+    with path.open("wb") as file:
         for chunk in ticks:
-            sample = sample or chunk.part(0, 1)
+            template = template or chunk.part(0, 0)._replace(name=job.source.name)
             rows = np.zeros(chunk.rows, BOOK_ROW)
-            for name in BOOK_ROW.names or ():
+            for name in COLUMNS:
                 column = getattr(chunk, name)
                 rows[name] = 0 if column is None else column
             file.write(rows.data)
             tell(account.ticks)
-    if sample is None:
+    if template is None:
         raise DataError(no_ticks(job.source, account))
-    rows = np.memmap(spool, BOOK_ROW, "r")
-    columns: dict[str, Any] = {name: rows[name] for name in BOOK_ROW.names or ()}
-    if sample.bought is None:
-        columns["bought"] = columns["sold"] = None
-    return sample._replace(**columns, name=job.source.name), account
+    return Spool(path, template), account
 
 
-def _write_stream(job: Job, books: BookSeries, account: Account, part: Path) -> dict[str, Any]:
+def _write_stream(job: Job, spool: Spool, account: Account, part: Path) -> dict[str, Any]:
     """Second pass: features and labels; returns the entry of the manifest."""
+    books, dtype = spool.books, row_dtype(job.config)
     plan = plan_stream(books, job.config)
     path = part / f"{job.source.name}.npy"
-    rows = np.lib.format.open_memmap(path, "w+", row_dtype(job.config), (books.rows,))
-    for start, block in stream_blocks(books, job.config, plan):
-        part_of_it = books.part(max(start - 1, 0), start + len(block.ts_ns))
-        validate_books(part_of_it)
-        for column in COLUMNS:
-            rows[column][start : start + len(block.ts_ns)] = getattr(block, column)
-    rows.flush()
+    with path.open("wb") as file:
+        header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": (books.rows,)}
+        npy.write_array_header_1_0(file, header)
+        for start, block in stream_blocks(books, job.config, plan):
+            validate_books(books.part(max(start - 1, 0), start + len(block.ts_ns)))
+            rows = np.zeros(len(block.ts_ns), dtype)
+            for column in ROW_COLUMNS:
+                rows[column] = getattr(block, column)
+            file.write(rows.data)
+            spool.forget()
     scalars = stream_scalars(books, plan)
     return {
         **{key: scalars[key] for key in SCALARS},

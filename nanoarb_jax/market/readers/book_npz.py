@@ -10,6 +10,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
@@ -68,7 +69,8 @@ def read_book_npz(path: str | Path) -> BookSeries:
         tick=int(tick),
         name=path.stem,
     )
-    books = books._replace(**{key: np.ascontiguousarray(fields[key], dtype=np.int64) for key in traded})
+    trades: dict[str, Any] = {key: np.ascontiguousarray(fields[key], dtype=np.int64) for key in traded}
+    books = books._replace(**trades)
     validate_books(books)
     return books
 
