@@ -54,9 +54,9 @@ _ALLOWED: dict[Anomaly, tuple[Policy, ...]] = {
 def policies(chosen: Policy | Mapping[str, Policy] | None = None) -> NDArray[np.int8]:
     """Policy of every kind as numbers, (kinds,) int8.
 
-    keep: counted, and taken as it is. skip: counted and left out – the event is not applied, the invalid book is no
-    tick. resync: counted, the book is emptied and waits for the next snapshot. raise: a `DataError` that names the
-    event.
+    keep: counted, and taken as it is, as far as it can be (an invalid event, or the cancel of an unknown order, changes
+    nothing). skip: counted and left out – the event is not applied, the invalid book is no tick. resync: counted, the
+    book is emptied and waits for the next snapshot. raise: a `DataError` that names the event.
 
     Args:
         chosen: {kind in lower case: policy} over the defaults, or one policy for all kinds that allow it (an invalid

@@ -121,16 +121,18 @@ class OrderBook:
             True where a message ended and the book is a valid tick: both sides quoted, not crossed, synchronised.
 
         Raises:
-            DataError: not a record of EVENT, or an anomaly whose policy is to raise; the event was not applied.
+            DataError: not a record of EVENT, or an anomaly whose policy is to raise; the event was not applied, unless
+                the anomaly is an invalid book at the end of its message.
         """
         if not isinstance(event, np.void) or event.dtype != EVENT:
             raise DataError(f"order book: event of type {type(event).__name__}; expected one record of event.EVENT")
+        meta = self.state.meta[0]
+        messages = meta["messages"]
         status = kernel.apply_event(self.state, event)
         while status != kernel.APPLIED:
             self._attend(status, event)
             status = kernel.apply_event(self.state, event)
-        meta = self.state.meta[0]
-        return bool(int(event["ival"]) & 128 and meta["quoted"])
+        return bool(meta["messages"] != messages and meta["quoted"])
 
     def apply_all(self, events: NDArray[np.void]) -> None:
         """Let an array of events (n,) EVENT change the book; raises as `apply`."""

@@ -15,4 +15,4 @@ def compiled(function: Callable[..., Any]) -> Any:
     a tuple costs four times as much as the whole rest of an event (530 against 124 ns), so they are left out (`_nrt`).
     A function that does allocate fails to compile with it. Divisions by zero give infinities, as in numpy.
     """
-    return njit(cache=True, error_model="numpy", _nrt=False)(function)
+    return njit(cache=True, error_model="numpy", _nrt=False)(function)  # type: ignore[call-overload]

@@ -95,6 +95,7 @@ def note(state, kind):  # type: ignore[no-untyped-def]
     if policy == RESYNC:
         clear(state)
         state.meta[0].synced = 0
+        state.meta[0].quoted = 0
     elif policy == RAISE:
         state.meta[0].raised = kind
     return policy
@@ -114,13 +115,13 @@ def set_level(levels, side, rank, lots):  # type: ignore[no-untyped-def]
 
 @compiled
 def add_to_level(levels, side, rank, lots, orders):  # type: ignore[no-untyped-def]
-    """A level gains (or loses) lots and orders; without orders it goes."""
+    """A level gains (or loses) lots and orders; without orders, or without lots where L2 events meddle, it goes."""
     position, at, there = ladder.find(levels, side, rank)
     if there:
         block = levels.order[side, position]
         levels.size[side, block, at] += lots
-        levels.count[side, block, at] += orders
-        if levels.count[side, block, at] <= 0:
+        levels.orders[side, block, at] += orders
+        if levels.orders[side, block, at] <= 0 or levels.size[side, block, at] <= 0:
             ladder.remove(levels, side, position, at)
     elif lots > 0:
         ladder.insert(levels, side, position, at, rank, lots, orders)
@@ -211,7 +212,7 @@ def _dispatch(state, kind, side, px, qty, order_id):  # type: ignore[no-untyped-
         elif not np.isfinite(px):
             clear_side(state, side, 0, True)
         else:
-            ticks = np.int64(np.rint(px / meta.tick_size))
+            ticks = np.int64(min(max(np.rint(px / meta.tick_size), -_MOST_TICKS), _MOST_TICKS))
             clear_side(state, side, ticks if side == BID else -ticks, False)
         return
     lots = np.rint(qty / meta.lot_size)
@@ -226,9 +227,12 @@ def _dispatch(state, kind, side, px, qty, order_id):  # type: ignore[no-untyped-
         _trade(state, side, np.int64(ticks) if np.isfinite(ticks) else 0, np.int64(lots))
     elif kind == ev.CANCEL or kind == ev.FILL:
         _change_order(state, kind, side, rank, np.int64(lots), order_id)
-    elif side < 0 or not on_grid or kind not in ev.KINDS:
-        note(state, _INVALID)
-    elif lots > _LARGE and kind >= ev.ADD and level_size(state.levels, side, rank) > _FULL:
+    elif (
+        side < 0
+        or not on_grid
+        or kind not in ev.KINDS
+        or (lots > _LARGE and kind >= ev.ADD and level_size(state.levels, side, rank) > _FULL)
+    ):
         note(state, _INVALID)
     elif kind == ev.DEPTH or kind == ev.DEPTH_SNAPSHOT:
         set_level(state.levels, side, rank, np.int64(lots))
@@ -290,18 +294,18 @@ def apply_event(state, event):  # type: ignore[no-untyped-def]
         skipped = note(state, _BACKWARDS) == SKIP
     else:
         meta.time = time
-    if event.ival & ev.MAYBE_BAD_BOOK:
-        note(state, _GAP)
-    kind = code & ev.KIND_MASK
-    if kind == ev.CLEAR or kind == ev.DEPTH_SNAPSHOT:
-        meta.synced = 1
+    if event.ival & ev.MAYBE_BAD_BOOK and note(state, _GAP) == SKIP:
+        skipped = True
     if meta.raised < 0 and not skipped:
+        kind = code & ev.KIND_MASK
+        if kind == ev.CLEAR or kind == ev.DEPTH_SNAPSHOT:
+            meta.synced = 1
         side = BID if code & ev.BUY else (ASK if code & ev.SELL else -1)
         if meta.synced or kind == ev.TRADE:
             _dispatch(state, kind, side, event.px, event.qty, event.order_id)
         else:
             note(state, _UNSYNCED)
-    if event.ival & ev.LAST:
+    if event.ival & ev.LAST and meta.raised < 0:
         settle(state)
     return RAISED if meta.raised >= 0 else APPLIED
 

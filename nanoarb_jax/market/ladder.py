@@ -21,7 +21,7 @@ class Ladder(NamedTuple):
     """Levels of both sides (0 bid, 1 ask), worst first.
 
     Attributes:
-        rank, size, count: (2, blocks, WIDTH) int64; a level's rank, lots and number of orders (0 in an L2 book).
+        rank, size, orders: (2, blocks, WIDTH) int64; a level's rank, lots and number of orders (0 in an L2 book).
         fill: (2, blocks) int64, levels in a block.
         order: (2, blocks) int64, the blocks from worst to best; those behind `used` are free.
         low: (2, blocks) int64, the lowest rank of each block of that order.
@@ -30,7 +30,7 @@ class Ladder(NamedTuple):
 
     rank: NDArray[np.int64]
     size: NDArray[np.int64]
-    count: NDArray[np.int64]
+    orders: NDArray[np.int64]
     fill: NDArray[np.int64]
     order: NDArray[np.int64]
     low: NDArray[np.int64]
@@ -40,14 +40,10 @@ class Ladder(NamedTuple):
 
 def empty_ladder(blocks: int) -> Ladder:
     """No levels, and room for `blocks` blocks a side."""
-    return Ladder(
-        *(np.zeros((2, blocks, WIDTH), np.int64) for _ in range(3)),
-        fill=np.zeros((2, blocks), np.int64),
-        order=np.tile(np.arange(blocks), (2, 1)),
-        low=np.zeros((2, blocks), np.int64),
-        used=np.zeros(2, np.int64),
-        depth=np.zeros(2, np.int64),
-    )
+    rank, size, orders = (np.zeros((2, blocks, WIDTH), np.int64) for _ in range(3))
+    fill, low = (np.zeros((2, blocks), np.int64) for _ in range(2))
+    used, depth = (np.zeros(2, np.int64) for _ in range(2))
+    return Ladder(rank, size, orders, fill, np.tile(np.arange(blocks), (2, 1)), low, used, depth)
 
 
 def wider(ladder: Ladder) -> Ladder:
@@ -126,7 +122,7 @@ def _split(ladder, side, position):  # type: ignore[no-untyped-def]
     for i in range(kept, WIDTH):
         ladder.rank[side, other, i - kept] = ladder.rank[side, block, i]
         ladder.size[side, other, i - kept] = ladder.size[side, block, i]
-        ladder.count[side, other, i - kept] = ladder.count[side, block, i]
+        ladder.orders[side, other, i - kept] = ladder.orders[side, block, i]
     ladder.fill[side, block] = kept
     ladder.fill[side, other] = WIDTH - kept
     ladder.low[side, position + 1] = ladder.rank[side, other, 0]
@@ -146,10 +142,10 @@ def insert(ladder, side, position, at, rank, size, count):  # type: ignore[no-un
     for i in range(ladder.fill[side, block], at, -1):
         ladder.rank[side, block, i] = ladder.rank[side, block, i - 1]
         ladder.size[side, block, i] = ladder.size[side, block, i - 1]
-        ladder.count[side, block, i] = ladder.count[side, block, i - 1]
+        ladder.orders[side, block, i] = ladder.orders[side, block, i - 1]
     ladder.rank[side, block, at] = rank
     ladder.size[side, block, at] = size
-    ladder.count[side, block, at] = count
+    ladder.orders[side, block, at] = count
     ladder.fill[side, block] += 1
     ladder.depth[side] += 1
     ladder.low[side, position] = ladder.rank[side, block, 0]
@@ -163,7 +159,7 @@ def remove(ladder, side, position, at):  # type: ignore[no-untyped-def]
     for i in range(at, fill):
         ladder.rank[side, block, i] = ladder.rank[side, block, i + 1]
         ladder.size[side, block, i] = ladder.size[side, block, i + 1]
-        ladder.count[side, block, i] = ladder.count[side, block, i + 1]
+        ladder.orders[side, block, i] = ladder.orders[side, block, i + 1]
     ladder.fill[side, block] = fill
     ladder.depth[side] -= 1
     if fill == 0:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries
-from nanoarb_jax.market.ticks import TickClock
+from nanoarb_jax.market.ticks import ROWS, TickClock
 
 _SIDES = ("bid_px", "bid_sz", "ask_px", "ask_sz")
+_SILENCE_NS, _LATEST_NS = 86_400 * 10**9, 2**62  # no grid of a time clock beyond, as for events
 
 
 def choose_rows(
@@ -32,6 +33,7 @@ def choose_rows(
         DataError: a trade clock, but the feed knows no trades.
     """
     before: BookSeries | None = None
+    grid = _Grid(clock.interval_ns)
     pending = np.zeros(2, np.int64)
     latest = np.iinfo(np.int64).min
     for chunk in chunks:
@@ -42,13 +44,14 @@ def choose_rows(
         books = _in_order(chunk, latest, anomalies)
         latest = max(latest, int(books.ts_ns[-1])) if books.rows else latest
         valid = _valid(books, anomalies)
+        books = _without_debts(books)
         if clock.kind == "time":
-            chosen, before = _on_grid(_take(books, valid, pending), before, clock.interval_ns)
-        else:
-            rows = valid & (every_row and clock.kind == "book" and clock.levels == books.bid_px.shape[1])
-            rows |= valid & _due(books, valid, before, clock, pending)
-            before = _last(books, rows, before)
-            chosen = _take(books, rows, pending)
+            yield from grid.ticks(books, valid)
+            continue
+        rows = valid & (every_row and clock.kind == "book" and clock.levels == books.bid_px.shape[1])
+        rows |= valid & _due(books, valid, before, clock, pending)
+        before = _last(books, rows, before)
+        chosen = _take(books, rows, pending)
         if chosen.rows:
             yield chosen
 
@@ -78,6 +81,14 @@ def _valid(books: BookSeries, anomalies: Counter[str]) -> NDArray[np.bool_]:
     anomalies["crossed"] += int((crossed & ~invalid).sum())
     anomalies["locked"] += int((~one_sided & (bid[:, 0] == ask[:, 0])).sum())
     return ~(one_sided | invalid | crossed)
+
+
+def _without_debts(books: BookSeries) -> BookSeries:
+    """Negative traded sizes (their rows are invalid) are none, or the next row would be told of them."""
+    return books._replace(
+        bought=None if books.bought is None else np.maximum(books.bought, 0),
+        sold=None if books.sold is None else np.maximum(books.sold, 0),
+    )
 
 
 def _due(
@@ -127,25 +138,45 @@ def _last(books: BookSeries, rows: NDArray[np.bool_], before: BookSeries | None)
     return books.part(int(at[-1]), int(at[-1]) + 1) if len(at) else before
 
 
-def _on_grid(books: BookSeries, before: BookSeries | None, interval_ns: int) -> tuple[BookSeries, BookSeries | None]:
-    """The last book known at every grid time between the row before and the last of these.
+class _Grid:
+    """The time clock: at every time of the grid the last row known then, if that is valid and another follows it.
 
-    Returns:
-        those rows, and the last book with what was traded since the last of them: the row before the next chunk.
+    Not across a day of silence or more: such a jump is a hole in the data, or a damaged time.
     """
-    columns = ("ts_ns", *_SIDES, *(name for name in ("bought", "sold") if getattr(books, name) is not None))
-    if before is not None:
-        joined = {name: np.concatenate([getattr(before, name), getattr(books, name)]) for name in columns}
-        books = books._replace(**joined)
-    if books.rows == 0:
-        return books, None
-    first, last = (-(-int(books.ts_ns[i]) // interval_ns) for i in (0, -1))
-    grid = np.arange(first, last) * interval_ns
-    at = np.searchsorted(books.ts_ns, grid, side="right") - 1
-    chosen = {name: getattr(books, name)[at] for name in columns}
-    rest = {name: getattr(books, name)[-1:] for name in columns}
-    for name in columns[5:]:
-        total = np.cumsum(getattr(books, name))
-        chosen[name] = np.diff(total[at], prepend=0)
-        rest[name] = total[-1:] - (total[at[-1]] if len(at) else 0)
-    return books._replace(**{**chosen, "ts_ns": grid}), books._replace(**rest)
+
+    def __init__(self, interval_ns: int) -> None:
+        self._interval_ns = interval_ns
+        # the last row, what was traded since the last tick up to it, and whether it is valid
+        self._before: tuple[BookSeries, NDArray[np.bool_]] | None = None
+
+    def ticks(self, books: BookSeries, valid: NDArray[np.bool_]) -> Iterator[BookSeries]:
+        """Those before the last of these rows, in chunks of at most ROWS."""
+        traded = [name for name in ("bought", "sold") if getattr(books, name) is not None]
+        columns = ("ts_ns", *_SIDES, *traded)
+        if self._before is not None:
+            last, known = self._before
+            books = books._replace(
+                **{name: np.concatenate([getattr(last, name), getattr(books, name)]) for name in columns}
+            )
+            valid = np.concatenate([known, valid])
+        if books.rows == 0:
+            return
+        times, step = np.minimum(books.ts_ns, _LATEST_NS), self._interval_ns
+        starts = -(-times // step) * step  # of the grid, not before each row
+        spans = np.diff(times, append=times[-1]) + times - starts  # from there to the row that follows
+        ticks = np.where(valid & (spans > 0) & (spans <= _SILENCE_NS), -(-spans // step), 0)
+        ends = np.cumsum(ticks)
+        total = {name: np.cumsum(getattr(books, name)) for name in traded}
+        told = dict.fromkeys(traded, 0)
+        for first in range(0, int(ends[-1]), ROWS):
+            numbers = np.arange(first, min(first + ROWS, int(ends[-1])))
+            at = np.searchsorted(ends, numbers, side="right")
+            chosen = {name: getattr(books, name)[at] for name in columns}
+            chosen["ts_ns"] = starts[at] + (numbers - (ends - ticks)[at]) * step
+            for name in traded:
+                chosen[name] = np.diff(total[name][at], prepend=told[name])
+                told[name] = int(total[name][at[-1]])
+            yield books._replace(**chosen)
+        rest: dict[str, Any] = {name: getattr(books, name)[-1:] for name in columns}
+        rest |= {name: total[name][-1:] - told[name] for name in traded}
+        self._before = books._replace(**rest), valid[-1:]

@@ -13,7 +13,7 @@ from nanoarb_jax.errors import DataError
 from nanoarb_jax.market import kernel
 from nanoarb_jax.market.book import describe_raised, grow
 from nanoarb_jax.market.compiled import compiled
-from nanoarb_jax.market.event import EXCHANGE_SEES, LAST, LOCAL_SEES
+from nanoarb_jax.market.event import EXCHANGE_SEES, LOCAL_SEES
 from nanoarb_jax.market.kernel import ASK, BID, BookState
 from nanoarb_jax.market.ladder import copy_top
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
@@ -21,6 +21,7 @@ from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
 ROWS = 1 << 14  # in a chunk of books
 FULL = -1  # status: no room for another row
 _BOOK, _TRADE, _TIME = range(3)
+_SILENCE_NS, _LATEST_NS = 86_400 * 10**9, 2**62  # no grid of a time clock beyond
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class TickClock:
 
     Args:
         kind: "book", a change of price or size in the best `levels`; "trade", every message with a trade; "time",
-            every `interval_ns` on a grid of whole multiples since 1970, with the last book known at that moment.
+            every `interval_ns` on a grid of whole multiples since 1970, with the book after the last message known at
+            that moment; not across a day of silence or more (such a jump is a hole in the data, or a damaged time).
         levels: 1 is the BBO clock, 10 (the most) sees all that the features see.
         interval_ns: of the time clock.
     """
@@ -63,7 +65,7 @@ class Memory(NamedTuple):
     """What a clock keeps between events.
 
     Attributes:
-        top: (4, 10) int64, the last tick's bid_px, bid_sz, ask_px, ask_sz.
+        top: (4, 10) int64, bid_px, bid_sz, ask_px, ask_sz of the last tick; by a time clock, of the last message.
         marks: (5,) int64: ticks so far, bought, sold and trades at the last tick, next time on the grid.
     """
 
@@ -75,25 +77,36 @@ _TICKS, _BOUGHT, _SOLD, _TRADES, _NEXT = range(5)
 
 
 @compiled
-def _write(state, memory, rows, at, ts_ns):  # type: ignore[no-untyped-def]
-    """Make the book as it is row `at`."""
-    copy_top(state.levels, BID, rows.bid_px[at], rows.bid_sz[at], EMPTY_PRICE)
-    copy_top(state.levels, ASK, rows.ask_px[at], rows.ask_sz[at], EMPTY_PRICE)
+def _copy_book(state, bid_px, bid_sz, ask_px, ask_sz):  # type: ignore[no-untyped-def]
+    copy_top(state.levels, BID, bid_px, bid_sz, EMPTY_PRICE)
+    copy_top(state.levels, ASK, ask_px, ask_sz, EMPTY_PRICE)
+
+
+@compiled
+def _count(state, memory, rows, at, ts_ns):  # type: ignore[no-untyped-def]
+    """Row `at` is a tick: write its time and the trades since the tick before."""
     meta, marks = state.meta[0], memory.marks
     rows.ts_ns[at] = ts_ns
     rows.bought[at] = meta.bought - marks[_BOUGHT]
     rows.sold[at] = meta.sold - marks[_SOLD]
+    marks[_TICKS] += 1
+    marks[_BOUGHT], marks[_SOLD], marks[_TRADES] = meta.bought, meta.sold, meta.trades
 
 
 @compiled
-def _keep(state, memory, rows, at):  # type: ignore[no-untyped-def]
-    """Row `at` is a tick: remember it."""
-    meta, marks = state.meta[0], memory.marks
-    marks[_TICKS] += 1
-    marks[_BOUGHT], marks[_SOLD], marks[_TRADES] = meta.bought, meta.sold, meta.trades
-    for i in range(rows.bid_px.shape[1]):
+def _keep(memory, rows, at):  # type: ignore[no-untyped-def]
+    """Remember the book of row `at`."""
+    for i in range(LEVELS):
         memory.top[0, i], memory.top[1, i] = rows.bid_px[at, i], rows.bid_sz[at, i]
         memory.top[2, i], memory.top[3, i] = rows.ask_px[at, i], rows.ask_sz[at, i]
+
+
+@compiled
+def _recall(memory, rows, at):  # type: ignore[no-untyped-def]
+    """Make the book remembered row `at`."""
+    for i in range(LEVELS):
+        rows.bid_px[at, i], rows.bid_sz[at, i] = memory.top[0, i], memory.top[1, i]
+        rows.ask_px[at, i], rows.ask_sz[at, i] = memory.top[2, i], memory.top[3, i]
 
 
 @compiled
@@ -121,42 +134,46 @@ def sample(state, events, start, kind, levels, interval_ns, memory, rows):  # ty
         `apply_event` that stopped it.
     """
     filled, meta, marks = 0, state.meta[0], memory.marks
-    seen = EXCHANGE_SEES if meta.exchange_time else LOCAL_SEES
+    top, seen = memory.top, EXCHANGE_SEES if meta.exchange_time else LOCAL_SEES
     for i in range(start, len(events)):
         event = events[i]
         if kind == _TIME:
             code = np.int64(event.ev)
-            time = event.exch_ts if meta.exchange_time else event.local_ts
+            time = min(max(event.exch_ts if meta.exchange_time else event.local_ts, meta.time), _LATEST_NS)
             if code & seen or not code & (EXCHANGE_SEES | LOCAL_SEES):
-                if marks[_NEXT] == 0 or not meta.quoted:
+                if marks[_NEXT] == 0 or not meta.quoted or time > marks[_NEXT] + _SILENCE_NS:
                     marks[_NEXT] = (time // interval_ns + 1) * interval_ns
                 while marks[_NEXT] < time:
                     if filled == len(rows.ts_ns):
                         return i, filled, FULL
-                    _write(state, memory, rows, filled, marks[_NEXT])
-                    _keep(state, memory, rows, filled)
+                    _recall(memory, rows, filled)
+                    _count(state, memory, rows, filled, marks[_NEXT])
                     filled += 1
                     marks[_NEXT] += interval_ns
         if filled == len(rows.ts_ns):
             return i, filled, FULL
+        messages = meta.messages
         status = kernel.apply_event(state, event)
         if status != kernel.APPLIED:
             return i, filled, status
-        if kind == _TIME or not event.ival & LAST or not meta.quoted:
+        if meta.messages == messages or not meta.quoted:
             continue
-        if kind == _TRADE and meta.trades == marks[_TRADES]:
-            continue
-        _write(state, memory, rows, filled, meta.time)
-        if kind == _TRADE or _changed(memory, rows, filled, levels):
-            _keep(state, memory, rows, filled)
-            filled += 1
+        if kind == _TIME:
+            _copy_book(state, top[0], top[1], top[2], top[3])
+        elif kind == _BOOK or meta.trades != marks[_TRADES]:
+            _copy_book(state, rows.bid_px[filled], rows.bid_sz[filled], rows.ask_px[filled], rows.ask_sz[filled])
+            if kind == _TRADE or _changed(memory, rows, filled, levels):
+                _keep(memory, rows, filled)
+                _count(state, memory, rows, filled, meta.time)
+                filled += 1
     return len(events), filled, kernel.APPLIED
 
 
 def empty_rows(rows: int) -> Rows:
     """Room for that many ticks."""
-    sides = (np.empty((rows, LEVELS), np.int64) for _ in range(4))
-    return Rows(np.empty(rows, np.int64), *sides, np.empty(rows, np.int64), np.empty(rows, np.int64))
+    bid_px, bid_sz, ask_px, ask_sz = (np.empty((rows, LEVELS), np.int64) for _ in range(4))
+    ts_ns, bought, sold = (np.empty(rows, np.int64) for _ in range(3))
+    return Rows(ts_ns, bid_px, bid_sz, ask_px, ask_sz, bought, sold)
 
 
 def tick_chunks(
@@ -188,14 +205,10 @@ def tick_chunks(
         at = 0
         while at < len(events):
             rows = empty_rows(min(ROWS, len(events) if clock.kind != "time" else ROWS))
-            at, filled, status = sample(
-                state, events, at, kind, clock.levels, clock.interval_ns, memory, rows
-            )
+            at, filled, status = sample(state, events, at, kind, clock.levels, clock.interval_ns, memory, rows)
             if filled:
                 ts_ns, bid_px, bid_sz, ask_px, ask_sz, bought, sold = (column[:filled] for column in rows)
-                yield BookSeries(
-                    ts_ns, bid_px, bid_sz, ask_px, ask_sz, px_scale, sz_scale, 1, name, bought, sold
-                )
+                yield BookSeries(ts_ns, bid_px, bid_sz, ask_px, ask_sz, px_scale, sz_scale, 1, name, bought, sold)
             if status == kernel.RAISED:
                 raise DataError(f"{name}: {describe_raised(state, events[at])}")
             if status in (kernel.NEEDS_LEVELS, kernel.NEEDS_ORDERS):

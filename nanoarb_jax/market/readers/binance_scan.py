@@ -204,6 +204,8 @@ def _line(line, at, stop, message, events, filled, texts):  # type: ignore[no-un
             at += 4
         elif c == 102 and at + 5 <= stop and line[at + 1] == 97:  # false
             at += 5
+        elif c == 110 and at + 4 <= stop and line[at + 1] == 117:  # null
+            at += 4
         elif c in (_BEGIN, _END):
             depth += 1 if c == _BEGIN else -1
             at += 1

@@ -2,12 +2,14 @@
 
 Columns `id, timestamp, exchange.timestamp, price, volume, action, direction`: a row per order that was created, changed
 or deleted, with the volume then left, in 1e-8. The channel neither starts with the orders that rest already nor tells
-trades, times its rows to the local ms, and lost many: a book made of it is crossed most of the time, since orders whose
-deletion was lost stay. Rows of a crossed or one-sided book are counted and are no ticks.
+trades. It tells some deletions before the creation, by up to a second: left as they are, such orders would rest for
+ever and cross the book for hours, so whatever is told of an order after its deletion is dropped. The book is still
+crossed at moments, while two orders that meet are not both gone; those are no ticks.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +31,7 @@ _TICK_SIZE, _LOT_SIZE = 0.01, 1e-8
 _KINDS = {"created": event.ADD, "changed": event.MODIFY, "deleted": event.CANCEL}
 _SIDES = {"bid": event.BUY, "ask": event.SELL}
 _MS = 1_000_000  # ns
+_LATE = "told after the order's deletion"
 _SEEN = event.EXCHANGE_SEES | event.LOCAL_SEES
 
 
@@ -44,7 +47,31 @@ def open_bitstamp(path: str | Path, options: ReadOptions = ReadOptions()) -> Eve
     path = Path(path)
     text = CsvText(path, COLUMNS)
     name = path.name.split(".")[0]
-    return EventFeed(name, "bitstamp", options.tick_size or _TICK_SIZE, options.lot_size or _LOT_SIZE, _events(text))
+    tick_size, lot_size = options.tick_size or _TICK_SIZE, options.lot_size or _LOT_SIZE
+    dropped: Counter[str] = Counter()
+    return EventFeed(name, "bitstamp", tick_size, lot_size, _in_order(_events(text), dropped), dropped)
+
+
+def _in_order(chunks: Iterator[NDArray[np.void]], dropped: Counter[str]) -> Iterator[NDArray[np.void]]:
+    """Without what is told of orders that are gone; an exchange's ids never come back."""
+    live: set[int] = set()
+    gone: set[int] = set()  # deleted before they were created
+    for events in chunks:
+        kept = np.ones(len(events), bool)
+        kinds = (events["ev"] & event.KIND_MASK).tolist()
+        for i, (kind, order_id) in enumerate(zip(kinds, events["order_id"].tolist(), strict=True)):
+            if order_id in gone:
+                kept[i] = False
+            elif kind != event.CANCEL:
+                live.add(order_id)
+            elif order_id in live:
+                live.remove(order_id)
+            else:
+                gone.add(order_id)
+        if not kept.all():
+            dropped[_LATE] += int((~kept).sum())
+        if kept.any():
+            yield events[kept]
 
 
 def _coded(text: CsvText, column: pa.Array, name: str, codes: Mapping[str, int]) -> NDArray[np.int64]:

@@ -7,6 +7,8 @@ array's layout is `event.EVENT`. Where the file has no record flags, events of o
 from __future__ import annotations
 
 import io
+import tokenize
+import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +25,7 @@ from nanoarb_jax.market.readers.book_npz import DAMAGED
 from nanoarb_jax.market.readers.feed import CHUNK, EventFeed, ReadOptions, infer_lot_size, infer_tick_size
 
 KEY = "data"
+_DAMAGED = (*DAMAGED, tokenize.TokenError, Warning)  # numpy warns of headers that it has to mend
 
 
 def open_hftbacktest(path: Path, options: ReadOptions = ReadOptions()) -> EventFeed:  # noqa: B008
@@ -63,21 +66,33 @@ def _chunks(path: Path, what: str) -> Iterator[NDArray[np.void]]:
     """Pieces of the array, each in memory of its own."""
     try:
         with _opened(path) as file:
-            version = npy.read_magic(file)
-            read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-            shape, _, dtype = read(file)
-            if dtype != EVENT or len(shape) != 1:
-                raise DataError(f"{what}: array of {dtype} {shape}; expected a one-dimensional array of events")
-            left = shape[0]
+            events = _length(file, what)
+            left = events
             while left:
                 data = file.read(min(left, CHUNK) * EVENT.itemsize)
                 if not data or len(data) % EVENT.itemsize:
-                    raise DataError(f"{what}: truncated, {left:,} of {shape[0]:,} events are missing; fetch it again")
+                    raise DataError(f"{what}: truncated, {left:,} of {events:,} events are missing; fetch it again")
                 left -= len(data) // EVENT.itemsize
                 yield np.frombuffer(bytearray(data), EVENT)
-    except DAMAGED as error:
+            if file.read(1):  # the end is also where an archive's checksum is compared
+                raise DataError(f"{what}: longer than its {events:,} events; fetch it again")
+    except DataError:
+        raise
+    except _DAMAGED as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{what}: damaged or not an event file ({reason}); fetch it again") from error
+
+
+def _length(file: IO[bytes], what: str) -> int:
+    """How many events the array's header announces."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        version = npy.read_magic(file)
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, _, dtype = read(file)
+    if dtype != EVENT or len(shape) != 1 or shape[0] < 0:
+        raise DataError(f"{what}: array of {dtype} {shape}; expected a one-dimensional array of events")
+    return shape[0]
 
 
 def _marked(chunks: Iterator[NDArray[np.void]]) -> Iterator[NDArray[np.void]]:

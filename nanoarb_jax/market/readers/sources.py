@@ -105,8 +105,9 @@ def recognise(path: Path) -> str:
 
 def _numpy_format(path: Path) -> str:
     try:
-        if path.read_bytes()[:2] != b"PK":
-            return "hftbacktest"
+        with path.open("rb") as file:
+            if file.read(2) != b"PK":
+                return "hftbacktest"
         with zipfile.ZipFile(path) as archive:
             return "book-npz" if "bid_px.npy" in archive.namelist() else "hftbacktest"
     except DAMAGED as error:
@@ -123,9 +124,9 @@ def _grouped(files: Iterable[tuple[Path, str]]) -> Iterator[Source]:
             coinbase.setdefault(path.parent, []).append(path)
         elif kind == "lobster" and "_message_" in path.name:
             messages[str(path).replace("_message_", "_orderbook_")] = path
-        elif kind == "binance" and (match := _DAY.match(_stem(path))):
-            day = date.fromisoformat(match["day"])
-            days.setdefault((path.parent, match["series"]), []).append((day, path))
+        elif kind == "binance" and (dated := _dated(path)):
+            series, day = dated
+            days.setdefault((path.parent, series), []).append((day, path))
     books = {str(path) for path, kind in files if kind == "lobster"}
     for orderbook, message in messages.items():
         if orderbook not in books:
@@ -139,10 +140,19 @@ def _grouped(files: Iterable[tuple[Path, str]]) -> Iterator[Source]:
                 beside = path.with_name(path.name.replace("_orderbook_", "_message_"))
                 pair = messages.get(str(path)) or (beside if beside.is_file() else None)
                 yield Source(_stem(path), kind, (path, pair) if pair else (path,))
-        elif kind == "binance" and (match := _DAY.match(_stem(path))):
-            yield from _runs(days.pop((path.parent, match["series"]), []))
+        elif kind == "binance" and (dated := _dated(path)):
+            yield from _runs(days.pop((path.parent, dated[0]), []))
         else:
             yield Source(_stem(path), kind, (path,))
+
+
+def _dated(path: Path) -> tuple[str, date] | None:
+    """Series and day of a file whose name ends with a day."""
+    match = _DAY.match(_stem(path))
+    try:
+        return (match["series"], date.fromisoformat(match["day"])) if match else None
+    except ValueError:  # eight digits, but no day
+        return None
 
 
 def _runs(dated: list[tuple[date, Path]]) -> Iterator[Source]:
