@@ -15,6 +15,7 @@ from nanoarb_jax.market.book import OrderBook
 from nanoarb_jax.market.event import BUY, CLEAR, KIND_MASK, LAST, MAYBE_BAD_BOOK, SELL, SNAPSHOT, TRADE
 from nanoarb_jax.market.readers import binance
 from nanoarb_jax.market.readers.binance import open_binance
+from nanoarb_jax.market.series import EMPTY_PRICE
 
 
 def told(events: NDArray[np.void]) -> list[tuple[int, bool]]:
@@ -125,6 +126,44 @@ def test_the_book_waits_for_the_next_snapshot(tmp_path: Path) -> None:
     assert states == [True, True, False, False, False, True, True]
     assert {kind: n for kind, n in book.anomalies.items() if n} == {"gap": 1, "unsynced": 2}
     assert (book.best_bid, book.best_ask, book.depth) == (90, 91, (1, 1))
+
+
+@pytest.mark.parametrize("block", [64, 300, 1 << 20])
+@pytest.mark.parametrize("futures", [True, False])
+def test_a_snapshot_behind_newer_diffs_mends_a_hole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, futures: bool
+) -> None:
+    """As collectors do: diffs are missing, a snapshot is asked for, and comes behind diffs that are newer than it."""
+    monkeypatch.setattr(binance, "_BLOCK", block)
+    rng = np.random.default_rng(block)
+    truth: list[dict[float, float]] = [{100: 1, 99.5: 2}, {101: 3}]
+    books, lines = {10: [dict(side) for side in truth]}, []
+    for u in range(11, 60):
+        px, side = float(rng.integers(80, 100)), int(rng.integers(2))
+        change = (px if side == 0 else 200 - px, float(rng.integers(0, 4)))
+        truth[side][change[0]] = change[1]
+        books[u] = [{px: qty for px, qty in levels.items() if qty} for levels in truth]
+        lines.append(diff(u, u, u, [change] * (side == 0), [change] * side, u - 1 if futures else None))
+    bids, asks = (sorted(side.items()) for side in books[40])
+    too_old, mending = snapshot(35.5, 25, [(1, 1)], [(300, 1)]), snapshot(45.5, 40, bids[::-1], asks)
+    feed = [snapshot(0, 10, [(100, 1), (99.5, 2)], [(101, 3)]), *lines[:10], *lines[20:25], too_old]
+    events, read_feed = read(write(tmp_path, *feed, *lines[25:35], mending, *lines[35:]))
+    assert read_feed.dropped == {"snapshot older than the book": 1}
+    book = OrderBook(0.5, 0.001)
+    seen = [(round((event["local_ts"] - T0) / 1e6, 1), book.apply(event)) for event in events]
+    assert not any(valid for ms, valid in seen if 21 < ms < 45.5) and all(valid for ms, valid in seen if ms > 45.5)
+    assert book.anomalies["gap"] == 1
+    for side, levels in zip((book.top(60).bid_px, book.top(60).ask_px), books[59], strict=True):
+        assert sorted(px * 0.5 for px in side[side != EMPTY_PRICE]) == sorted(levels)
+
+
+def test_no_snapshot_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept for a snapshot is bounded: behind too much of it, the feed says that updates are missing."""
+    monkeypatch.setattr(binance, "_BLOCK", 200)
+    monkeypatch.setattr(binance, "_MOST_BLOCKS", 2)
+    lines = [diff(u, u, u, [(100, u)], [], u - 1) for u in range(11, 60)]
+    events, _ = read(write(tmp_path, *lines, snapshot(59.5, 12), diff(60, 60, 60, [(100, 1)], [], 59)))
+    assert told(events)[0] == (12, False) and told(events)[1][1]
 
 
 def test_empty_snapshots(tmp_path: Path) -> None:

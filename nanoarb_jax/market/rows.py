@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries
-from nanoarb_jax.market.ticks import ROWS, TickClock
+from nanoarb_jax.market.ticks import LATEST_NS, ROWS, SILENCE_NS, SILENT_TICKS, TickClock
 
 _SIDES = ("bid_px", "bid_sz", "ask_px", "ask_sz")
-_SILENCE_NS, _LATEST_NS = 86_400 * 10**9, 2**62  # no grid of a time clock beyond, as for events
 
 
 def choose_rows(
@@ -141,7 +140,7 @@ def _last(books: BookSeries, rows: NDArray[np.bool_], before: BookSeries | None)
 class _Grid:
     """The time clock: at every time of the grid the last row known then, if that is valid and another follows it.
 
-    Not across a day of silence or more: such a jump is a hole in the data, or a damaged time.
+    Not across a day or a million intervals of silence: a hole in the data, or a damaged time.
     """
 
     def __init__(self, interval_ns: int) -> None:
@@ -161,10 +160,12 @@ class _Grid:
             valid = np.concatenate([known, valid])
         if books.rows == 0:
             return
-        times, step = np.minimum(books.ts_ns, _LATEST_NS), self._interval_ns
+        times, step = np.minimum(books.ts_ns, LATEST_NS), self._interval_ns
         starts = -(-times // step) * step  # of the grid, not before each row
         spans = np.diff(times, append=times[-1]) + times - starts  # from there to the row that follows
-        ticks = np.where(valid & (spans > 0) & (spans <= _SILENCE_NS), -(-spans // step), 0)
+        ticks = np.where(
+            valid & (spans > 0) & (spans <= SILENT_TICKS * min(step, SILENCE_NS // SILENT_TICKS)), -(-spans // step), 0
+        )
         ends = np.cumsum(ticks)
         total = {name: np.cumsum(getattr(books, name)) for name in traded}
         told = dict.fromkeys(traded, 0)

@@ -21,7 +21,7 @@ from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
 ROWS = 1 << 14  # in a chunk of books
 FULL = -1  # status: no room for another row
 _BOOK, _TRADE, _TIME = range(3)
-_SILENCE_NS, _LATEST_NS = 86_400 * 10**9, 2**62  # no grid of a time clock beyond
+SILENCE_NS, SILENT_TICKS, LATEST_NS = 86_400 * 10**9, 1_000_000, 2**62  # no grid of a time clock beyond
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class TickClock:
     Args:
         kind: "book", a change of price or size in the best `levels`; "trade", every message with a trade; "time",
             every `interval_ns` on a grid of whole multiples since 1970, with the book after the last message known at
-            that moment; not across a day of silence or more (such a jump is a hole in the data, or a damaged time).
+            that moment; not across a day or a million intervals of silence (a hole in the data, or a damaged time).
         levels: 1 is the BBO clock, 10 (the most) sees all that the features see.
         interval_ns: of the time clock.
     """
@@ -134,15 +134,16 @@ def sample(state, events, start, kind, levels, interval_ns, memory, rows):  # ty
         `apply_event` that stopped it.
     """
     filled, meta, marks = 0, state.meta[0], memory.marks
+    silence_ns = SILENT_TICKS * min(interval_ns, SILENCE_NS // SILENT_TICKS)
     top, seen = memory.top, EXCHANGE_SEES if meta.exchange_time else LOCAL_SEES
     for i in range(start, len(events)):
         event = events[i]
         if kind == _TIME:
             code = np.int64(event.ev)
-            time = min(max(event.exch_ts if meta.exchange_time else event.local_ts, meta.time), _LATEST_NS)
+            time = min(max(event.exch_ts if meta.exchange_time else event.local_ts, meta.time), LATEST_NS)
             if code & seen or not code & (EXCHANGE_SEES | LOCAL_SEES):
-                if marks[_NEXT] == 0 or not meta.quoted or time > marks[_NEXT] + _SILENCE_NS:
-                    marks[_NEXT] = (time // interval_ns + 1) * interval_ns
+                if marks[_NEXT] == 0 or not meta.quoted or time - marks[_NEXT] > silence_ns:
+                    marks[_NEXT] = ((time - 1) // interval_ns + 1) * interval_ns
                 while marks[_NEXT] < time:
                     if filled == len(rows.ts_ns):
                         return i, filled, FULL

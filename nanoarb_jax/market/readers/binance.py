@@ -2,14 +2,14 @@
 
 Depth diffs and trades become events once a REST snapshot has come; diffs that arrived before it and are newer are
 applied right after it, at its time, since no book was known earlier. Diffs must follow each other (futures: `pu` is the
-`u` before; spot: `U` is the `u` before + 1), and the first one a snapshot (futures: its `pu` is not beyond; spot: its
-`U` is not beyond the next), else the first event behind the hole carries MAYBE_BAD_BOOK. Source: Binance, "How to
-manage a local order book correctly", spot and futures.
+`u` before; spot: `U` is the `u` before + 1), else the first event behind the hole carries MAYBE_BAD_BOOK, and the next
+snapshot is followed by newer diffs as the first was. Source: Binance, "How to manage a local order book correctly",
+spot and futures.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,29 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.compiled import compiled
-from nanoarb_jax.market.event import BUY, CLEAR, EVENT, LAST, MAYBE_BAD_BOOK, SELL, SNAPSHOT
+from nanoarb_jax.market.event import CLEAR, EVENT
 from nanoarb_jax.market.readers import binance_scan as scan
+from nanoarb_jax.market.readers import binance_sequence as sequence
 from nanoarb_jax.market.readers.feed import EventFeed, ReadOptions, infer_lot_size, infer_tick_size
 from nanoarb_jax.market.readers.files import open_bytes
 
-_BLOCK = 1 << 20
-_REASONS = (
-    "other stream",
-    "best-price ticker",
-    "not a market trade",
-    "diff before the first snapshot's update",
-    "diff applied already",
-    "snapshot older than the book",
-    "trade told already",
-    "before the first snapshot",
-    "another symbol",
-    "truncated last line",
-)
-_OTHER, _TICKER, _OFF_BOOK, _STALE, _REPEATED, _OLD_BOOK, _REPEATED_TRADE, _EARLY, _ALIEN, _CUT = range(len(_REASONS))
-# what the sequence has come to: last update id, last trade id, fresh snapshot, the symbol wanted, a hole not told yet,
-# met: a snapshot that does not say its symbol, messages of other symbols
-_ID, _TRADE_ID, _FRESH, _SYMBOL, _HOLE, _UNSAID, _OTHERS = range(7)
+_BLOCK = 1 << 20  # bytes read at a time
+_MOST_BLOCKS = 16  # of diffs kept for a snapshot: minutes of a busy feed
 
 
 def open_binance(files: Sequence[Path], options: ReadOptions = ReadOptions(), *, tickers: bool = False) -> EventFeed:  # noqa: B008
@@ -79,26 +64,18 @@ def _sequenced(
     files: Sequence[Path], options: ReadOptions, tickers: bool, dropped: Counter[str]
 ) -> Iterator[NDArray[np.void]]:
     """Chunks of events from the first snapshot on."""
-    state = np.array([-1, -1, 0, 0, 0, 0, 0], np.int64)
-    if options.symbol:
-        letters = np.frombuffer(options.symbol.encode(), np.uint8)
-        state[_SYMBOL] = scan.symbol_hash(letters, 0, len(letters))
-    counts = np.zeros(len(_REASONS), np.int64)
-    early: list[tuple[NDArray[np.void], NDArray[np.void]]] = []
+    state, counts = sequence.beginning(options.symbol), np.zeros(len(sequence.REASONS), np.int64)
+    recent = _Recent()
     for file in files:
         for messages, events in _scanned(file, counts):
             _check_symbol(messages, state, options, file)
-            if state[_ID] < 0:
-                early.append((messages, events))
-                if not _own_books(messages, state).any():
-                    continue
-                messages, events = _snapshot_first(early, state, counts)
-            out = np.zeros(len(events) + 2 * int((messages["kind"] == scan.BOOK).sum()), EVENT)
-            filled = _follow(messages, events, state, counts, tickers, out)
-            dropped.update({reason: int(n) for reason, n in zip(_REASONS, counts, strict=True) if n})
+            for ordered, theirs in recent.in_order(messages, events, state, counts):
+                books = int((ordered["kind"] == scan.BOOK).sum())
+                out = np.zeros(int((ordered["end"] - ordered["begin"]).sum()) + 2 * books, EVENT)
+                if filled := sequence.follow(ordered, theirs, state, counts, tickers, out):
+                    yield out[:filled]
+            dropped.update({reason: int(n) for reason, n in zip(sequence.REASONS, counts, strict=True) if n})
             counts[:] = 0
-            if filled:
-                yield out[:filled]
 
 
 def _scanned(file: Path, counts: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.void], NDArray[np.void]]]:
@@ -115,7 +92,7 @@ def _scanned(file: Path, counts: NDArray[np.int64]) -> Iterator[tuple[NDArray[np
             messages, events = np.zeros(lines, scan.MESSAGE), np.empty(len(data) // 10 + 2, EVENT)
             count, filled, malformed = scan.scan(np.frombuffer(data, np.uint8), stop, messages, events, texts)
             if malformed and ended:
-                counts[_CUT] += 1
+                counts[sequence.CUT] += 1
             elif malformed:
                 at, text = [(i, text) for i, text in enumerate(data[:stop].split(b"\n")) if text][count]
                 raise DataError(
@@ -129,13 +106,13 @@ def _scanned(file: Path, counts: NDArray[np.int64]) -> Iterator[tuple[NDArray[np
 def _check_symbol(messages: NDArray[np.void], state: NDArray[np.int64], options: ReadOptions, file: Path) -> None:
     """Refuse a second symbol, unless one was asked for and every snapshot says its own (spot and USD-M: none does)."""
     said = np.unique(messages["symbol"][messages["symbol"] > 0])
-    if state[_SYMBOL] == 0 and len(said):
-        state[_SYMBOL] = said[0]
-    state[_OTHERS] |= bool((said != state[_SYMBOL]).any())
-    state[_UNSAID] |= bool(((messages["kind"] == scan.BOOK) & (messages["symbol"] == 0)).any())
-    if state[_OTHERS] and not options.symbol:
+    if state[sequence.SYMBOL] == 0 and len(said):
+        state[sequence.SYMBOL] = said[0]
+    state[sequence.OTHERS] |= bool((said != state[sequence.SYMBOL]).any())
+    state[sequence.UNSAID] |= bool(((messages["kind"] == scan.BOOK) & (messages["symbol"] == 0)).any())
+    if state[sequence.OTHERS] and not options.symbol:
         raise DataError(f"binance {file}: messages of several symbols; choose one with --symbol")
-    if state[_OTHERS] and state[_UNSAID]:
+    if state[sequence.OTHERS] and state[sequence.UNSAID]:
         raise DataError(
             f"binance {file}: messages of several symbols, and a snapshot that does not say whose it is; expected one "
             "symbol a file, split it"
@@ -144,84 +121,72 @@ def _check_symbol(messages: NDArray[np.void], state: NDArray[np.int64], options:
 
 def _own_books(messages: NDArray[np.void], state: NDArray[np.int64]) -> NDArray[np.bool_]:
     """(n,) which messages are snapshots of the symbol wanted."""
-    return (messages["kind"] == scan.BOOK) & np.isin(messages["symbol"], (0, state[_SYMBOL]))
+    return (messages["kind"] == scan.BOOK) & np.isin(messages["symbol"], (0, state[sequence.SYMBOL]))
 
 
-def _snapshot_first(
-    early: list[tuple[NDArray[np.void], NDArray[np.void]]], state: NDArray[np.int64], counts: NDArray[np.int64]
-) -> tuple[NDArray[np.void], NDArray[np.void]]:
-    """All messages so far, the first snapshot before the diffs that arrived earlier, which now bear its time."""
-    offsets = np.cumsum([0, *(len(events) for _, events in early)])
-    for (messages, _), offset in zip(early, offsets, strict=False):
-        messages["begin"] += offset
-        messages["end"] += offset
-    messages = np.concatenate([m for m, _ in early])
-    events = np.concatenate([e for _, e in early])
-    early.clear()
-    book = int(np.argmax(_own_books(messages, state)))
-    before = np.flatnonzero(messages["kind"][:book] == scan.DIFF)
-    counts[_EARLY] += book - len(before)
-    now = messages["local_ts"][book]
-    messages["local_ts"][before] = now
-    for i in before:
-        events["local_ts"][messages["begin"][i] : messages["end"][i]] = now
-    return messages[np.r_[book, before, book + 1 : len(messages)]], events
+class _Recent:
+    """Diffs that a snapshot still to come may have to be followed by.
 
+    A snapshot is asked for when the first diffs have arrived, or when some are missing, and comes behind diffs that are
+    newer than it. Those are applied right after it, at its time, since no book was known before.
+    """
 
-@compiled
-def _follow(messages, events, state, counts, tickers, out):  # type: ignore[no-untyped-def]
-    """Copy the events of the messages that belong to the book or are trades; returns how many."""
-    filled = 0
-    for i in range(len(messages)):
-        message = messages[i]
-        flags, first = LAST, filled
-        if state[_SYMBOL] != 0 and message.symbol != 0 and message.symbol != state[_SYMBOL]:
-            counts[_ALIEN] += 1
-            continue
-        if message.kind == scan.DIFF:
-            if message.last_id < state[_ID] or (message.last_id == state[_ID] and not state[_FRESH]):
-                counts[_STALE if state[_FRESH] else _REPEATED] += 1
-                continue
-            if _behind_a_hole(message, state):
-                state[_HOLE] = 1
-            state[_ID], state[_FRESH] = message.last_id, 0
-        elif message.kind == scan.BOOK:
-            if message.last_id < state[_ID]:
-                counts[_OLD_BOOK] += 1
-                continue
-            state[_ID], state[_FRESH], state[_HOLE] = message.last_id, 1, 0
-            flags = LAST | SNAPSHOT
-            for side in (BUY, SELL):
-                event = out[filled]
-                event.ev, event.px, event.ival, event.order_id = CLEAR | side, np.nan, SNAPSHOT, message.last_id
-                event.local_ts = message.local_ts
-                event.exch_ts = message.exch_ts if message.exch_ts > 0 else message.local_ts
-                filled += 1
-        elif message.kind == scan.DEAL:
-            if message.trade_id <= state[_TRADE_ID]:
-                counts[_REPEATED_TRADE] += 1
-                continue
-            state[_TRADE_ID] = message.trade_id
-        elif message.kind != scan.TICKER or not tickers:
-            counts[
-                _TICKER if message.kind == scan.TICKER else (_OFF_BOOK if message.kind == scan.OFF_BOOK else _OTHER)
-            ] += 1
-            continue
-        for k in range(message.begin, message.end):
-            out[filled] = events[k]
-            out[filled].ival = flags & SNAPSHOT
-            filled += 1
-        if filled > first:  # an empty diff tells nothing
-            out[filled - 1].ival = flags
-            if state[_HOLE]:
-                out[first].ival |= MAYBE_BAD_BOOK
-                state[_HOLE] = 0
-    return filled
+    def __init__(self) -> None:
+        self._blocks: deque[tuple[NDArray[np.void], NDArray[np.void]]] = deque(maxlen=_MOST_BLOCKS)
 
+    def in_order(
+        self,
+        messages: NDArray[np.void],
+        events: NDArray[np.void],
+        state: NDArray[np.int64],
+        counts: NDArray[np.int64],
+    ) -> Iterator[tuple[NDArray[np.void], NDArray[np.void]]]:
+        """A block in pieces to follow one after the other; `state` is what came of the piece before."""
+        start = 0
+        for at in np.flatnonzero(_own_books(messages, state)):
+            if state[sequence.ID] >= 0:
+                yield messages[start:at], events
+            waits, missing = state[sequence.ID] < 0, state[sequence.MISSING]
+            if waits:
+                counts[sequence.EARLY] += int((messages["kind"][start:at] != scan.DIFF).sum())
+            if waits or (missing >= 0 and messages["last_id"][at] >= missing):
+                self._keep(messages[start:at] if waits else messages[:at], events)
+                yield self._replayed(messages[at : at + 1], events, state)
+                start = at + 1
+            else:
+                start = at
+        if state[sequence.ID] >= 0:
+            yield messages[start:], events
+            if state[sequence.MISSING] >= 0:
+                self._keep(messages[start:], events)
+        else:
+            counts[sequence.EARLY] += int((messages["kind"] != scan.DIFF).sum())
+            self._keep(messages, events)
 
-@compiled
-def _behind_a_hole(message, state):  # type: ignore[no-untyped-def]
-    """Are updates missing between the last one known and this diff? Ids of futures skip: only `pu` tells there."""
-    if message.previous_id >= 0:
-        return message.previous_id > state[_ID] if state[_FRESH] else message.previous_id != state[_ID]
-    return message.first_id > state[_ID] + 1 if state[_FRESH] else message.first_id != state[_ID] + 1
+    def _keep(self, messages: NDArray[np.void], events: NDArray[np.void]) -> None:
+        diffs = messages[messages["kind"] == scan.DIFF]
+        if len(diffs):
+            self._blocks.append((diffs, events))
+
+    def _replayed(
+        self, book: NDArray[np.void], events: NDArray[np.void], state: NDArray[np.int64]
+    ) -> tuple[NDArray[np.void], NDArray[np.void]]:
+        """The snapshot and the kept diffs behind it, all at its time."""
+        kept = [*self._blocks, (book, events)]
+        self._blocks.clear()
+        diffs, parts, offset = [], [], 0
+        for messages, theirs in kept:
+            part = messages.copy()
+            part["begin"] += offset
+            part["end"] += offset
+            offset += len(theirs)
+            diffs.append(part)
+            parts.append(theirs)
+        book = diffs.pop()
+        if state[sequence.ID] >= 0:  # what was followed already is told again, as far as it is newer
+            diffs = [part[part["last_id"] > book["last_id"][0]] for part in diffs]
+            state[sequence.ID] = book["last_id"][0]
+        ordered, joined = np.concatenate([book, *diffs]), np.concatenate(parts)
+        for message in ordered[1:]:
+            joined["local_ts"][message["begin"] : message["end"]] = book["local_ts"][0]
+        return ordered, joined

@@ -7,6 +7,7 @@ the file.
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -23,6 +24,7 @@ _TRADES = ("bought", "sold")
 _SCALARS = ("px_scale", "sz_scale", "tick")
 # all that numpy and zipfile raise on bytes that are not, or no longer, an archive of plain arrays
 DAMAGED = (
+    tokenize.TokenError,
     OSError,
     EOFError,
     ValueError,
