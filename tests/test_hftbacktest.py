@@ -203,9 +203,20 @@ def usdm(shared: Path) -> tuple[NDArray, float]:
     return np.concatenate(list(feed.chunks)), feed.tick_size
 
 
-def test_real_books_equal_its_depth(usdm: tuple[NDArray, float]) -> None:
-    count, quantities, prices, crossed, relation, at_end = compared(*usdm)
-    assert count == len(usdm[0]) == 78_489 and crossed == 197
+FEEDS = {  # days: events, of these met while the book is crossed in the middle of a message
+    ("btcusdt_20240718",): (78_489, 197),
+    ("btcusdt_20240808",): (466_572, 4_248),
+    ("ethusdt_20240808",): (444_488, 4_701),
+    ("ethusdt_20240718", "ethusdt_20240719"): (370_600, 2_236),
+}
+
+
+@pytest.mark.parametrize("days", FEEDS, ids=" ".join)
+def test_real_books_equal_its_depth(shared: Path, days: tuple[str, ...]) -> None:
+    feed = open_binance([shared / REAL.with_name(f"{day}.gz") for day in days])
+    events = np.concatenate(list(feed.chunks))
+    count, quantities, prices, crossed, relation, at_end = compared(events, feed.tick_size)
+    assert (count, crossed) == FEEDS[days] and count == len(events)
     assert (quantities, prices, relation, at_end) == (0, 0, 0, 0)
 
 
