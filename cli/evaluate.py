@@ -33,7 +33,7 @@ def evaluate(
         if "config" in model.data and not (data / MANIFEST).is_file():
             tables = {"model": {"horizons": model.config.horizons}, "data": model.data["config"]}
             settings = config_from_dict(tables, f"checkpoint {checkpoint}").data
-        dataset = open_dataset(data, settings)
+        dataset = open_dataset(data, settings, verify=True)
     with console.status(f"judging {len(dataset.streams)} series"):
         result = judge(model, dataset, split)
     console.print(metrics_table(result))

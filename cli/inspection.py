@@ -19,6 +19,7 @@ def inspect(
     path: Path = typer.Argument(help="A prepared dataset, or a file or folder of market data."),
     picture: Path | None = typer.Option(None, help="Draw book, mid and trades of one source.", metavar="FILE.png"),
     clock: str = typer.Option("book", help="What makes a tick: book, bbo, trade or time."),
+    clock_interval_ms: float = typer.Option(100.0, help="Of the time clock."),
     timestamps: str = typer.Option("local", help="local (when received) or exchange."),
     tick_size: float | None = typer.Option(None, help="Where the files do not say it (else inferred)."),
     lot_size: float | None = typer.Option(None, help="Smallest quantity kept apart (else inferred)."),
@@ -37,7 +38,7 @@ def inspect(
             raise DataError(f"picture {picture}: datasets hold no books; inspect the market data they were made of")
         write_json(json_path, _inspect_dataset(path))
         return
-    config = DataConfig(clock=clock, timestamps=timestamps)  # type: ignore[arg-type]  # refuses what is none
+    config = DataConfig(clock=clock, clock_interval_ms=clock_interval_ms, timestamps=timestamps)  # type: ignore[arg-type]  # refuses what is none
     options = ReadOptions(tick_size, lot_size, symbol)
     figures = _inspect_sources(path, config, options, parse_policy(policy), picture)
     write_json(json_path, {"path": str(path), "sources": figures})
@@ -100,7 +101,7 @@ def _inspect_sources(
         _show(found.figures)
         figures.append(found.figures)
         if picture:
-            book_picture(found.sample, picture, found.figures["name"])
+            book_picture(found.sample, picture, found.figures["name"], timed=found.timed)
             say(f"  picture     {picture}")
     return figures
 
@@ -115,6 +116,7 @@ def _show(figures: Mapping[str, Any]) -> None:
     spread = dict(zip(("median", "90 %", "99 %", "most"), figures["spread_ticks"].values(), strict=True))
     traded = figures["traded"]
     lines = {
+        "instrument": figures["instrument"],
         "format": f"{figures['format']}, {', '.join(figures['files'])}",
         "span": span,
         "ticks": f"{figures['ticks']:,} of {figures['messages']:,} messages and {figures['events']:,} events{rate}",
@@ -122,7 +124,7 @@ def _show(figures: Mapping[str, Any]) -> None:
         "mid": f"{figures['mid']['first']:.10g} to {figures['mid']['last']:.10g}",
         "spread": f"ticks: {', '.join(f'{value:,} ({name})' for name, value in spread.items())}",
         "book": f"{figures['median_best_quantity']:g} at a best price, {figures['median_levels']:g} levels (medians)",
-        "traded": f"bought {traded['bought']:,.6g}, sold {traded['sold']:,.6g} by takers" if traded else "not known",
+        "traded": _traded(traded),
         "invalid": f"{100 * figures['invalid_share']:.3g} % of messages left a crossed, one-sided or impossible book",
     }
     say(f"{figures['name']}")
@@ -130,6 +132,13 @@ def _show(figures: Mapping[str, Any]) -> None:
         say(f"  {name:11s} {line}")
     if lost := _counts(figures):
         say(f"  {'counted':11s} {lost}")
+
+
+def _traded(traded: Mapping[str, float] | None) -> str:
+    if traded is None:
+        return "not known"
+    unsided = f", {traded['unsided']:,.6g} by either" if traded["unsided"] else ""
+    return f"bought {traded['bought']:,.6g}, sold {traded['sold']:,.6g} by takers{unsided}"
 
 
 def _counts(account: Mapping[str, Any]) -> str:

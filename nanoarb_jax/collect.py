@@ -11,7 +11,7 @@ import numpy as np
 
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.anomaly import Anomaly, Policy
+from nanoarb_jax.market.anomaly import Anomaly, Policy, policies
 from nanoarb_jax.market.book import empty_state
 from nanoarb_jax.market.kernel import BookState
 from nanoarb_jax.market.readers.feed import EventFeed, Feed, ReadOptions
@@ -29,6 +29,8 @@ class Account:
         format: of the files.
         timed: False where the files have no times.
         events, messages, ticks: read, ended, and taken for ticks; of files that hold books, rows are messages.
+        trades: told of; None: the files do not tell of trades.
+        unsided: quantity traded by takers whose side is not known.
         dropped: messages that the reader left out, by reason.
         anomalies: met by the book, by kind.
     """
@@ -38,6 +40,8 @@ class Account:
     events: int = 0
     messages: int = 0
     ticks: int = 0
+    trades: int | None = None
+    unsided: float = 0.0
     dropped: Counter[str] = field(default_factory=Counter)
     anomalies: Counter[str] = field(default_factory=Counter)
 
@@ -80,7 +84,7 @@ def ticks_of(
     Raises:
         DataError: an unreadable file, or an anomaly whose policy is to raise; also while chunks are read.
     """
-    feed = open_source(source, options)
+    feed = open_source(source, options._replace(exchange_time=config.timestamps == "exchange"))
     account = Account(feed.format, isinstance(feed, EventFeed) or feed.timed, dropped=feed.dropped)
     return _counted(_ticks(feed, config, policy, account), account), account
 
@@ -91,12 +95,16 @@ def _ticks(
     clock = tick_clock(config)
     if not isinstance(feed, EventFeed):
         chunks = _counted_rows(feed.chunks, account)
+        given = {"invalid": "skip", **policy} if isinstance(policy, Mapping) else policy or {"invalid": "skip"}
+        row_policies = policies(given)  # type: ignore[arg-type]  # the literal is a policy
         # whoever brings books in our own format has chosen the ticks
-        yield from choose_rows(chunks, clock, feed.format == "book-npz", account.anomalies)
+        yield from choose_rows(chunks, clock, feed.format == "book-npz", account.anomalies, row_policies)
         return
 
     def note(state: BookState) -> None:
         account.events, account.messages = int(state.meta["events"][0]), int(state.meta["messages"][0])
+        account.trades = int(state.meta["trades"][0]) or None
+        account.unsided = float(state.meta["unsided"][0] * state.meta["lot_size"][0])
         for kind in Anomaly:
             account.anomalies[kind.name.lower()] = int(state.anomalies[kind])
 
@@ -142,8 +150,8 @@ def read_books(
 def no_ticks(source: Source, account: Account) -> str:
     """Why nothing came out."""
     counts = account.as_dict()
-    why = f"dropped {counts['dropped']}, anomalies {counts['anomalies']}"
+    lost = [f"{n:,} × {why}" for name in ("dropped", "anomalies") for why, n in counts[name].items()]
     return (
-        f"data {source.files[0]}: not one tick in {account.messages:,} messages ({why}); expected books with both "
-        "sides quoted"
+        f"data {source.files[0]}: not one tick in {account.events:,} events that end {account.messages:,} messages "
+        f"({', '.join(lost) or 'nothing was dropped'}); expected messages that leave both sides quoted"
     )

@@ -15,10 +15,13 @@ import json
 import mmap
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from multiprocessing import get_context
+from importlib import metadata
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,6 +72,7 @@ class Job(NamedTuple):
     def key(self) -> str:
         """Changes with the files' bytes and with every setting: what makes a finished stream still good."""
         settings = [
+            metadata.version("nanoarb-jax"),
             self.options._asdict(),
             dict(self.policy),
             manifest_head(self.config),
@@ -116,7 +120,8 @@ def prepare(
         part.mkdir(parents=True, exist_ok=True)
         with _sole_writer(part, out):
             entries = _run(work, part, jobs, tell)
-            (part / MANIFEST).write_text(json.dumps(manifest_head(config) | {"streams": entries}, indent=2) + "\n")
+            said = {"reading": {**options._asdict(), "policy": dict(policy or {})}, "streams": entries}
+            (part / MANIFEST).write_text(json.dumps(manifest_head(config) | said, indent=2) + "\n")
             _keep_only(part, {MANIFEST, *(entry["file"] for entry in entries)})
             os.replace(part, out)  # atomic; an empty folder gives way
     except OSError as error:
@@ -155,7 +160,8 @@ def _run(work: list[Job], part: Path, jobs: int, tell: Progress) -> list[dict[st
             tell(done, len(work), name)
             entries.append(_finish(job, part, partial(_tell_rows, tell, done, len(work), name)))
         return entries
-    with ProcessPoolExecutor(min(jobs, len(work)), mp_context=get_context("spawn")) as pool:
+    workers = min(jobs, len(work))
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
         futures: list[Future[dict[str, Any]]] = [pool.submit(_finish, job, part) for job in work]
         try:
             waiting = set(futures)
@@ -164,10 +170,26 @@ def _run(work: list[Job], part: Path, jobs: int, tell: Progress) -> list[dict[st
                 finished, waiting = wait(waiting, return_when="FIRST_COMPLETED")
                 for future in finished:
                     future.result()
+        except BrokenProcessPool as error:
+            raise DataError(
+                "prepare: a process died, perhaps for want of memory; run it again with fewer --jobs"
+            ) from error
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
         return [future.result() for future in futures]
+
+
+def _end_with_parent() -> None:
+    """Workers of a run that is killed must not go on writing, nor wait for work for ever."""
+
+    def watch() -> None:
+        parent = parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _tell_rows(tell: Progress, done: int, total: int, name: str, rows: int) -> None:
@@ -178,7 +200,7 @@ def _finish(job: Job, part: Path, tell: Callable[[int], None] = lambda rows: Non
     """The stream of one source: as an earlier run left it, or made now. Returns its entry of the manifest."""
     key, note = job.key(), part / f"{job.source.name}.json"
     if note.is_file():
-        with contextlib.suppress(ValueError, KeyError):
+        with contextlib.suppress(ValueError, KeyError, TypeError, OSError):  # anything but a whole one is made anew
             kept = json.loads(note.read_text())
             if kept["key"] == key and sha256(part / kept["entry"]["file"]) == kept["entry"]["sha256"]:
                 return kept["entry"]
@@ -189,6 +211,8 @@ def _finish(job: Job, part: Path, tell: Callable[[int], None] = lambda rows: Non
         del spool  # unmaps the file
     finally:
         books.unlink(missing_ok=True)
+    if job.key() != key:
+        raise DataError(f"data {job.source.files[0]}: changed while it was read; wait until it is whole, run it again")
     written = note.with_suffix(".new")
     written.write_text(json.dumps({"key": key, "entry": entry}))
     os.replace(written, note)
@@ -249,6 +273,7 @@ def _write_stream(job: Job, spool: Spool, account: Account, part: Path) -> dict[
             file.write(rows.data)
             spool.forget()
     scalars = stream_scalars(books, plan)
+    scalars["instrument"] = job.options.symbol or scalars["instrument"]
     return {
         **{key: scalars[key] for key in SCALARS},
         "rows": books.rows,

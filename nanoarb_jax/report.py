@@ -15,13 +15,14 @@ _COLUMNS, _MOST_ROWS = 900, 240  # cells of the heat map: time, price
 _NIGHT = "#11141c"
 
 
-def book_picture(books: BookSeries, path: str | Path, title: str = "") -> None:
+def book_picture(books: BookSeries, path: str | Path, title: str = "", *, timed: bool = True) -> None:
     """Draw the book over time: quantities as a heat map, the mid, and what takers traded. PNG, SVG or PDF by suffix.
 
     Args:
         books: n books, some thousands at most; thin longer series out before.
         path: of a file that does not exist yet.
         title: above the picture.
+        timed: False: the series has no times, draw tick by tick.
 
     Raises:
         DataError: the file exists or cannot be written.
@@ -31,7 +32,9 @@ def book_picture(books: BookSeries, path: str | Path, title: str = "") -> None:
     path = Path(path)
     claim_picture(path)
     figure = Figure(figsize=(12, 7), layout="constrained")
-    _draw(figure, books, title)
+    if not timed:
+        books = books._replace(ts_ns=np.arange(books.rows, dtype=np.int64) * 10**9)
+    _draw(figure, books, title, timed)
     try:
         figure.savefig(path, dpi=120)
     except (OSError, ValueError) as error:
@@ -52,7 +55,7 @@ def claim_picture(path: Path) -> None:
         raise DataError(f"picture {path}: suffix {path.suffix!r}; expected .png, .svg or .pdf")
 
 
-def _draw(figure: Any, books: BookSeries, title: str) -> None:
+def _draw(figure: Any, books: BookSeries, title: str, timed: bool) -> None:
     from matplotlib.colors import LogNorm
 
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
@@ -76,8 +79,9 @@ def _draw(figure: Any, books: BookSeries, title: str) -> None:
         lower.text(0.5, 0.5, "trades not known", ha="center", va="center", transform=lower.transAxes)
     upper.legend(loc="best", fontsize="small", facecolor=_NIGHT, labelcolor="white")
     start = np.datetime64(int(books.ts_ns[0]), "ns").astype("datetime64[s]")
-    lower.set_xlabel(f"seconds since {start}Z")
+    lower.set_xlabel(f"seconds since {start}Z" if timed else "ticks shown (the files have no times)")
     lower.set_ylabel("quantity traded")
+    upper.set_ylim(low, high)
 
 
 def _draw_trades(upper: Any, lower: Any, books: BookSeries, times: NDArray[np.float64]) -> None:
@@ -103,9 +107,9 @@ def _tick_range(books: BookSeries) -> tuple[int, int]:
     reach = 2.0
     for px in (books.bid_px, books.ask_px):
         away = np.abs(px - px[:, :1]) * (px != EMPTY_PRICE)
-        reach = max(reach, float(np.quantile(away.max(axis=1), 0.8)) / books.tick)
-    mid = books.mid / books.tick_size
-    return int(np.floor(mid.min() - reach)), int(np.ceil(mid.max() + reach))
+        reach = max(reach, float(np.median(away.max(axis=1))) / books.tick)
+    low, high = np.quantile(books.mid / books.tick_size, [0.005, 0.995])  # a stub quote must not flatten the rest
+    return int(np.floor(low - reach)), int(np.ceil(high + reach))
 
 
 def heat_map(books: BookSeries) -> tuple[NDArray[np.float64], float, float]:

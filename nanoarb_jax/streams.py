@@ -36,10 +36,11 @@ from nanoarb_jax.market.labels import (
 )
 from nanoarb_jax.market.mirror import mirror_features
 from nanoarb_jax.market.readers.sources import find_sources
-from nanoarb_jax.market.series import BookSeries, validate_books
+from nanoarb_jax.market.series import SESSION_GAP_NS, BookSeries, validate_books
 from nanoarb_jax.splits import Parts, by_day, chronological, chronological_sessions
 
 BLOCK = 1 << 16  # rows made at a time
+_MOST_VALUES = 1 << 18
 LEAST_PART_ROWS = 100  # labelled rows below which a part says nothing
 
 
@@ -55,7 +56,7 @@ class Stream(NamedTuple):
         quantity_scale: quantity that counts as 1 in the features.
         threshold_ticks: h least moves that are labelled a direction, one per horizon.
         features: (n, f) float32, raw features of the config's feature set.
-        labels: (n, h) int8, 0 down, 1 neutral, 2 up, -1 undefined (the last `horizon` rows, and the first
+        labels: (n, h) int8, 0 down, 1 neutral, 2 up, -1 undefined (the last `horizon` rows of a session, and the first
             ones where the label rule looks back).
         moves: (n, h) float32, signed move of the label price, in ticks.
         mid: (n,) float64, in price.
@@ -178,17 +179,30 @@ def _quantile_thresholds(books: BookSeries, config: DataConfig, stop: int, floor
 
 
 class Counts:
-    """How often each integer was met: medians without all the values."""
+    """How often each integer was met: medians and quantiles without all the values.
+
+    Exact up to _MOST_VALUES distinct values; with more, values keep their leading 14 bits (1 part in 16,000).
+    """
 
     def __init__(self) -> None:
         self._counts: Counter[int] = Counter()
+        self._coarse = False
 
     def add(self, values: NDArray[np.int64]) -> None:
         self.merge(*np.unique(values, return_counts=True))
 
     def merge(self, values: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
         for value, count in zip(values.tolist(), counts.tolist(), strict=True):
-            self._counts[value] += count
+            self._counts[self._kept(value)] += count
+        if len(self._counts) > _MOST_VALUES and not self._coarse:
+            self._coarse = True
+            exact, self._counts = self._counts, Counter()
+            for value, count in exact.items():
+                self._counts[self._kept(value)] += count
+
+    def _kept(self, value: int) -> int:
+        shift = max(abs(value).bit_length() - 14, 0) if self._coarse else 0
+        return value >> shift << shift
 
     def sorted(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Distinct values, ascending, and their counts."""
@@ -220,7 +234,22 @@ def _block_moves(
     part = books.part(first, last)
     price_ticks = (part.mid if config.label_price == "mid" else part.microprice) / books.tick_size
     moves = signed_moves(price_ticks, config.horizons, config.label_rule, config.smoothing_ticks)
+    _unknow_across_sessions(moves, part.ts_ns, config)
     return moves[start - first : stop - first], (first, last)
+
+
+def _unknow_across_sessions(moves: NDArray[np.float64], ts_ns: NDArray[np.int64], config: DataConfig) -> None:
+    """Make those moves (n, h) NaN, in place, whose label would read rows of two sessions."""
+    begins = np.flatnonzero(np.diff(ts_ns) > SESSION_GAP_NS) + 1  # first rows of sessions
+    if len(begins) == 0:
+        return
+    rows = np.arange(len(ts_ns))
+    number = np.searchsorted(begins, rows, side="right")  # of sessions begun by then
+    for column, horizon in enumerate(config.horizons):
+        back, ahead = reach(config.label_rule, (horizon,), config.smoothing_ticks)
+        before = number[np.maximum(rows - back, 0)]
+        after = number[np.minimum(rows + ahead, len(rows) - 1)]
+        moves[before != after, column] = np.nan
 
 
 class Block(NamedTuple):
@@ -266,11 +295,20 @@ def make_stream(books: BookSeries, config: DataConfig) -> Stream:
     return Stream(**stream_scalars(books, plan), **columns)
 
 
+def instrument_of(name: str) -> str:
+    """What was traded, by a series' name: what stands before its date.
+
+    >>> instrument_of("btcusdt_20240808"), instrument_of("AAPL_2012-06-21_first1000_orderbook_10")
+    ('btcusdt', 'AAPL')
+    """
+    return re.sub(r"[_-](\d{8}|\d{4}-\d\d-\d\d).*$", "", name) or name
+
+
 def stream_scalars(books: BookSeries, plan: Plan) -> dict[str, Any]:
     """The fields of `Stream` that are not columns."""
     return {
         "name": books.name,
-        "instrument": re.sub(r"[_-]\d{8}.*$", "", books.name) or books.name,
+        "instrument": instrument_of(books.name),
         "tick_size": books.tick_size,
         "quantity_scale": plan.quantity_scale,
         "threshold_ticks": plan.threshold_ticks,

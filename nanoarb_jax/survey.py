@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from nanoarb_jax.market.anomaly import Policy
 from nanoarb_jax.market.readers.feed import ReadOptions
 from nanoarb_jax.market.readers.sources import Source
 from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries
-from nanoarb_jax.streams import Counts
+from nanoarb_jax.streams import Counts, instrument_of
 
 _KEPT = 4_096  # rows of the sample at most; every other one goes when there are more
 _SIDES = ("bid_px", "bid_sz", "ask_px", "ask_sz")
@@ -26,14 +27,16 @@ class Survey(NamedTuple):
     """What was found.
 
     Attributes:
-        figures: plain values: name, format, files, ticks, messages, events, span_s, rates per second, sizes of tick
+        figures: plain values: name, instrument, format, files, ticks, messages, events, span_s, rates, sizes of tick
             and lot, quantiles of the spread in ticks, median quantities, what was traded, shares of invalid books,
             counts of what was dropped and of anomalies.
         sample: every k-th tick, k a power of two, with what was traded between them; to draw.
+        timed: False where the files have no times.
     """
 
     figures: dict[str, Any]
     sample: BookSeries
+    timed: bool
 
 
 def survey(
@@ -66,9 +69,14 @@ def survey(
         raise DataError(no_ticks(source, account))
     books = sample.series()
     span_s = (sample.last_ns - sample.first_ns) / 1e9 if account.timed else None
-    traded = None if books.bought is None else {k: t / books.sz_scale for k, t in sample.traded().items()}
+    traded = None
+    if books.bought is not None and (account.trades or sum(sample.traded().values())):
+        traded = {name: total / books.sz_scale for name, total in sample.traded().items()} | {
+            "unsided": account.unsided
+        }
     figures = {
         "name": source.name,
+        "instrument": options.symbol or instrument_of(source.name),
         "files": [file.name for file in source.files],
         **account.as_dict(),
         "first_tick": f"{np.datetime64(sample.first_ns, 'ns')}Z" if account.timed else None,
@@ -78,7 +86,7 @@ def survey(
         "messages_per_s": account.messages / span_s if span_s else None,
         "tick_size": books.tick_size,
         "lot_size": 1.0 / books.sz_scale,
-        "mid": {"first": float(books.mid[0]), "last": float(books.mid[-1])},
+        "mid": {"first": sample.first_mid, "last": sample.last_mid},
         "spread_ticks": {
             name: spreads.quantile(q) for name, q in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1))
         },
@@ -87,7 +95,7 @@ def survey(
         "traded": traded,
         "invalid_share": sum(account.anomalies[k] for k in _INVALID) / max(account.messages, 1),
     }
-    return Survey(figures, books)
+    return Survey(figures, books, account.timed)
 
 
 class _Sample:
@@ -99,14 +107,15 @@ class _Sample:
         self._columns: dict[str, NDArray[np.int64]] = {}
         self._totals = {"bought": 0, "sold": 0}
         self.first_ns = self.last_ns = 0
+        self.first_mid = self.last_mid = math.nan
 
     def add(self, books: BookSeries) -> None:
         """Take rows k-1, 2k-1, … of the series: each stands for its group, and holds its trades."""
         if self._template is None:
-            self._template, self.first_ns = books.part(0, 0), int(books.ts_ns[0])
+            self._template, self.first_ns, self.first_mid = books.part(0, 0), int(books.ts_ns[0]), float(books.mid[0])
         at = np.flatnonzero((np.arange(self._seen, self._seen + books.rows) + 1) % self._step == 0)
         self._seen += books.rows
-        self.last_ns = int(books.ts_ns[-1])
+        self.last_ns, self.last_mid = int(books.ts_ns[-1]), float(books.mid[-1])
         new = {name: getattr(books, name)[at] for name in ("ts_ns", *_SIDES)}
         for name, before in self._totals.items():
             if (column := getattr(books, name)) is not None:

@@ -39,6 +39,7 @@ class SlowBook:
     quoted: bool = False
     traded: list[int] = field(default_factory=lambda: [0, 0, 0])  # bought, sold, not known
     trades: int = 0
+    events: int = 0
 
     def __post_init__(self) -> None:
         self._policy = policies(self.policy)
@@ -70,6 +71,10 @@ class SlowBook:
         time = int(event["exch_ts" if self.clock == "exchange" else "local_ts"])
         if time < self.time:
             skipped = self.note(Anomaly.BACKWARDS) == SKIP
+        elif self.events and time - self.time > 400 * 86_400 * 10**9:
+            self.note(Anomaly.INVALID)
+            skipped, time = True, self.time
+        self.events += 1
         self.time = max(time, self.time)
         if int(event["ival"]) & MAYBE_BAD_BOOK:
             skipped |= self.note(Anomaly.GAP) == SKIP
@@ -85,9 +90,10 @@ class SlowBook:
     def _take(self, event: np.void) -> None:
         kind, code = int(event["ev"]) & 255, int(event["ev"])
         side = 0 if code & BUY else 1 if code & SELL else -1
-        self.synced |= kind in (ev.CLEAR, ev.DEPTH_SNAPSHOT)
+        self.synced |= kind == ev.DEPTH_SNAPSHOT or (kind == ev.CLEAR and side < 0)
         if not self.synced and kind != ev.TRADE:
-            self.note(Anomaly.UNSYNCED)
+            if kind != ev.CLEAR:
+                self.note(Anomaly.UNSYNCED)
         elif kind == ev.CLEAR:
             self.void(side, float(event["px"]) / self.tick)
         else:
@@ -106,7 +112,7 @@ class SlowBook:
 
     def _change(self, kind: int, side: int, ticks: float, qty: float, key: int) -> None:
         lots = float(np.rint(qty / self.lot))
-        if not 0 <= lots <= 2**53:
+        if not 0 <= lots <= 2**53 or (lots == 0 and qty > 0):
             self.note(Anomaly.INVALID)
         elif kind == ev.TRADE:
             self.traded[side] += int(lots)
@@ -255,9 +261,11 @@ class SlowClock:
         return [side[: self.levels] for side in book or (self.book.top(0), self.book.top(1))]
 
     def _ring(self, now: int) -> None:
-        day = 86_400 * 10**9
-        if self.known is None or not self.due or now > self.due + day:
-            self.due = (now // self.interval_ns + 1) * self.interval_ns
+        silence = min(86_400 * 10**9, 1_000_000 * self.interval_ns)
+        if self.book.events and now - self.book.time > 400 * 86_400 * 10**9:
+            return  # a damaged time
+        if self.known is None or not self.due or now > self.due + silence:
+            self.due = -(-now // self.interval_ns) * self.interval_ns
         for time in range(self.due, now, self.interval_ns):
             self._row(time)
             self.due = time + self.interval_ns

@@ -157,6 +157,30 @@ def test_a_snapshot_behind_newer_diffs_mends_a_hole(
         assert sorted(px * 0.5 for px in side[side != EMPTY_PRICE]) == sorted(levels)
 
 
+def test_an_outage_that_a_snapshot_mends_is_counted(tmp_path: Path) -> None:
+    """A collector that lost its connection begins anew with a snapshot: the book is right, the hole is told."""
+    first = [snapshot(0, 10), diff(1, 11, 12, [(99, 1)], []), trade(2, 7)]
+    again = [snapshot(5_000, 90), diff(5_001, 91, 91, [(98, 1)], []), trade(5_002, 17)]
+    events, feed = read(write(tmp_path, *first, *again))
+    assert feed.dropped == {"outage mended by a snapshot": 1, "missing trades": 9} and len(events) > 0
+    # a snapshot in passing takes the place of updates in flight: nothing is lost
+    passing = [snapshot(3, 14), diff(4, 13, 14, [(99, 2)], []), diff(5, 15, 15, [(99, 3)], [])]
+    _, feed = read(write(tmp_path, *first, *passing, name="passing_20240101"))
+    assert feed.dropped.keys() == {"diff applied already"} or feed.dropped.keys() == set()
+
+
+def test_levels_need_their_commas(tmp_path: Path) -> None:
+    """Without them a line would hold more events than there is room for."""
+    packed = '["1","2"]' * 200_000
+    line = f'{T0} {{"lastUpdateId":1,"bids":[{packed}],"asks":[["3","1"]]}}'
+    with pytest.raises(DataError, match=r"line 2: .* is malformed"):
+        read(write(tmp_path, snapshot(0, 1), line, trade(9, 1)))
+    for levels in ('["1","2"],', ',["1","2"]', '["1","2"],,["3","4"]'):
+        broken = f'{T0} {{"lastUpdateId":1,"bids":[{levels}],"asks":[]}}'
+        with pytest.raises(DataError, match="is malformed"):
+            read(write(tmp_path, broken, trade(9, 1), name="b_20240101"))
+
+
 def test_no_snapshot_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is kept for a snapshot is bounded: behind too much of it, the feed says that updates are missing."""
     monkeypatch.setattr(binance, "_BLOCK", 200)
@@ -195,7 +219,7 @@ def test_symbols(tmp_path: Path) -> None:
         read(write(tmp_path, snapshot(0, 10), own, other))
     # whose snapshot is it?
     for lines in ((snapshot(0, 10), other, own), (other, own, snapshot(3, 10))):
-        with pytest.raises(DataError, match="a snapshot that does not say whose it is; expected one symbol a file"):
+        with pytest.raises(DataError, match="a snapshot that does not say whose it is; give the right --symbol"):
             read(write(tmp_path, *lines), symbol="abc")
     others = snapshot(0, 500, [(7, 1)], [(8, 1)], symbol="XYZ"), snapshot(1, 10, symbol="ABC")
     events, feed = read(write(tmp_path, other, *others, own, other, trade(4, 1, s="XYZ")), symbol="abc")

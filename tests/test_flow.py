@@ -15,6 +15,7 @@ from test_ticks import joined
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.book import OrderBook, empty_state
+from nanoarb_jax.market.event import BUY, DEPTH, EVENT, SELL, TRADE
 from nanoarb_jax.market.extractor import FEATURE_SETS, LobFeatureExtractor
 from nanoarb_jax.market.features import lob44
 from nanoarb_jax.market.flow import BUCKET_QUANTITY, BUCKETS, FLOW_NAMES, flow, flow_memory
@@ -203,6 +204,13 @@ def test_the_extractor_starts_anew_and_refuses_what_it_cannot_do() -> None:
     with pytest.raises(DataError, match="0 bid and 0 ask levels"):
         extractor.to_array(book)
     book.apply_all(random_events(3, dirt=0.0))
+    assert book.best_bid > book.best_ask
+    with pytest.raises(DataError, match="the book is crossed"):
+        extractor.to_array(book)
+    book, events = OrderBook(TICK, LOT), np.zeros(3, EVENT)
+    events["ev"], events["px"], events["qty"] = [DEPTH | BUY, DEPTH | SELL, TRADE | BUY], [100, 100.25, 100.25], 3
+    book.apply_all(events)
+    extractor.reset()
     first = extractor.to_array(book)
     out = np.empty(84, np.float32)
     assert extractor.to_array(book, out) is out and not np.array_equal(out, first)

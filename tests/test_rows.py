@@ -18,6 +18,7 @@ from nanoarb_jax.collect import read_books
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market import rows as rows_module
+from nanoarb_jax.market.anomaly import policies
 from nanoarb_jax.market.book import OrderBook, empty_state
 from nanoarb_jax.market.event import BUY, DEPTH, EVENT, LAST, SELL, TRADE
 from nanoarb_jax.market.readers.book_npz import write_book_npz
@@ -25,6 +26,7 @@ from nanoarb_jax.market.readers.feed import ReadOptions
 from nanoarb_jax.market.readers.sources import find_sources
 from nanoarb_jax.market.rows import choose_rows
 from nanoarb_jax.market.series import COLUMNS, EMPTY_PRICE, LEVELS, BookSeries, validate_books
+from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.market.ticks import TickClock, tick_chunks
 
 DAY_NS = 86_400 * 10**9
@@ -280,3 +282,20 @@ def test_ticks_written_and_read_back(tmp_path: Path) -> None:
     assert (account.format, of_books.format) == ("hftbacktest", "book-npz")
     assert account.ticks == of_books.ticks == of_books.messages == books.rows
     assert of_books.anomalies["crossed"] == of_books.anomalies["one_sided"] == 0 < account.anomalies["crossed"]
+
+
+def test_policies_hold_for_books_too() -> None:
+    books = synthetic_books(50, 0)
+    crossed = books.bid_px.copy()
+    crossed[20] += 100
+    dirty = books._replace(bid_px=crossed)
+    counted: Counter[str] = Counter()
+    kept = list(choose_rows([dirty], TickClock(), True, counted))
+    assert sum(part.rows for part in kept) == 49 and counted["crossed"] == 1
+    with pytest.raises(DataError, match="synthetic: crossed book"):
+        list(choose_rows([dirty], TickClock(), True, Counter(), policies({"crossed": "raise"})))
+    late = books.ts_ns.copy()
+    late[10] = late[0]
+    shuffled = books._replace(ts_ns=late)
+    left = list(choose_rows([shuffled], TickClock(), True, Counter(), policies({"backwards": "skip"})))
+    assert sum(part.rows for part in left) == 49

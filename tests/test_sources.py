@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.event import BUY, DEPTH, EVENT
 from nanoarb_jax.market.readers.book_npz import write_book_npz
-from nanoarb_jax.market.readers.feed import BookFeed, EventFeed
+from nanoarb_jax.market.readers.feed import BookFeed, EventFeed, ReadOptions
 from nanoarb_jax.market.readers.sources import FORMATS, find_sources, open_source, recognise
 from nanoarb_jax.market.series import BookSeries
+from nanoarb_jax.market.synthetic import synthetic_books, synthetic_events
 
 Found = list[tuple[str, str, list[str]]]
 
@@ -154,6 +155,8 @@ def test_lobster_pairs(tmp_path: Path) -> None:
     pair, alone = ("A_2012-06-21_orderbook_1", "lobster", names), "B_2012-06-21_orderbook_1"
     assert found(tmp_path) == [pair, (alone, "lobster", [f"{alone}.csv"])]
     assert found(*(tmp_path / name for name in names[::-1])) == [pair]
+    assert found(tmp_path / names[1]) == [pair]
+    (tmp_path / names[0]).unlink()
     with pytest.raises(DataError, match=r"no A_2012-06-21_orderbook_1.csv beside it; LOBSTER messages need their"):
         found(tmp_path / names[1])
 
@@ -181,10 +184,12 @@ def test_nothing_there(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "deeper").mkdir()
     (tmp_path / "folder" / ".hidden").write_text(LINE)
-    with pytest.raises(DataError, match="a folder without files"):
+    with pytest.raises(DataError, match="only folders in it, name these"):
         found(tmp_path)
-    with pytest.raises(DataError, match="a folder without files"):
+    with pytest.raises(DataError, match="only folders in it, name these"):
         found(tmp_path / "folder")
+    with pytest.raises(DataError, match="a folder without files"):
+        found(tmp_path / "folder" / "deeper")
     with pytest.raises(DataError, match="no such file or folder"):
         found(tmp_path / "folder" / ".hidden", tmp_path / "none")
     with pytest.raises(DataError, match="no sources; name at least one"):
@@ -257,3 +262,15 @@ def test_damaged_files(tmp_path: Path, data: st.DataObject) -> None:
             list(open_source(source).chunks)
     except DataError as error:
         assert "\n" not in str(error)
+
+
+def test_options_that_do_not_apply_are_refused(tmp_path: Path) -> None:
+    write_book_npz(tmp_path / "a.npz", synthetic_books(50, 0))
+    (source,) = find_sources([tmp_path / "a.npz"])
+    for name, value in (("tick_size", 7.0), ("lot_size", 1.0), ("symbol", "ES")):
+        with pytest.raises(DataError, match="does not apply to book-npz files"):
+            open_source(source, ReadOptions(**{name: value}))
+    np.save(tmp_path / "e.npy", synthetic_events(1_000, 0))
+    (events,) = find_sources([tmp_path / "e.npy"])
+    with pytest.raises(DataError, match="--tick-size 0: expected a number above 0"):
+        open_source(events, ReadOptions(tick_size=0))

@@ -27,7 +27,7 @@ class Anomaly(IntEnum):
     OVER_CANCEL = 5  # more cancelled or filled than the order holds
     GAP = 6  # the feed says that messages before this one are lost
     BACKWARDS = 7  # earlier than an event before it
-    INVALID = 8  # unknown kind, no side, a price off the tick grid, a quantity below 0 or too large
+    INVALID = 8  # unknown kind, no side, a price off the tick grid, a quantity below 0, of less than a lot or too large
     UNSYNCED = 9  # an event while waiting for the next snapshot
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.book import OrderBook
 from nanoarb_jax.market.compiled import compiled
-from nanoarb_jax.market.features import FEATURE_NAMES, FeatureScale, lob44_row
+from nanoarb_jax.market.features import FEATURE_NAMES, SPREAD, FeatureScale, lob44_row
 from nanoarb_jax.market.flow import FLOW_NAMES, FlowMemory, flow_memory, flow_row
 from nanoarb_jax.market.kernel import ASK, BID
 from nanoarb_jax.market.ladder import copy_top
@@ -111,4 +111,6 @@ class LobFeatureExtractor:
             book_lob44(book.state, scale, self._top, out)
         else:
             book_flow(book.state, scale, self._traded, self._memory, self._top, out)
+        if out[SPREAD] < 0:
+            raise DataError(f"features: the book is crossed ({book.best_bid:g} > {book.best_ask:g}); expected a tick")
         return out

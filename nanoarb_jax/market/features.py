@@ -26,6 +26,7 @@ FEATURE_NAMES: tuple[str, ...] = (
     *(f"bid_cumulative_{level}" for level in range(LEVELS)),
     *(f"ask_cumulative_{level}" for level in range(LEVELS)),
 )
+SPREAD = 2
 BID_SIZES, ASK_SIZES, BID_SUMS, ASK_SUMS = (4 + LEVELS * block for block in range(4))  # first of ten each
 
 

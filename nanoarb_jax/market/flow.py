@@ -1,7 +1,8 @@
 """The `flow` features: the 44 of `lob44`, then what moved since the previous tick – order flow, trades, gaps, time.
 
 One compiled function, `flow_row`, makes them for files, live books and strategies alike; it keeps what it needs of
-earlier ticks in `FlowMemory` and looks at nothing later. Quantities are in quantity scales, prices in ticks.
+earlier ticks in `FlowMemory`, and looks at nothing later, nor across half an hour without a tick (another session).
+Quantities are in quantity scales, prices in ticks.
 
     44       microprice minus mid
     45–54    order flow imbalance of levels 0–9 (Cont, Kukanov, Stoikov 2014; per level: Xu, Gould, Howison 2018):
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.market.compiled import compiled
 from nanoarb_jax.market.features import FEATURE_NAMES, FeatureScale, lob44_row
-from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
+from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, SESSION_GAP_NS, BookSeries
 
 FLOW_NAMES: tuple[str, ...] = (
     *FEATURE_NAMES,
@@ -135,6 +136,15 @@ def _toxicity(bought, sold, ring, running):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def _forget(memory):  # type: ignore[no-untyped-def]
+    """Before the first tick of another session."""
+    running = memory.running[0]
+    running.ticks, running.variance, running.weight = 0, 0.0, 0.0
+    running.bucket_bought, running.bucket_sold, running.bucket, running.imbalance = 0.0, 0.0, 0, 0.0
+    memory.ring[:] = 0.0
+
+
+@compiled
 def flow_row(ts_ns, bid_px, bid_sz, ask_px, ask_sz, bought, sold, scale, memory, out):  # type: ignore[no-untyped-def]
     """Write the 84 features of the next tick into `out`, computed in float64.
 
@@ -161,6 +171,8 @@ def flow_row(ts_ns, bid_px, bid_sz, ask_px, ask_sz, bought, sold, scale, memory,
     mid = 0.5 * (bid_px[0] + ask_px[0]) / scale.tick
     out[SIGNED], out[VOLUME] = (bought - sold) * unit, (bought + sold) * unit
     out[EVENT + 4], out[EVENT + 5] = 1.0 if bought > 0 else 0.0, 1.0 if sold > 0 else 0.0
+    if running.ticks > 0 and ts_ns - running.ts_ns > SESSION_GAP_NS:
+        _forget(memory)
     if running.ticks > 0:
         _order_flow(bid_px, bid_sz, ask_px, ask_sz, top, unit, out)
         out[SECONDS] = (ts_ns - running.ts_ns) * 1e-9

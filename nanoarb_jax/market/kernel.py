@@ -37,6 +37,7 @@ META = np.dtype(
         ("trades", "i8"),  # so far
         ("bought", "i8"),  # lots that takers bought so far
         ("sold", "i8"),
+        ("unsided", "i8"),  # traded, and not known by whose initiative
         ("trade_ticks", "i8"),  # of the last trade
         ("trade_lots", "i8"),
         ("trade_side", "i8"),  # 1 bought, -1 sold, 0 not known
@@ -46,6 +47,7 @@ META = np.dtype(
 _MOST_LOTS = 2.0**53  # of one event: beyond, float64 quantities are no longer whole
 _LARGE, _FULL = 2**43, 2**62  # lots: orders above the first are added only where the level's sum stays in int64
 _MOST_TICKS = 2.0**52
+_LEAP_NS = 400 * 86_400 * 10**9  # no silence is longer
 _OFF_GRID = 1e-3  # ticks; division leaves about 1e-7 at a billion ticks
 
 
@@ -200,6 +202,8 @@ def _trade(state, side, ticks, lots):  # type: ignore[no-untyped-def]
     elif side == ASK:
         meta.sold += lots
         meta.trade_side = -1
+    else:
+        meta.unsided += lots
 
 
 @compiled
@@ -216,7 +220,7 @@ def _dispatch(state, kind, side, px, qty, order_id):  # type: ignore[no-untyped-
             clear_side(state, side, ticks if side == BID else -ticks, False)
         return
     lots = np.rint(qty / meta.lot_size)
-    if not (0.0 <= lots <= _MOST_LOTS):
+    if not (0.0 <= lots <= _MOST_LOTS) or (lots == 0.0 and qty > 0.0):  # less than a lot must not pass for nothing
         note(state, _INVALID)
         return
     exact, ticks = px / meta.tick_size, np.rint(px / meta.tick_size)
@@ -224,7 +228,7 @@ def _dispatch(state, kind, side, px, qty, order_id):  # type: ignore[no-untyped-
     rank = np.int64(ticks) if side == BID else -np.int64(ticks)
     if kind == ev.TRADE:
         # trades between the ticks exist (midpoint, hidden orders): their price is told to the nearest
-        _trade(state, side, np.int64(ticks) if np.isfinite(ticks) else 0, np.int64(lots))
+        _trade(state, side, np.int64(ticks) if abs(ticks) <= _MOST_TICKS else 0, np.int64(lots))
     elif kind == ev.CANCEL or kind == ev.FILL:
         _change_order(state, kind, side, rank, np.int64(lots), order_id)
     elif (
@@ -292,18 +296,21 @@ def apply_event(state, event):  # type: ignore[no-untyped-def]
     skipped = False
     if time < meta.time:
         skipped = note(state, _BACKWARDS) == SKIP
+    elif meta.events > 1 and time // 2 - meta.time // 2 > _LEAP_NS // 2:
+        note(state, _INVALID)  # a damaged time would date all that follows
+        skipped = True
     else:
         meta.time = time
     if event.ival & ev.MAYBE_BAD_BOOK and note(state, _GAP) == SKIP:
         skipped = True
     if meta.raised < 0 and not skipped:
         kind = code & ev.KIND_MASK
-        if kind == ev.CLEAR or kind == ev.DEPTH_SNAPSHOT:
-            meta.synced = 1
         side = BID if code & ev.BUY else (ASK if code & ev.SELL else -1)
+        if kind == ev.DEPTH_SNAPSHOT or (kind == ev.CLEAR and side < 0):
+            meta.synced = 1
         if meta.synced or kind == ev.TRADE:
             _dispatch(state, kind, side, event.px, event.qty, event.order_id)
-        else:
+        elif kind != ev.CLEAR:
             note(state, _UNSYNCED)
     if event.ival & ev.LAST and meta.raised < 0:
         settle(state)

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
+from nanoarb_jax.market.anomaly import KEEP, RAISE, Anomaly, policies
 from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries
 from nanoarb_jax.market.ticks import LATEST_NS, ROWS, SILENCE_NS, SILENT_TICKS, TickClock
 
+_Notes: TypeAlias = tuple[Counter[str], NDArray[np.int8]]
 _SIDES = ("bid_px", "bid_sz", "ask_px", "ask_sz")
 
 
 def choose_rows(
-    chunks: Iterable[BookSeries], clock: TickClock, every_row: bool, anomalies: Counter[str]
+    chunks: Iterable[BookSeries],
+    clock: TickClock,
+    every_row: bool,
+    anomalies: Counter[str],
+    policy: NDArray[np.int8] | None = None,
 ) -> Iterator[BookSeries]:
     """Valid rows that the clock takes for ticks, in chunks; trades are those since the tick before.
 
@@ -27,22 +33,25 @@ def choose_rows(
         every_row: under the book clock with all levels, take every valid row, changed or not.
         anomalies: counted into by kind: crossed, locked, one_sided, invalid (a negative size, levels out of order),
             backwards (the row keeps its place and takes the latest time before it).
+        policy: of `anomaly.policies`; None: the defaults, and invalid rows are left out. With no book to empty,
+            "resync" is "skip".
 
     Raises:
-        DataError: a trade clock, but the feed knows no trades.
+        DataError: a trade clock, but the feed knows no trades; an anomaly whose policy is to raise.
     """
     before: BookSeries | None = None
     grid = _Grid(clock.interval_ns)
     pending = np.zeros(2, np.int64)
     latest = np.iinfo(np.int64).min
+    notes = (anomalies, policies({"invalid": "skip"}) if policy is None else policy)
     for chunk in chunks:
         if clock.kind == "trade" and chunk.bought is None:
             raise DataError(
                 f"{chunk.name}: no trades in these books; expected them for the trade clock, choose another"
             )
-        books = _in_order(chunk, latest, anomalies)
+        books, late = _in_order(chunk, latest, notes)
         latest = max(latest, int(books.ts_ns[-1])) if books.rows else latest
-        valid = _valid(books, anomalies)
+        valid = _valid(books, notes) & ~late
         books = _without_debts(books)
         if clock.kind == "time":
             yield from grid.ticks(books, valid)
@@ -55,13 +64,34 @@ def choose_rows(
             yield chosen
 
 
-def _in_order(books: BookSeries, latest: int, anomalies: Counter[str]) -> BookSeries:
+def _note(kind: Anomaly, met: NDArray[np.bool_], books: BookSeries, notes: _Notes) -> NDArray[np.bool_]:
+    """Count the rows that met an anomaly; returns those that it leaves out.
+
+    Raises:
+        DataError: one, and its policy is to raise.
+    """
+    anomalies, policy = notes
+    anomalies[kind.name.lower()] += int(met.sum())
+    if policy[kind] == RAISE and met.any():
+        row = int(np.argmax(met))
+        quote = (
+            f"bid {books.bid_px[row, 0]} x {books.bid_sz[row, 0]}, ask {books.ask_px[row, 0]} x {books.ask_sz[row, 0]}"
+        )
+        raise DataError(
+            f"{books.name}: {kind.name.lower()} book ({quote}, time {books.ts_ns[row]}); check the files, or choose "
+            f"another policy for {kind.name.lower()!r}"
+        )
+    return met if policy[kind] != KEEP else np.zeros_like(met)
+
+
+def _in_order(books: BookSeries, latest: int, notes: _Notes) -> tuple[BookSeries, NDArray[np.bool_]]:
+    """With times that never go backwards, and which rows to leave out for it."""
     ordered = np.maximum.accumulate(np.maximum(books.ts_ns, latest))
-    anomalies["backwards"] += int((books.ts_ns < ordered).sum())
-    return books._replace(ts_ns=ordered)
+    late = _note(Anomaly.BACKWARDS, books.ts_ns < ordered, books, notes)
+    return books._replace(ts_ns=ordered), late
 
 
-def _valid(books: BookSeries, anomalies: Counter[str]) -> NDArray[np.bool_]:
+def _valid(books: BookSeries, notes: _Notes) -> NDArray[np.bool_]:
     """(n,) rows that `validate_books` accepts, apart from time."""
     bid, ask = books.bid_px, books.ask_px
     one_sided = (bid[:, 0] == EMPTY_PRICE) | (ask[:, 0] == EMPTY_PRICE)
@@ -75,11 +105,11 @@ def _valid(books: BookSeries, anomalies: Counter[str]) -> NDArray[np.bool_]:
         if traded is not None:
             invalid |= traded < 0
     crossed = ~one_sided & (bid[:, 0] > ask[:, 0])
-    anomalies["one_sided"] += int(one_sided.sum())
-    anomalies["invalid"] += int((invalid & ~one_sided).sum())
-    anomalies["crossed"] += int((crossed & ~invalid).sum())
-    anomalies["locked"] += int((~one_sided & (bid[:, 0] == ask[:, 0])).sum())
-    return ~(one_sided | invalid | crossed)
+    _note(Anomaly.ONE_SIDED, one_sided, books, notes)
+    _note(Anomaly.INVALID, invalid & ~one_sided, books, notes)
+    _note(Anomaly.CROSSED, crossed & ~invalid, books, notes)
+    locked = _note(Anomaly.LOCKED, ~one_sided & (bid[:, 0] == ask[:, 0]), books, notes)
+    return ~(one_sided | invalid | crossed | locked)
 
 
 def _without_debts(books: BookSeries) -> BookSeries:

@@ -12,6 +12,8 @@ from nanoarb_jax.errors import DataError
 
 LEVELS = 10
 EMPTY_PRICE = int(np.iinfo(np.int64).max)
+# ticks further apart belong to different sessions (CME pauses for an hour): no label and no flow feature looks across
+SESSION_GAP_NS = 1_800 * 10**9
 
 COLUMNS = ("ts_ns", "bid_px", "bid_sz", "ask_px", "ask_sz", "bought", "sold")
 

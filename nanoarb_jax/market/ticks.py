@@ -157,6 +157,8 @@ def sample(state, events, start, kind, levels, interval_ns, memory, rows):  # ty
         status = kernel.apply_event(state, event)
         if status != kernel.APPLIED:
             return i, filled, status
+        if kind == _TIME and marks[_NEXT] - meta.time > interval_ns:
+            marks[_NEXT] = ((meta.time - 1) // interval_ns + 1) * interval_ns  # its time was damaged, and not taken
         if meta.messages == messages or not meta.quoted:
             continue
         if kind == _TIME:

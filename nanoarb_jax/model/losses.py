@@ -26,7 +26,7 @@ def transaction_cost_aware_loss(
 
     Args:
         logits: unnormalised class scores.
-        targets: classes 0 down, 1 neutral, 2 up.
+        targets: classes 0 down, 1 neutral, 2 up; below 0: not known, left out of the first mean.
         magnitudes: signed moves; a trade on a move of m earns in proportion to |m|. None leaves the factor at 1.
         spread_penalty: cost per nat of entropy: an undecided model trades in and out and pays the spread.
         slippage_estimate: added to the penalty, since each such trade also slips. NanoARB's PyTorch loss declared
@@ -45,4 +45,6 @@ def transaction_cost_aware_loss(
     p = jnp.exp(log_p)
     # the 1e-8 is NanoARB's, kept so that the losses agree
     entropy = -jnp.sum(p * jnp.log(p + 1e-8), axis=-1)
-    return jnp.mean(cross_entropy) + (spread_penalty + slippage_estimate) * jnp.mean(entropy)
+    known = targets >= 0
+    mean = jnp.sum(jnp.where(known, cross_entropy, 0.0)) / jnp.maximum(jnp.sum(known), 1)
+    return mean + (spread_penalty + slippage_estimate) * jnp.mean(entropy)

@@ -114,8 +114,8 @@ def _check_symbol(messages: NDArray[np.void], state: NDArray[np.int64], options:
         raise DataError(f"binance {file}: messages of several symbols; choose one with --symbol")
     if state[sequence.OTHERS] and state[sequence.UNSAID]:
         raise DataError(
-            f"binance {file}: messages of several symbols, and a snapshot that does not say whose it is; expected one "
-            "symbol a file, split it"
+            f"binance {file}: messages of other symbols than {options.symbol!r}, and a snapshot that does not say "
+            "whose it is; give the right --symbol, or none if the file holds one; split a file of several"
         )
 
 

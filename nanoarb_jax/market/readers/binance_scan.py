@@ -98,10 +98,15 @@ def _integer(line, at, stop):  # type: ignore[no-untyped-def]
 @compiled
 def _levels(line, at, stop, code, events, filled):  # type: ignore[no-untyped-def]
     """Read `["px","qty"],…]` behind an opening bracket; returns the index behind the closing one (-1) and `filled`."""
+    first = True
     while at < stop and line[at] != _CLOSE:
-        if line[at] == _COMMA:
+        if not first:
+            if line[at] != _COMMA:
+                return -1, filled
             at += 1
-        if at + 1 >= stop or line[at] != _OPEN or line[at + 1] != _QUOTE:
+        first = False
+        # with their commas, levels take at least ten bytes each, for which `events` has room
+        if at + 1 >= stop or filled >= len(events) or line[at] != _OPEN or line[at + 1] != _QUOTE:
             return -1, filled
         comma = _string_end(line, at + 2, stop)
         if comma < 0 or comma + 2 >= stop or line[comma + 1] != _COMMA or line[comma + 2] != _QUOTE:

@@ -20,16 +20,21 @@ REASONS = (
     "before the first snapshot",
     "another symbol",
     "truncated last line",
+    "outage mended by a snapshot",
+    "missing trades",
 )
-OTHER, TICKER, OFF_BOOK, STALE, REPEATED, OLD_BOOK, REPEATED_TRADE, EARLY, ALIEN, CUT = range(len(REASONS))
+OTHER, TICKER, OFF_BOOK, STALE, REPEATED, OLD_BOOK, REPEATED_TRADE, EARLY, ALIEN, CUT, OUTAGE, LOST_TRADES = range(
+    len(REASONS)
+)
 # what the sequence has come to: last update id, last trade id, fresh snapshot, the symbol wanted, a hole not told yet,
-# met: a snapshot that does not say its symbol, messages of other symbols; the last update missing since a hole, or -1
-ID, TRADE_ID, FRESH, SYMBOL, HOLE, UNSAID, OTHERS, MISSING = range(8)
+# met: a snapshot that does not say its symbol, messages of other symbols; the last update missing since a hole, or -1;
+# the last update before a snapshot that is newer, or -1
+ID, TRADE_ID, FRESH, SYMBOL, HOLE, UNSAID, OTHERS, MISSING, BEFORE = range(9)
 
 
 def beginning(symbol: str | None) -> NDArray[np.int64]:
     """The state before the first message; of `symbol` alone, if one is given."""
-    state = np.array([-1, -1, 0, 0, 0, 0, 0, -1], np.int64)
+    state = np.array([-1, -1, 0, 0, 0, 0, 0, -1, -1], np.int64)
     if symbol:
         letters = np.frombuffer(symbol.encode(), np.uint8)
         state[SYMBOL] = scan.symbol_hash(letters, 0, len(letters))
@@ -47,6 +52,10 @@ def follow(messages, events, state, counts, tickers, out):  # type: ignore[no-un
             counts[ALIEN] += 1
             continue
         if message.kind == scan.DIFF:
+            if state[BEFORE] >= 0:
+                # a snapshot may take the place of updates in flight; the next diff tells whether it did
+                counts[OUTAGE] += message.last_id > state[BEFORE] and not _follows(message, state[BEFORE])
+                state[BEFORE] = -1
             if message.last_id < state[ID] or (message.last_id == state[ID] and not state[FRESH]):
                 counts[STALE if state[FRESH] else REPEATED] += 1
                 continue
@@ -57,6 +66,8 @@ def follow(messages, events, state, counts, tickers, out):  # type: ignore[no-un
             if message.last_id < state[ID]:
                 counts[OLD_BOOK] += 1
                 continue
+            if message.last_id > state[ID] >= 0 and state[MISSING] < 0:
+                state[BEFORE] = state[ID]
             state[ID], state[FRESH], state[HOLE], state[MISSING] = message.last_id, 1, 0, -1
             flags = LAST | SNAPSHOT
             for side in (BUY, SELL):
@@ -69,6 +80,8 @@ def follow(messages, events, state, counts, tickers, out):  # type: ignore[no-un
             if message.trade_id <= state[TRADE_ID]:
                 counts[REPEATED_TRADE] += 1
                 continue
+            if state[TRADE_ID] >= 0:
+                counts[LOST_TRADES] += message.trade_id - state[TRADE_ID] - 1
             state[TRADE_ID] = message.trade_id
         elif message.kind != scan.TICKER or not tickers:
             counts[
@@ -85,6 +98,12 @@ def follow(messages, events, state, counts, tickers, out):  # type: ignore[no-un
                 out[first].ival |= MAYBE_BAD_BOOK
                 state[HOLE] = 0
     return filled
+
+
+@compiled
+def _follows(message, last_id):  # type: ignore[no-untyped-def]
+    """Is this diff the one behind an update? Ids of futures skip: only `pu` tells there."""
+    return message.previous_id == last_id if message.previous_id >= 0 else message.first_id == last_id + 1
 
 
 @compiled

@@ -107,7 +107,7 @@ def open_records(records: Records, options: ReadOptions) -> EventFeed | BookFeed
     tick = round(tick_size * PX_SCALE)
     if tick < 1 or abs(tick - tick_size * PX_SCALE) > 1e-6:
         raise DataError(f"{records.path}: tick size {tick_size}; expected a multiple of 1e-9, give another --tick-size")
-    books = _books(batches, records, tick, name)
+    books = _books(batches, records, tick, name, "ts_event" if options.exchange_time else "ts_recv")
     return BookFeed(name, records.format, books, records.dropped)
 
 
@@ -196,7 +196,9 @@ def _events(batches: Iterator[NDArray[np.void]], records: Records) -> Iterator[N
         yield events[~(silent | lost)]
 
 
-def _books(batches: Iterator[NDArray[np.void]], records: Records, tick: int, name: str) -> Iterator[BookSeries]:
+def _books(
+    batches: Iterator[NDArray[np.void]], records: Records, tick: int, name: str, time: str
+) -> Iterator[BookSeries]:
     """One row where an event ends, or at every record if the first batch marks no ends."""
     marked = None
     carried = {"B": 0, "A": 0}
@@ -220,7 +222,7 @@ def _books(batches: Iterator[NDArray[np.void]], records: Records, tick: int, nam
                     met = f"price {off[0] / PX_SCALE:.17g} is no multiple of the tick size {tick / PX_SCALE:g}"
                     raise DataError(f"{records.path}: {met}; give --tick-size with the finer step")
             yield BookSeries(
-                batch["ts_recv"][at],
+                batch[time][at].astype(np.int64),
                 px["bid"],
                 sz["bid"],
                 px["ask"],

@@ -23,11 +23,13 @@ class ReadOptions(NamedTuple):
         tick_size: price of one tick; None: as the file says, or the coarsest grid that its first chunk's prices lie on.
         lot_size: smallest quantity kept apart; None: as the file says, or fine enough for the sizes of its first chunk.
         symbol: the instrument wanted, of a file that holds several.
+        exchange_time: date books by the exchange's time, where a file has two (events bear both).
     """
 
     tick_size: float | None = None
     lot_size: float | None = None
     symbol: str | None = None
+    exchange_time: bool = False
 
 
 @dataclass

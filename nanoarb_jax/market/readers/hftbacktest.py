@@ -20,7 +20,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.event import CLEAR, EVENT, KIND_MASK, LAST, TRADE
+from nanoarb_jax.market.event import CLEAR, EVENT, EXCHANGE_SEES, KIND_MASK, LAST, LOCAL_SEES, TRADE
 from nanoarb_jax.market.readers.book_npz import DAMAGED
 from nanoarb_jax.market.readers.feed import CHUNK, EventFeed, ReadOptions, infer_lot_size, infer_tick_size
 
@@ -96,7 +96,10 @@ def _length(file: IO[bytes], what: str) -> int:
 
 
 def _marked(chunks: Iterator[NDArray[np.void]]) -> Iterator[NDArray[np.void]]:
-    """Chunks whose messages end with LAST: by the file's flags, or where the time changes."""
+    """Chunks whose messages end with LAST: by the file's flags, or where the time changes.
+
+    A row that only the exchange sees ends no message of the receiver's, and the other way round.
+    """
     held = next(chunks, None)
     if held is None:
         return
@@ -104,9 +107,11 @@ def _marked(chunks: Iterator[NDArray[np.void]]) -> Iterator[NDArray[np.void]]:
     while held is not None:
         following = next(chunks, None)
         if not flagged:
-            times = np.stack([held["exch_ts"], held["local_ts"]])
-            after = [held["exch_ts"][-1] + 1, 0] if following is None else following[["exch_ts", "local_ts"]][0].item()
-            ends = (np.diff(times, axis=1, append=np.array(after)[:, None]) != 0).any(axis=0)
-            held["ival"] |= np.where(ends, LAST, 0)
+            whole = held if following is None else np.concatenate([held, following])
+            only_exchange = (whole["ev"] & LOCAL_SEES == 0) & (whole["ev"] & EXCHANGE_SEES != 0)
+            for view in (np.flatnonzero(~only_exchange), np.flatnonzero(only_exchange)):
+                times = whole[["exch_ts", "local_ts"]][view]
+                ends = np.append(times[1:] != times[:-1], True)
+                held["ival"][view[ends & (view < len(held))]] |= LAST
         yield held
         held = following

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -54,7 +55,10 @@ def find_sources(paths: Sequence[Path]) -> list[Source]:
     for path in paths:
         found = _visible(path) if path.is_dir() else [path]
         if not found:
-            raise DataError(f"data {path}: a folder without files; expected market data ({', '.join(FORMATS)})")
+            below = (
+                "only folders in it, name these" if path.is_dir() and any(path.iterdir()) else "a folder without files"
+            )
+            raise DataError(f"data {path}: {below}; expected market data ({', '.join(FORMATS)})")
         files += found
     if not files:
         raise DataError("data: no sources; name at least one file or folder")
@@ -96,7 +100,7 @@ def recognise(path: Path) -> str:
         return "coinbase"
     if re.match(rb"\s*[-+0-9.eE]+(\s+[-+0-9.eE]+){9}", head):
         return "fi2010"
-    if re.match(rb"[A-Za-z_][\w .]*,", line):
+    if re.match(rb'(\xef\xbb\xbf)?,?"?[A-Za-z_][\w .]*"?,', line):
         return "table"
     raise DataError(
         f"data {path}: not recognised (begins with {bytes(line[:24])!r}); expected one of {', '.join(FORMATS)}"
@@ -129,7 +133,9 @@ def _grouped(files: Iterable[tuple[Path, str]]) -> Iterator[Source]:
             days.setdefault((path.parent, series), []).append((day, path))
     books = {str(path) for path, kind in files if kind == "lobster"}
     for orderbook, message in messages.items():
-        if orderbook not in books:
+        if orderbook not in books and Path(orderbook).is_file():
+            files.append((Path(orderbook), "lobster"))
+        elif orderbook not in books:
             raise DataError(f"data {message}: no {Path(orderbook).name} beside it; LOBSTER messages need their books")
     for path, kind in files:
         if kind == "coinbase":
@@ -201,9 +207,35 @@ def open_source(source: Source, options: ReadOptions = ReadOptions()) -> Feed:  
     return feed
 
 
+# what may be said of files of a format; the others say all of it themselves, or hold one instrument
+_HEEDED = {
+    "book-npz": (),
+    "fi2010": (),
+    "lobster": ("tick_size",),
+    "hftbacktest": ("tick_size", "lot_size"),
+    "coinbase": ("tick_size", "lot_size"),
+    "bitstamp": ("tick_size", "lot_size"),
+    "table": ("tick_size", "lot_size"),
+}
+
+
+def _check_heeded(source: Source, options: ReadOptions) -> None:
+    heeded = _HEEDED.get(source.format, ("tick_size", "lot_size", "symbol"))
+    for name in ("tick_size", "lot_size", "symbol"):
+        value = getattr(options, name)
+        if value is not None and name not in heeded:
+            option = f"--{name.replace('_', '-')} {value}"
+            raise DataError(f"data {source.files[0]}: {option} does not apply to {source.format} files; leave it out")
+    for name in ("tick_size", "lot_size"):
+        value = getattr(options, name)
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise DataError(f"data {source.files[0]}: --{name.replace('_', '-')} {value}: expected a number above 0")
+
+
 def _open(source: Source, options: ReadOptions) -> Feed:
     """Readers are imported where they are used: some need a package of their own."""
     first = source.files[0]
+    _check_heeded(source, options)
     match source.format:
         case "book-npz":
             return BookFeed(source.name, "book-npz", iter([read_book_npz(first)]))

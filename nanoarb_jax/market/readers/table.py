@@ -171,7 +171,8 @@ def _grid(table: _Table, prices: list[Any], sizes: list[Any], options: ReadOptio
 def _times(table: _Table, batch: Batch) -> NDArray[np.int64]:
     what = f"{table.path}, {table.time}"
     ts_ns = times(batch[table.time], what)
-    if table.time == "timestamp" and ts_ns[0] < _YEAR_1973_NS:
+    least = 0 if table.time == "timestamp" else 10**8  # a `ts_ns` may count from anywhere, but not in s, ms or µs
+    if least <= ts_ns[0] < _YEAR_1973_NS or (table.time == "timestamp" and ts_ns[0] < 0):
         raise DataError(f"{what}: {ts_ns[0]} ns is before 1973; expected ns since 1970, not s, ms or µs; convert them")
     return ts_ns
 

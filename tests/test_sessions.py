@@ -1,0 +1,85 @@
+"""Nights and holes: no label and no flow feature looks across half an hour without a tick."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from nanoarb_jax.config import DataConfig
+from nanoarb_jax.market.flow import flow
+from nanoarb_jax.market.labels import UNDEFINED
+from nanoarb_jax.market.series import SESSION_GAP_NS, BookSeries
+from nanoarb_jax.market.synthetic import synthetic_books
+from nanoarb_jax.streams import Counts, instrument_of, make_stream
+
+BOOKS = synthetic_books(6_000, 5)
+CUT = 2_500
+
+
+def with_a_night(books: BookSeries, gap_ns: int) -> BookSeries:
+    """The rows from CUT on, that much later than the row before."""
+    ts_ns = books.ts_ns.copy()
+    ts_ns[CUT:] += ts_ns[CUT - 1] + gap_ns - ts_ns[CUT]
+    return books._replace(ts_ns=ts_ns)
+
+
+@pytest.mark.parametrize("rule", ["move", "smoothed", "deeplob", "tlob"])
+@pytest.mark.parametrize("block", [700, 1 << 16])
+def test_labels(monkeypatch: pytest.MonkeyPatch, rule: str, block: int) -> None:
+    monkeypatch.setattr("nanoarb_jax.streams.BLOCK", block)
+    config = DataConfig(horizons=(5, 40), label_rule=rule, smoothing_ticks=7 if rule == "tlob" else None)  # type: ignore[arg-type]
+    plain, night = (make_stream(with_a_night(BOOKS, gap), config) for gap in (SESSION_GAP_NS, SESSION_GAP_NS + 1))
+    back = {"move": (0, 0), "smoothed": (0, 0), "deeplob": (5, 40), "tlob": (7, 7)}[rule]
+    assert (plain.labels[:-40] != UNDEFINED).sum() > 5_900
+    for column, horizon in enumerate((5, 40)):
+        across = slice(CUT - horizon, CUT + back[column])
+        assert (night.labels[across, column] == UNDEFINED).all() and (night.moves[across, column] == 0).all()
+        for rows in (slice(0, across.start), slice(across.stop, None)):
+            np.testing.assert_array_equal(night.labels[rows, column], plain.labels[rows, column])
+            np.testing.assert_array_equal(night.moves[rows, column], plain.moves[rows, column])
+
+
+def test_flow_features_begin_anew() -> None:
+    books = with_a_night(BOOKS, 10 * SESSION_GAP_NS)
+    whole, second = flow(books, 3.0), flow(books.part(CUT, books.rows), 3.0)
+    np.testing.assert_array_equal(whole[CUT:], second)
+    np.testing.assert_array_equal(whole[:CUT], flow(BOOKS, 3.0)[:CUT])
+    assert not np.array_equal(flow(BOOKS, 3.0)[CUT:], second)
+
+
+def test_unknown_labels_teach_nothing() -> None:
+    import jax.numpy as jnp
+
+    from nanoarb_jax.model.losses import transaction_cost_aware_loss as loss
+
+    logits = jnp.asarray(np.random.default_rng(0).normal(size=(6, 2, 3)).astype(np.float32))
+    targets = jnp.asarray([[0, 1], [2, -1], [1, 1], [-1, -1], [2, 0], [1, 2]])
+    costs = {"spread_penalty": 0.0, "slippage_estimate": 0.0}
+    known = np.asarray(targets) >= 0
+    cells = zip(*np.nonzero(known), strict=True)
+    flat = [loss(logits[i, j][None, None], targets[i, j][None, None], **costs) for i, j in cells]
+    np.testing.assert_allclose(loss(logits, targets, **costs), np.mean(flat), rtol=1e-6)
+    assert loss(logits[3:4], targets[3:4], **costs) == 0
+
+
+def test_counts_stay_bounded() -> None:
+    values = np.random.default_rng(1).integers(0, 2**40, 600_000)
+    counts = Counts()
+    for block in np.split(values, 6):
+        counts.add(block)
+    assert len(counts.sorted()[0]) < 300_000 and counts.sorted()[1].sum() == 600_000
+    assert counts.median() == pytest.approx(np.median(values), rel=1 / 8_000)
+    assert counts.quantile(0.9) == pytest.approx(np.quantile(values, 0.9), rel=1 / 8_000)
+
+
+def test_instruments() -> None:
+    names = {
+        "btcusdt_20240808": "btcusdt",
+        "AAPL_2012-06-21_first1000_orderbook_10": "AAPL",
+        "esh4-glbx-mdp3-20231225.mbo": "esh4-glbx-mdp3",
+        "mine": "mine",
+    }
+    assert {name: instrument_of(name) for name in names} == names
+    assert make_stream(BOOKS._replace(name="x_20240101"), dataclasses.replace(DataConfig())).instrument == "x"
