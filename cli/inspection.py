@@ -137,7 +137,7 @@ def _show(figures: Mapping[str, Any]) -> None:
 def _traded(traded: Mapping[str, float] | None) -> str:
     if traded is None:
         return "not known"
-    unsided = f", {traded['unsided']:,.6g} by either" if traded["unsided"] else ""
+    unsided = f", {traded['unsided']:,.6g} no side told" if traded["unsided"] else ""
     return f"bought {traded['bought']:,.6g}, sold {traded['sold']:,.6g} by takers{unsided}"
 
 

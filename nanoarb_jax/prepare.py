@@ -71,12 +71,8 @@ class Job(NamedTuple):
 
     def key(self) -> str:
         """Changes with the files' bytes and with every setting: what makes a finished stream still good."""
-        settings = [
-            metadata.version("nanoarb-jax"),
-            self.options._asdict(),
-            dict(self.policy),
-            manifest_head(self.config),
-        ]
+        version = metadata.version("nanoarb-jax")
+        settings = [version, self.options._asdict(), dict(self.policy), manifest_head(self.config)]
         files = [checksum(file) for file in self.source.files]
         return hashlib.sha256(json.dumps([self.source.name, files, settings], default=str).encode()).hexdigest()
 
