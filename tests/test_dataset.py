@@ -271,7 +271,7 @@ def test_blocks_change_nothing(
 ) -> None:
     config = dataclasses.replace(CONFIG, threshold_quantile=0.4, **changes)
     memory = open_dataset(folder, config)
-    monkeypatch.setattr("nanoarb_jax.streams.BLOCK", 333)
+    monkeypatch.setattr("nanoarb_jax.labelling.BLOCK", 333)
     for one, other in zip(prepare([folder], tmp_path / "ds", config).streams, memory.streams, strict=True):
         assert_same(one, other)
 

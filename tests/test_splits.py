@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.errors import ConfigError, DataError
+from nanoarb_jax.labelling import split_rows
 from nanoarb_jax.market.labels import reach
 from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.splits import (
@@ -27,7 +28,7 @@ from nanoarb_jax.splits import (
     walk_forward,
     windows_within,
 )
-from nanoarb_jax.streams import make_stream, split_rows
+from nanoarb_jax.streams import make_stream
 
 quick = settings(deadline=None, max_examples=60, database=None)
 HOUR_NS = 3_600 * 10**9
