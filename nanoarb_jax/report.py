@@ -108,7 +108,9 @@ def _tick_range(books: BookSeries) -> tuple[int, int]:
     for px in (books.bid_px, books.ask_px):
         away = np.abs(px - px[:, :1]) * (px != EMPTY_PRICE)
         reach = max(reach, float(np.median(away.max(axis=1))) / books.tick)
-    low, high = np.quantile(books.mid / books.tick_size, [0.005, 0.995])  # a stub quote must not flatten the rest
+    lowest, low, high, highest = np.quantile(books.mid / books.tick_size, [0, 0.005, 0.995, 1])
+    if highest - lowest <= 3 * (high - low + reach):  # else a stub quote would flatten the rest
+        low, high = lowest, highest
     return int(np.floor(low - reach)), int(np.ceil(high + reach))
 
 
