@@ -1,0 +1,155 @@
+"""The compiled step: one tick of the model as one numba function over one weight buffer and one state. No JAX.
+
+It is called from Python, from other compiled code (a strategy, a backtest), or by its address from another language:
+
+>>> weights = pack(arrays, config, "fp32")                       # doctest: +SKIP
+>>> state, probabilities = initial_state(weights), np.empty((3, 3), np.float32)   # doctest: +SKIP
+>>> step(weights, state, features, probabilities)                # doctest: +SKIP
+
+    typedef void step(const uint8_t *weights, float *state, const float *features, float *probabilities);
+
+The same weights give the same probabilities as `MambaLOB.step`, to 1e-5 in float32.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numba import cfunc, njit, types
+from numpy.typing import NDArray
+
+from nanoarb_jax.config import ModelConfig
+from nanoarb_jax.errors import DataError
+from nanoarb_jax.serving.native_kernel import step_at
+from nanoarb_jax.serving.native_state import flat_state, unflatten_state
+from nanoarb_jax.serving.native_weights import HEADER, MAGIC, Header, aligned, pack
+from nanoarb_jax.serving.simd import address
+
+__all__ = ["NativeStep", "initial_state", "pack", "step", "step_address", "step_all", "step_each"]
+
+_OPTIONS: dict[str, Any] = {"cache": True, "error_model": "numpy", "nogil": True, "_nrt": False}
+
+
+@njit(**_OPTIONS)
+def step(weights, state, features, probabilities):  # type: ignore[no-untyped-def]
+    """Read one tick: advance the state and give the probabilities. Allocates nothing, checks nothing, holds no GIL.
+
+    Args:
+        weights: (bytes,) uint8, from `pack`.
+        state: (floats,) float32, from `initial_state`; changed.
+        features: (f,) float32, raw and finite.
+        probabilities: (h, 3) float32 – down, neutral, up per horizon; overwritten.
+    """
+    step_at(address(weights), address(state), address(features), address(probabilities))
+
+
+@njit(**_OPTIONS)
+def step_all(weights, state, features, probabilities):  # type: ignore[no-untyped-def]
+    """`step` over the ticks of one stream in order: features (n, f), probabilities (n, h, 3), rows contiguous."""
+    for i in range(features.shape[0]):
+        step_at(address(weights), address(state), address(features[i]), address(probabilities[i]))
+
+
+@njit(**_OPTIONS)
+def step_each(weights, states, features, probabilities):  # type: ignore[no-untyped-def]
+    """`step` for one tick of each of b instruments: states (b, floats), features (b, f), probabilities (b, h, 3)."""
+    for i in range(features.shape[0]):
+        step_at(address(weights), address(states[i]), address(features[i]), address(probabilities[i]))
+
+
+def header(weights: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """What a weight buffer says of itself, see `native_weights.Header`.
+
+    Raises:
+        DataError: not a weight buffer of `pack`.
+    """
+    if not isinstance(weights, np.ndarray) or weights.dtype != np.uint8 or weights.ndim != 1:
+        raise DataError(f"native weights of type {type(weights).__name__}: expected (bytes,) uint8 from pack()")
+    if weights.size >= 8 * HEADER:
+        met = weights[: 8 * HEADER].view(np.int64)
+        if met[Header.MAGIC] == MAGIC and met[Header.BYTES] == weights.size:
+            return met
+    raise DataError(f"native weights: {weights.size} bytes that pack() did not make, or not whole; pack them anew")
+
+
+def initial_state(weights: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The state before the first tick of a stream, with room for intermediate results; a state serves one stream."""
+    return aligned(4 * int(header(weights)[Header.ROOM])).view(np.float32)
+
+
+@functools.cache
+def step_address() -> int:
+    """Address of a C function that is `step`: (weights, state, features, probabilities) as pointers, no result.
+
+    Valid as long as this process lives; for ctypes: `ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)(step_address())`.
+    """
+    floats = types.CPointer(types.float32)
+    signature = types.void(types.CPointer(types.uint8), floats, floats, floats)
+
+    @cfunc(signature, cache=True, error_model="numpy", _nrt=False)
+    def native_step(weights, state, features, probabilities):  # type: ignore[no-untyped-def]
+        step_at(weights, state, features, probabilities)
+
+    _kept.append(native_step)
+    return int(native_step.address)
+
+
+_kept: list[Any] = []  # what addresses were given of, so that it stays in memory
+
+
+class NativeStep:
+    """The native backend of `StepPredictor`.
+
+    Args:
+        arrays: every parameter and statistic by its dotted name, as in a checkpoint.
+        config: the model's shape.
+        version: of the weights.
+        precision: of the matrices, see `pack`.
+
+    Attributes:
+        weights, packed_state: what `step` takes, for use in other compiled code.
+        compile_seconds: what compiling, or fetching from numba's cache on disk, took.
+        compiled_anew: False where the cache had it.
+    """
+
+    def __init__(
+        self, arrays: Mapping[str, NDArray[np.float32]], config: ModelConfig, version: str, precision: str = "fp32"
+    ):
+        self.config, self.version, self.precision = config, version, precision
+        self.features, self.window, self.horizons = config.input_dim, config.window, len(config.horizons)
+        self.weights = pack(arrays, config, precision)
+        self.packed_state = initial_state(self.weights)
+        began = time.perf_counter()
+        self.step(np.zeros(self.features, np.float32))
+        self.scan(np.zeros((1, self.features), np.float32))
+        self.compile_seconds = time.perf_counter() - began
+        self.compiled_anew = bool(step.stats.cache_misses or step_all.stats.cache_misses)
+        self.reset()
+
+    def step(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `Backend`."""
+        probabilities = np.empty((self.horizons, 3), np.float32)
+        step(self.weights, self.packed_state, features, probabilities)
+        return probabilities
+
+    def scan(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `Backend`."""
+        probabilities = np.empty((len(features), self.horizons, 3), np.float32)
+        step_all(self.weights, self.packed_state, np.ascontiguousarray(features), probabilities)
+        return probabilities
+
+    def reset(self) -> None:
+        """See `Backend`."""
+        self.packed_state[:] = 0
+
+    def state(self) -> NDArray[np.float32]:
+        """See `Backend`."""
+        return flat_state(self.packed_state, self.config)
+
+    def set_state(self, state: NDArray[np.float32]) -> None:
+        """See `Backend`."""
+        unflatten_state(state, self.packed_state, self.config)

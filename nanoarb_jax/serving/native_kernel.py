@@ -1,0 +1,269 @@
+"""One tick of the model in compiled code, without Python, allocation or JAX; the plain twin is `MambaLOB.step`.
+
+Weights are read in the order in which `native_weights.pack` lays them out: a pointer walks through the buffer from
+stage to stage. `kind`, a number whose *type* is that of the stored weights, picks the precision at compile time.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nanoarb_jax.market.compiled import compiled
+from nanoarb_jax.serving.native_weights import CELL, HEADER, TILE, Header
+from nanoarb_jax.serving.simd import (
+    LANES,
+    ahead,
+    behind,
+    cast,
+    fma,
+    get,
+    load,
+    load_rows,
+    maximum,
+    minimum,
+    put,
+    splat,
+    store,
+    total,
+    without_traces,
+)
+from nanoarb_jax.serving.vector_math import exp, exp2_below, gelu, inlined, signed_log, silu, softplus
+
+_ZERO, _ONE = np.float32(0.0), np.float32(1.0)
+_F32, _BF16, _INT8, _INT64 = np.float32(0), np.uint16(0), np.int8(0), np.int64(0)
+_LAYER_NORM_EPSILON, _PRICE_UNIT, _TINY, _CLIP = np.float32(1e-5), np.float32(1e-6), np.float32(1e-12), np.float32(8.0)
+# a state that has faded to this size adds nothing to a float32 sum; below 1e-38 it would be denormal
+_TRACE = np.float32(1e-30)
+_HEADER_BYTES = 8 * HEADER
+(
+    _PRECISION, _STATE, _FEATURES, _LOB44, _INPUTS, _HIDDEN, _HIDDEN_USED, _INNER, _STATES, _TAPS, _RANK, _MIXED,
+    _LAYERS, _HORIZONS, _HEAD, _LOGITS,
+) = (
+    int(place)
+    for place in (
+        Header.PRECISION, Header.STATE, Header.FEATURES, Header.LOB44, Header.INPUTS, Header.HIDDEN,
+        Header.HIDDEN_USED, Header.INNER, Header.STATES, Header.TAPS, Header.RANK, Header.MIXED, Header.LAYERS,
+        Header.HORIZONS, Header.HEAD, Header.LOGITS,
+    )
+)  # fmt: skip
+
+
+@inlined
+def _add_rows(w, cell, x0, x1, x2, x3, a, b):  # type: ignore[no-untyped-def]
+    """Add four rows' products to the two halves of a sum, a and b."""
+    w0, w1, w2, w3 = load_rows(w, cell)
+    return fma(x2, w2, fma(x0, w0, a)), fma(x3, w3, fma(x1, w1, b))
+
+
+@compiled
+def _matmul(at, kind, x, rows, outputs, plus, y):  # type: ignore[no-untyped-def]
+    """y = x·W + plus, where `at` points to W; returns where W ends. `rows` are a multiple of 4, `outputs` of 16."""
+    scales, w = cast(at, _F32), cast(ahead(at, 4 * outputs), kind)
+    zero = splat(_ZERO)
+    out, cell = 0, 0
+    while out + TILE <= outputs:
+        a0, a1, a2, a3, b0, b1, b2, b3 = zero, zero, zero, zero, zero, zero, zero, zero
+        for row in range(0, rows, 4):
+            x0, x1, x2, x3 = splat(get(x, row)), splat(get(x, row + 1)), splat(get(x, row + 2)), splat(get(x, row + 3))
+            a0, b0 = _add_rows(w, cell, x0, x1, x2, x3, a0, b0)
+            a1, b1 = _add_rows(w, cell + 1, x0, x1, x2, x3, a1, b1)
+            a2, b2 = _add_rows(w, cell + 2, x0, x1, x2, x3, a2, b2)
+            a3, b3 = _add_rows(w, cell + 3, x0, x1, x2, x3, a3, b3)
+            cell += 4
+        store(y, out, fma(a0 + b0, load(scales, out), load(plus, out)))
+        store(y, out + 16, fma(a1 + b1, load(scales, out + 16), load(plus, out + 16)))
+        store(y, out + 32, fma(a2 + b2, load(scales, out + 32), load(plus, out + 32)))
+        store(y, out + 48, fma(a3 + b3, load(scales, out + 48), load(plus, out + 48)))
+        out += TILE
+    while out < outputs:
+        a0, a1, b0, b1 = zero, zero, zero, zero
+        for row in range(0, rows, 4):
+            w0, w1, w2, w3 = load_rows(w, cell)
+            a0, b0 = fma(splat(get(x, row)), w0, a0), fma(splat(get(x, row + 1)), w1, b0)
+            a1, b1 = fma(splat(get(x, row + 2)), w2, a1), fma(splat(get(x, row + 3)), w3, b1)
+            cell += 1
+        store(y, out, fma((a0 + a1) + (b0 + b1), load(scales, out), load(plus, out)))
+        out += LANES
+    return behind(w, cell * CELL)
+
+
+@compiled
+def _normalise(x, width, used, y):  # type: ignore[no-untyped-def]
+    """y = (x - mean) / √(variance + ε) over the used lanes; the others hold 0 and give what no weight reads."""
+    sums = splat(_ZERO)
+    for i in range(0, width, LANES):
+        sums = sums + load(x, i)
+    mean = total(sums) / np.float32(used)
+    squares = splat(_ZERO)
+    for i in range(0, width, LANES):
+        off = load(x, i) - splat(mean)
+        squares = fma(off, off, squares)
+    variance = (total(squares) - np.float32(width - used) * mean * mean) / np.float32(used)
+    scale = _ONE / np.sqrt(variance + _LAYER_NORM_EPSILON)
+    for i in range(0, width, LANES):
+        store(y, i, (load(x, i) - splat(mean)) * splat(scale))
+
+
+@inlined
+def _relative(x, before, out):  # type: ignore[no-untyped-def]
+    """The channels of `model.transform.lob44_channels`, in CHANNEL_ORDER, before their logarithms."""
+    micro, weighted, spread = get(x, 0), get(x, 1), get(x, 2)
+    price = abs(micro) * _PRICE_UNIT + _TINY
+    level = (abs(get(x, 33)) + abs(get(x, 43))) / np.float32(20.0) + _TINY
+    for i in range(20):
+        put(out, i, get(x, 4 + i) / level)
+        put(out, 20 + i, (get(x, 4 + i) - get(before, 4 + i)) / level)
+    put(out, 40, (micro - get(before, 0)) / price)
+    put(out, 41, (weighted - get(before, 1)) / price)
+    put(out, 42, (weighted - micro) / price)
+    put(out, 43, spread)
+    put(out, 44, spread - get(before, 2))
+    for i in range(45, 48):
+        put(out, i, _ZERO)
+    for i in range(10):
+        bid, ask = get(x, 24 + i), get(x, 34 + i)
+        put(out, 48 + i, (bid - ask) / (abs(bid) + abs(ask) + _TINY))
+    for i in range(58, 64):
+        put(out, i, _ZERO)
+
+
+@compiled
+def _transform(at, x, before, out):  # type: ignore[no-untyped-def]
+    """Raw lob44 features to standardised, clipped inputs."""
+    mean = cast(at, _F32)
+    inverse = cast(behind(mean, 64), _F32)
+    _relative(x, before, out)
+    for i in range(0, 64, LANES):
+        channels = signed_log(load(out, i)) if i < 48 else load(out, i)
+        standard = (channels - load(mean, i)) * load(inverse, i)
+        store(out, i, maximum(minimum(standard, splat(_CLIP)), splat(-_CLIP)))
+    return behind(inverse, 64)
+
+
+@compiled
+def _convolve(at, inner, taps, past, u):  # type: ignore[no-untyped-def]
+    """u = SiLU(convolution of the last inputs and u); past (taps - 1, inner) moves on by a tick."""
+    w = cast(at, _F32)
+    for i in range(0, inner, LANES):
+        newest = load(u, i)
+        row = i * (taps + 1)
+        sums = fma(newest, load(w, row + (taps - 1) * LANES), load(w, row + taps * LANES))
+        for k in range(taps - 1):
+            met = load(past, k * inner + i)
+            sums = fma(met, load(w, row + k * LANES), sums)
+            if k > 0:
+                store(past, (k - 1) * inner + i, met)
+        store(past, (taps - 2) * inner + i, newest)
+        store(u, i, silu(sums))
+    return behind(w, inner * (taps + 1))
+
+
+@compiled
+def _recur(at, inner, states, h, u, z, delta, B, C):  # type: ignore[no-untyped-def]
+    """One tick of the selective scan (`model.ssm.recur`) and its gate; the result goes where u was."""
+    w = cast(at, _F32)
+    for i in range(0, inner, LANES):
+        row, place = i * (states + 1), i * states
+        x = load(u, i)
+        d = softplus(load(delta, i))
+        dx = d * x
+        y = x * load(w, row + states * LANES)
+        for n in range(states):
+            decay = exp2_below(d * load(w, row + n * LANES))
+            met = fma(load(h, place + n * LANES), decay, dx * splat(get(B, n)))
+            met = without_traces(met, _TRACE)
+            store(h, place + n * LANES, met)
+            y = fma(met, splat(get(C, n)), y)
+        store(u, i, y * silu(load(z, i)))
+    return behind(w, inner * (states + 1))
+
+
+@compiled
+def _probabilities(logits, horizons, out):  # type: ignore[no-untyped-def]
+    """Softmax over each three logits."""
+    for h in range(horizons):
+        a, b, c = get(logits, 3 * h), get(logits, 3 * h + 1), get(logits, 3 * h + 2)
+        most = max(a, max(b, c))
+        put(logits, 3 * h, a - most)
+        put(logits, 3 * h + 1, b - most)
+        put(logits, 3 * h + 2, c - most)
+    for i in range(0, 3 * horizons, LANES):
+        store(logits, i, exp(load(logits, i)))
+    for h in range(horizons):
+        a, b, c = get(logits, 3 * h), get(logits, 3 * h + 1), get(logits, 3 * h + 2)
+        scale = _ONE / (a + b + c)
+        put(out, 3 * h, a * scale)
+        put(out, 3 * h + 1, b * scale)
+        put(out, 3 * h + 2, c * scale)
+
+
+@compiled
+def _step(weights, kind, state, features, probabilities):  # type: ignore[no-untyped-def]
+    """`step` for one precision."""
+    header, at = cast(weights, _INT64), ahead(weights, _HEADER_BYTES)
+    hidden, inner, states, taps = get(header, _HIDDEN), get(header, _INNER), get(header, _STATES), get(header, _TAPS)
+    count, inputs, rank = get(header, _FEATURES), get(header, _INPUTS), get(header, _RANK)
+    horizons, logit_count = get(header, _HORIZONS), get(header, _LOGITS)
+    head = horizons * get(header, _HEAD)
+    past = ahead(state, (count + 2 * LANES - 1) // LANES * LANES)  # behind the flag and the previous features
+    # intermediate results, behind what outlives the tick
+    channels = ahead(state, get(header, _STATE))
+    x = ahead(channels, inputs)
+    normal = ahead(x, hidden)
+    u = ahead(normal, hidden)
+    z = ahead(u, inner)
+    delta = ahead(z, inner)
+    mixed = ahead(delta, inner)
+    between = ahead(mixed, get(header, _MIXED))
+    logits = ahead(between, head)
+
+    previous = ahead(state, LANES)
+    if get(header, _LOB44) == 1:
+        at = _transform(at, features, previous if get(state, 0) > _ZERO else features, channels)
+        for i in range(count):
+            put(previous, i, get(features, i))
+    else:
+        for i in range(count):
+            put(channels, i, get(features, i))
+    put(state, 0, _ONE)
+    bias = cast(at, _F32)
+    at = _matmul(behind(bias, hidden), kind, channels, inputs, hidden, bias, x)
+    scale = cast(at, _F32)
+    shift = cast(behind(scale, hidden), _F32)
+    _normalise(x, hidden, get(header, _HIDDEN_USED), x)
+    for i in range(0, hidden, LANES):
+        store(x, i, fma(load(x, i), load(scale, i), load(shift, i)))
+    at = behind(shift, hidden)
+    for _ in range(get(header, _LAYERS)):
+        _normalise(x, hidden, get(header, _HIDDEN_USED), normal)
+        bias = cast(at, _F32)
+        at = _matmul(behind(bias, 2 * inner), kind, normal, hidden, 2 * inner, bias, u)
+        at = _convolve(at, inner, taps, past, u)
+        past = ahead(past, (taps - 1) * inner)
+        for i in range(0, get(header, _MIXED), LANES):
+            store(mixed, i, splat(_ZERO))
+        at = _matmul(at, kind, u, inner, get(header, _MIXED), mixed, mixed)
+        bias = cast(at, _F32)
+        at = _matmul(behind(bias, inner), kind, mixed, (rank + 3) // 4 * 4, inner, bias, delta)
+        at = _recur(at, inner, states, past, u, z, delta, ahead(mixed, rank), ahead(mixed, rank + states))
+        past = ahead(past, states * inner)
+        at = _matmul(at, kind, u, inner, hidden, x, x)
+    bias = cast(at, _F32)
+    at = _matmul(behind(bias, head), kind, x, hidden, head, bias, between)
+    for i in range(0, head, LANES):
+        store(between, i, gelu(load(between, i)))
+    bias = cast(at, _F32)
+    _matmul(behind(bias, logit_count), kind, between, head, logit_count, bias, logits)
+    _probabilities(logits, horizons, probabilities)
+
+
+@compiled
+def step_at(weights, state, features, probabilities):  # type: ignore[no-untyped-def]
+    """`native.step` on pointers: to bytes of weights, and to float32 of all others."""
+    precision = get(cast(weights, _INT64), _PRECISION)
+    if precision == 0:
+        _step(weights, _F32, state, features, probabilities)
+    elif precision == 1:
+        _step(weights, _BF16, state, features, probabilities)
+    else:
+        _step(weights, _INT8, state, features, probabilities)
