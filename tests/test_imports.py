@@ -34,10 +34,13 @@ ALLOWED: dict[str, set[str]] = {
     "export": {"market", "model", "checkpoint", "serving"},
     "serving": {"market"},
     "serving.predictor": {"checkpoint"},
+    "serving.batching": {"checkpoint"},
     "serving.jax_step": {"model", "checkpoint"},
+    "serving.jax_batch": {"model", "checkpoint"},
     "trading": {"market", "serving"},
-    "bench": {"market", "model", "checkpoint", "export", "serving", "bench_market"},
-    "bench_market": {"market"},
+    "replay": {"market", "labelling", "streams", "collect", "dataset", "serving"},
+    "predictions": {"market", "replay"},
+    "bench": {"market", "model", "checkpoint", "export", "serving"},
 }
 JAX = {"jax", "jaxlib", "flax", "optax", "orbax", "jax2onnx"}
 JAX_FREE = {
@@ -49,10 +52,22 @@ JAX_FREE = {
     "collect",
     "dataset",
     "prepare",
+    "replay",
+    "predictions",
+    "trading",
     "serving.predictor",
+    "serving.registry",
+    "serving.monitor",
+    "serving.batching",
     "serving.onnx",
     "serving.onnx_file",
     "serving.native",
+    "serving.native_file",
+    "serving.native_kernel",
+    "serving.native_state",
+    "serving.native_weights",
+    "serving.simd",
+    "serving.vector_math",
 }
 HEAVY = {
     "jax2onnx",

@@ -24,6 +24,7 @@ from nanoarb_jax.checkpoint import Checkpoint, load_checkpoint
 from nanoarb_jax.errors import CheckpointError, ConfigError, DataError, ExportError
 from nanoarb_jax.market.features import FEATURE_NAMES, lob44
 from nanoarb_jax.market.synthetic import synthetic_books
+from nanoarb_jax.serving.native import NativeStep
 from nanoarb_jax.serving.onnx import WindowPredictor
 from nanoarb_jax.serving.onnx_file import CHECKSUM, checksum, read_model
 from nanoarb_jax.serving.predictor import Prediction, StepPredictor
@@ -38,9 +39,9 @@ def checkpoint(nano_checkpoint: Path) -> Checkpoint:
     return load_checkpoint(nano_checkpoint)
 
 
-@pytest.fixture(scope="module")
-def step(nano_checkpoint: Path) -> StepPredictor:
-    return StepPredictor.load(nano_checkpoint)
+@pytest.fixture(scope="module", params=["native", "jax"])
+def step(request: pytest.FixtureRequest, nano_checkpoint: Path) -> StepPredictor:
+    return StepPredictor.load(nano_checkpoint, request.param)
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +49,17 @@ def window(nano_onnx: Path) -> WindowPredictor:
     return WindowPredictor.load(nano_onnx)
 
 
-@pytest.fixture(params=["step", "window"])
-def predictor(request: pytest.FixtureRequest) -> Predictor:
-    one: Predictor = request.getfixturevalue(request.param)
-    one.reset()
-    return one
+@pytest.fixture(scope="module", params=["native", "jax", "window"])
+def any_predictor(request: pytest.FixtureRequest, nano_checkpoint: Path) -> Predictor:
+    if request.param == "window":
+        return request.getfixturevalue("window")
+    return StepPredictor.load(nano_checkpoint, request.param)
+
+
+@pytest.fixture
+def predictor(any_predictor: Predictor) -> Predictor:
+    any_predictor.reset()
+    return any_predictor
 
 
 def probabilities(predictor: Predictor, ticks: np.ndarray) -> np.ndarray:
@@ -63,6 +70,25 @@ def test_step_equals_scan(checkpoint: Checkpoint, step: StepPredictor) -> None:
     step.reset()
     logits, _ = nnx.jit(lambda model, x: model.scan(x))(checkpoint.model, TICKS[None])
     np.testing.assert_allclose(probabilities(step, TICKS), jax.nn.softmax(logits[0]), atol=1e-5)
+
+
+def test_scoring_many_ticks_is_updating_with_each(step: StepPredictor) -> None:
+    ticks = np.concatenate([TICKS, TICKS[::-1]])  # longer than a chunk
+    step.reset()
+    expected = probabilities(step, ticks)
+    step.reset()
+    met = np.concatenate([step.score(ticks[:7]), step.score(ticks[7:300]), step.score(ticks[300:].tolist())])
+    assert met.dtype == np.float32 and step.ticks == len(ticks)
+    np.testing.assert_allclose(met, expected, rtol=0, atol=2e-6)
+    assert step.score(ticks[:0]).shape == (0, 3, 3)
+    blob = step.snapshot()
+    strange = ticks[:3].copy()
+    strange[1, 5] = np.inf
+    refused = {r"shape \(\d+, 9\)": ticks[:, :9], r"shape \(44,\)": ticks[0], r"features\[1, 5\]=inf": strange}
+    for words, wrong in refused.items():
+        with pytest.raises(DataError, match=words):
+            step.score(wrong)
+    assert step.snapshot() == blob
 
 
 def test_window_equals_the_model_on_the_last_ticks(checkpoint: Checkpoint, window: WindowPredictor) -> None:
@@ -149,8 +175,12 @@ def test_huge_but_finite_features_pass(predictor: Predictor) -> None:
 
 
 def test_unknown_backend_and_missing_files(nano_checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="backend 'torch': expected one of jax"):
+    with pytest.raises(ConfigError, match="backend 'torch': expected one of native, jax, onnx"):
         StepPredictor.load(nano_checkpoint, backend="torch")
+    with pytest.raises(ConfigError, match="precision 'bf16': backend 'jax' has none"):
+        StepPredictor.load(nano_checkpoint, backend="jax", precision="bf16")
+    with pytest.raises(ConfigError, match="precision 'fp4': expected one of fp32, bf16, int8"):
+        StepPredictor.load(nano_checkpoint, precision="fp4")
     with pytest.raises(CheckpointError, match="no such folder"):
         StepPredictor.load(tmp_path / "nowhere")
     with pytest.raises(ExportError, match=r"No such file.*nanoarb-jax export"):
@@ -161,9 +191,9 @@ def test_unknown_backend_and_missing_files(nano_checkpoint: Path, tmp_path: Path
 
 
 @pytest.fixture(scope="module")
-def other(nano_checkpoint: Path) -> StepPredictor:
+def other(step: StepPredictor, nano_checkpoint: Path) -> StepPredictor:
     """Another process, as far as a snapshot can tell."""
-    return StepPredictor.load(nano_checkpoint)
+    return StepPredictor.load(nano_checkpoint, "native" if isinstance(step._backend, NativeStep) else "jax")
 
 
 @settings(max_examples=20)

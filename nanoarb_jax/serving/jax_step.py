@@ -1,4 +1,4 @@
-"""The JAX backend: the model's step, compiled once, its state kept on the device."""
+"""The JAX backend: the model's step and, for recorded streams, its scan, compiled; the state stays on the device."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ CPU_OPTIONS: dict[str, str | bool] = {
     "xla_cpu_prefer_vector_width": "512",
 }
 VECTOR = 16
+CHUNK = 256  # ticks of a scan; longer ones leave the cache
 
 
 # `ModelState` in few arrays, since each one handed to a compiled call costs about a microsecond: previous, started and
@@ -47,20 +48,30 @@ class JaxStep:
     def __init__(self, model: MambaLOB, version: str):
         config = model.config
         self.features, self.window, self.version = config.input_dim, config.window, version
+        self.horizons, self.classes = len(config.horizons), config.num_classes
         self._zero = model.initial_state(1)
         _, split = ravel_pytree(_small(self._zero))
         definition, weights = nnx.split(model)
         weights = jax.tree_util.tree_map_with_path(_whole_vectors, weights)
 
-        def step(x: jax.Array, packed: Packed) -> tuple[jax.Array, Packed]:
+        def unpack(packed: Packed) -> ModelState:
             previous, started, convs = split(packed[0])
             blocks = tuple(BlockState(conv, ssm) for conv, ssm in zip(convs, packed[1:], strict=True))
-            logits, state = nnx.merge(definition, weights).step(x[None], ModelState(previous, started, blocks))
+            return ModelState(previous, started, blocks)
+
+        def step(x: jax.Array, packed: Packed) -> tuple[jax.Array, Packed]:
+            logits, state = nnx.merge(definition, weights).step(x[None], unpack(packed))
             return jax.nn.softmax(logits[0]), _pack(state)
 
+        def scan(x: jax.Array, state: ModelState) -> tuple[jax.Array, ModelState]:
+            logits, state = nnx.merge(definition, weights).scan(x[None], state)
+            return jax.nn.softmax(logits[0]), state
+
+        options = CPU_OPTIONS if jax.default_backend() == "cpu" else None
         x = jax.ShapeDtypeStruct((config.input_dim,), jnp.float32)
         lowered = jax.jit(step, donate_argnums=1).lower(x, _pack(self._zero))
-        self._step = lowered.compile(CPU_OPTIONS if jax.default_backend() == "cpu" else None)
+        self._step = lowered.compile(options)
+        self._unpack, self._scan = unpack, jax.jit(scan, compiler_options=options)  # compiled when first used
         self._state = _pack(self._zero)
         self.step(np.zeros(config.input_dim, np.float32))  # the first call allocates
         self.reset()
@@ -69,6 +80,19 @@ class JaxStep:
         """See `Backend`."""
         probabilities, self._state = self._step(features, self._state)
         return np.asarray(probabilities)
+
+    def scan(self, features: np.ndarray) -> np.ndarray:
+        """See `Backend`: whole chunks in the sequence form, whose projections are large matmuls; the rest by steps."""
+        whole = len(features) // CHUNK * CHUNK
+        parts = []
+        if whole:
+            state = self._unpack(self._state)
+            for start in range(0, whole, CHUNK):
+                probabilities, state = self._scan(features[start : start + CHUNK], state)
+                parts.append(np.asarray(probabilities))
+            self._state = _pack(state)
+        parts += [self.step(tick)[None] for tick in features[whole:]]
+        return np.concatenate(parts) if parts else np.zeros((0, self.horizons, self.classes), np.float32)
 
     def reset(self) -> None:
         """See `Backend`."""

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.serving.native_kernel import step_at
 from nanoarb_jax.serving.native_state import flat_state, unflatten_state
-from nanoarb_jax.serving.native_weights import HEADER, MAGIC, Header, aligned, pack
+from nanoarb_jax.serving.native_weights import HEADER, MAGIC, PRECISIONS, Header, aligned, pack
 from nanoarb_jax.serving.simd import address
 
 __all__ = ["NativeStep", "initial_state", "pack", "step", "step_address", "step_all", "step_each"]
@@ -90,25 +89,28 @@ def step_address() -> int:
     floats = types.CPointer(types.float32)
     signature = types.void(types.CPointer(types.uint8), floats, floats, floats)
 
-    @cfunc(signature, cache=True, error_model="numpy", _nrt=False)
+    @cfunc(signature, cache=True, error_model="numpy", _nrt=False)  # type: ignore[call-arg]  # not in numba's stubs
     def native_step(weights, state, features, probabilities):  # type: ignore[no-untyped-def]
         step_at(weights, state, features, probabilities)
 
     _kept.append(native_step)
-    return int(native_step.address)
+    return native_step.address
 
 
 _kept: list[Any] = []  # what addresses were given of, so that it stays in memory
+
+
+def _cache_misses() -> int:
+    return sum(sum(function.stats.cache_misses.values()) for function in (step, step_all))
 
 
 class NativeStep:
     """The native backend of `StepPredictor`.
 
     Args:
-        arrays: every parameter and statistic by its dotted name, as in a checkpoint.
+        weights: from `pack`.
         config: the model's shape.
         version: of the weights.
-        precision: of the matrices, see `pack`.
 
     Attributes:
         weights, packed_state: what `step` takes, for use in other compiled code.
@@ -116,18 +118,16 @@ class NativeStep:
         compiled_anew: False where the cache had it.
     """
 
-    def __init__(
-        self, arrays: Mapping[str, NDArray[np.float32]], config: ModelConfig, version: str, precision: str = "fp32"
-    ):
-        self.config, self.version, self.precision = config, version, precision
+    def __init__(self, weights: NDArray[np.uint8], config: ModelConfig, version: str):
+        self.weights, self.config, self.version = weights, config, version
         self.features, self.window, self.horizons = config.input_dim, config.window, len(config.horizons)
-        self.weights = pack(arrays, config, precision)
-        self.packed_state = initial_state(self.weights)
-        began = time.perf_counter()
+        self.precision = PRECISIONS[header(weights)[Header.PRECISION]]
+        self.packed_state = initial_state(weights)
+        missed, began = _cache_misses(), time.perf_counter()
         self.step(np.zeros(self.features, np.float32))
         self.scan(np.zeros((1, self.features), np.float32))
         self.compile_seconds = time.perf_counter() - began
-        self.compiled_anew = bool(step.stats.cache_misses or step_all.stats.cache_misses)
+        self.compiled_anew = _cache_misses() > missed
         self.reset()
 
     def step(self, features: NDArray[np.float32]) -> NDArray[np.float32]:

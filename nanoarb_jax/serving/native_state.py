@@ -1,8 +1,8 @@
 """The native step's packed state as the flat one that every backend can read, and back.
 
-    packed    flag and previous features in whole vectors; per layer the convolution's tail (k-1, inner), then h in
-              blocks of 16 channels (inner/16, n, 16), the order in which the kernel walks through them
-    flat      previous (f), flag, the tails of all layers (k-1, d), h of all layers (n, d); nothing padded
+packed    flag and previous features in whole vectors; per layer the convolution's tail (k-1, inner), then h in
+          blocks of 16 channels (inner/16, n, 16), the order in which the kernel walks through them
+flat      previous (f), flag, the tails of all layers (k-1, d), h of all layers (n, d); nothing padded
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class Views(NamedTuple):
 def views(packed: NDArray[np.float32], config: ModelConfig) -> Views:
     """Where things are in a packed state."""
     inner, at = whole(config.d_inner), LANES + whole(config.input_dim)
-    tails, recurrences = [], []
+    tails: list[NDArray[np.float32]] = []
+    recurrences: list[NDArray[np.float32]] = []
     for _ in range(config.num_layers):
         tails.append(packed[at : at + (config.d_conv - 1) * inner].reshape(-1, inner))
         at += tails[-1].size

@@ -14,8 +14,8 @@ multiplication, A and its exponential's base into one factor.
                 matrix inner × hidden
     heads       bias, matrix hidden × horizons·m; bias, matrix horizons·m × 3·horizons (a block for each horizon)
 
-A matrix is its scale per output (float32), then its cells of 4 rows × 16 outputs, stored as `simd.load_rows` reads them:
-for every tile of 64 outputs (16 at the end), for every 4 rows, the tile's 4 cells (1 at the end) in a row.
+A matrix is its scale per output (float32), then its cells of 4 rows × 16 outputs, stored as `simd.load_rows` reads
+them: for every tile of 64 outputs (16 at the end), for every 4 rows, the tile's 4 cells (1 at the end) in a row.
 """
 
 from __future__ import annotations
@@ -160,7 +160,9 @@ def _stages(
     for i in range(config.num_layers):
         layer = {name.partition(f"blocks.{i}.")[2]: a for name, a in arrays.items() if name.startswith(f"blocks.{i}.")}
         scale, bias = arrays[f"norms.{i}.scale"], arrays[f"norms.{i}.bias"]
-        wide = np.concatenate([_padded(half, hidden, inner) for half in np.split(layer["in_proj.kernel"], 2, axis=1)], 1)
+        wide = np.concatenate(
+            [_padded(half, hidden, inner) for half in np.split(layer["in_proj.kernel"], 2, axis=1)], 1
+        )
         yield (_padded(bias, hidden) @ wide, *matrix(_padded(scale, hidden)[:, None] * wide, hidden, 2 * inner))
         yield (_blocks(np.concatenate([layer["conv_kernel"], layer["conv_bias"][None]]), inner),)
         yield matrix(layer["x_proj.kernel"], inner, shape[Header.MIXED])
@@ -211,7 +213,7 @@ def _bfloat16_words(groups: NDArray[np.float32]) -> NDArray[np.uint32]:
     """(g, 4, o) rows as (g, 2, o) pairs: rows 0 and 1, 2 and 3, the first of each pair in the lower half."""
     bits = np.ascontiguousarray(groups, np.float32).view(np.uint32)
     halves = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16  # to nearest even
-    return halves[:, 0::2] | halves[:, 1::2] << 16
+    return (halves[:, 0::2] | halves[:, 1::2] << 16).astype(np.uint32)
 
 
 def _int8_words(groups: NDArray[np.float32]) -> NDArray[np.uint32]:

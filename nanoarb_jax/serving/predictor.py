@@ -1,7 +1,7 @@
 """The predictor that every backend shares: one tick in, one `Prediction` out.
 
 A backend is a pure step and its state; this shell validates, counts ticks, and names what comes out. JAX is imported
-only by the JAX backend.
+only where a checkpoint is read: an exported file is served without it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from nanoarb_jax.errors import ConfigError, DataError
 
-BACKENDS = ("jax",)
+BACKENDS = ("native", "jax", "onnx")
 SNAPSHOT_FORMAT = 1
 DIRECTIONS = np.array([-1, 0, 1], np.int8)  # of classes down, neutral, up
 
@@ -79,11 +79,18 @@ class Backend(Protocol):
     def step(self, features: np.ndarray) -> np.ndarray:
         """Advance the state by one tick, (f,) float32 → probabilities (h, c) float32."""
 
+    def scan(self, features: np.ndarray) -> np.ndarray:
+        """Advance the state by n ticks, (n, f) float32 → probabilities (n, h, c): what n steps would give."""
+
     def reset(self) -> None:
         """Back to the state before the first tick."""
 
     def state(self) -> np.ndarray:
-        """The state as one flat float32 array, a copy."""
+        """The state as one flat float32 array, a copy, in an order that all backends share.
+
+        Raw features of the previous tick (f), 1 once a tick was seen (else 0), each layer's last convolution inputs
+        (k-1, d), each layer's SSM state (n, d).
+        """
 
     def set_state(self, state: np.ndarray) -> None:
         """Take over a state that `state` gave."""
@@ -101,28 +108,51 @@ class StepPredictor:
     def __init__(self, backend: Backend):
         self._backend = backend
         self.version = backend.version
-        self.warm_up = backend.window
+        self.features = backend.features
+        self.features, self.warm_up = backend.features, backend.window
         self.ticks = 0
 
     @classmethod
-    def load(cls, path: str | Path, backend: str = "jax") -> StepPredictor:
+    def load(cls, path: str | Path, backend: str = "native", precision: str = "fp32") -> StepPredictor:
         """Load and compile: the first tick is as fast as any.
 
         Args:
-            path: checkpoint folder, or the output folder of a training run.
-            backend: "jax".
+            path: checkpoint folder, or the output folder of a training run; for "native" and "onnx" also a file of
+                `export --kind native` or `export --kind step`, which is read without JAX.
+            backend: "native" (the compiled step), "jax", or "onnx" (an exported file in onnxruntime).
+            precision: of the native step's matrices: "fp32", "bf16" or "int8". Exported files have theirs in them.
 
         Raises:
-            ConfigError: no such backend.
+            ConfigError: no such backend or precision, or one that does not fit the other or the path.
             CheckpointError: see `load_checkpoint`.
+            ExportError: an exported file that is missing, damaged or of another kind.
         """
         if backend not in BACKENDS:
             raise ConfigError(f"backend {backend!r}: expected one of {', '.join(BACKENDS)}")
-        from nanoarb_jax.serving.jax_step import JaxStep  # isort: skip – sets JAX up before anything computes
-        from nanoarb_jax.checkpoint import load_checkpoint
+        if precision != "fp32" and (backend != "native" or Path(path).is_file()):
+            met = f"an exported file has its own ({path})" if Path(path).is_file() else f"backend {backend!r} has none"
+            raise ConfigError(f"precision {precision!r}: {met}; leave it out")
+        if backend == "onnx":
+            from nanoarb_jax.serving.onnx import OnnxStep
+
+            return cls(OnnxStep.load(path))
+        if backend == "jax":
+            from nanoarb_jax.serving.jax_step import JaxStep  # isort: skip – sets JAX up before anything computes
+            from nanoarb_jax.checkpoint import load_checkpoint
+
+            checkpoint = load_checkpoint(path)
+            return cls(JaxStep(checkpoint.model, checkpoint.version))
+        from nanoarb_jax.serving.native import NativeStep, pack
+
+        if Path(path).is_file():
+            from nanoarb_jax.serving.native_file import read_native
+
+            return cls(read_native(path))
+        from nanoarb_jax.checkpoint import load_checkpoint, named_arrays
 
         checkpoint = load_checkpoint(path)
-        return cls(JaxStep(checkpoint.model, checkpoint.version))
+        config, version = checkpoint.config, checkpoint.version
+        return cls(NativeStep(pack(named_arrays(checkpoint.model), config, precision), config, version))
 
     def update(self, features: ArrayLike) -> Prediction:
         """Read one tick.
@@ -139,6 +169,29 @@ class StepPredictor:
         probabilities = self._backend.step(check_features(features, self._backend.features))
         self.ticks += 1
         return make_prediction(probabilities, self.ticks >= self.warm_up, self.version)
+
+    def score(self, features: ArrayLike) -> np.ndarray:
+        """Read many ticks at once: the probabilities that `update` would give at each, for replays and studies.
+
+        Args:
+            features: (n, f) raw features, in order.
+
+        Returns:
+            (n, h, c) float32 probabilities; the state is that after the last tick.
+
+        Raises:
+            DataError: wrong shape, NaN or infinity. The state stays as it was.
+        """
+        x = features if isinstance(features, np.ndarray) and features.dtype == np.float32 else _as_float32(features)
+        if x.ndim != 2 or x.shape[1] != self._backend.features:
+            raise DataError(f"features of shape {x.shape}: expected (n, {self._backend.features}), a row per tick")
+        strange = np.argwhere(~np.isfinite(x))
+        if len(strange):
+            row, i = strange[0]
+            raise DataError(f"features[{row}, {i}]={x[row, i]}: expected finite float32 values; leave this tick out")
+        probabilities = self._backend.scan(x)
+        self.ticks += len(x)
+        return probabilities
 
     def reset(self) -> None:
         """Forget the stream: a new session or instrument begins."""

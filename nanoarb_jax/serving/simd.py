@@ -38,9 +38,14 @@ FUSED = ("contract",)  # a product and a sum may become one instruction; nothing
 
 
 @register_model(F32x16)
-class _Model(models.PrimitiveModel):  # type: ignore[misc]
+class _Model(models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: F32x16) -> None:
         super().__init__(dmm, fe_type, _FLOATS)
+
+
+def _instruction(typing: Callable[..., Any]) -> Any:
+    """numba's intrinsic, whose first argument callers do not pass; untyped, since type checkers cannot know that."""
+    return intrinsic(typing)
 
 
 def _at(builder: ir.IRBuilder, pointer: ir.Value, index: ir.Value, kind: ir.Type) -> ir.Value:
@@ -64,7 +69,7 @@ def _splat(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     return builder.shuffle_vector(builder.insert_element(nothing, value, ir.Constant(_INT, 0)), nothing, _FIRST_ONLY)
 
 
-@intrinsic
+@_instruction
 def address(typingctx: Any, array: types.Array) -> Any:
     """Pointer to the first element of an array, which must outlive it."""
 
@@ -74,7 +79,7 @@ def address(typingctx: Any, array: types.Array) -> Any:
     return types.CPointer(array.dtype)(array), codegen
 
 
-@intrinsic
+@_instruction
 def cast(typingctx: Any, pointer: types.CPointer, example: types.Number) -> Any:
     """The same place as a pointer to the type of `example`."""
     target = types.CPointer(example)
@@ -85,7 +90,7 @@ def cast(typingctx: Any, pointer: types.CPointer, example: types.Number) -> Any:
     return target(pointer, example), codegen
 
 
-@intrinsic
+@_instruction
 def ahead(typingctx: Any, pointer: types.CPointer, count: types.Integer) -> Any:
     """The pointer moved on by `count` elements."""
 
@@ -95,7 +100,7 @@ def ahead(typingctx: Any, pointer: types.CPointer, count: types.Integer) -> Any:
     return pointer(pointer, types.intp), codegen
 
 
-@intrinsic
+@_instruction
 def behind(typingctx: Any, pointer: types.CPointer, count: types.Integer) -> Any:
     """The next multiple of 64 bytes behind `count` elements, as a pointer to bytes; `pointer` is at such a multiple."""
     result = types.CPointer(types.uint8)
@@ -112,17 +117,17 @@ def behind(typingctx: Any, pointer: types.CPointer, count: types.Integer) -> Any
     return result(pointer, types.intp), codegen
 
 
-@intrinsic
+@_instruction
 def load(typingctx: Any, pointer: types.CPointer, index: types.Integer) -> Any:
     """16 floats from an element on."""
 
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
-        return builder.load(_at(builder, *args, _FLOATS), align=4)
+        return builder.load(_at(builder, args[0], args[1], _FLOATS), align=4)
 
     return f32x16(pointer, types.intp), codegen
 
 
-@intrinsic
+@_instruction
 def store(typingctx: Any, pointer: types.CPointer, index: types.Integer, value: F32x16) -> Any:
     """Write 16 floats from an element on."""
 
@@ -133,7 +138,7 @@ def store(typingctx: Any, pointer: types.CPointer, index: types.Integer, value: 
     return types.void(pointer, types.intp, f32x16), codegen
 
 
-@intrinsic
+@_instruction
 def get(typingctx: Any, pointer: types.CPointer, index: types.Integer) -> Any:
     """One element."""
 
@@ -143,7 +148,7 @@ def get(typingctx: Any, pointer: types.CPointer, index: types.Integer) -> Any:
     return pointer.dtype(pointer, types.intp), codegen
 
 
-@intrinsic
+@_instruction
 def put(typingctx: Any, pointer: types.CPointer, index: types.Integer, value: types.Float) -> Any:
     """Write one element."""
 
@@ -154,7 +159,7 @@ def put(typingctx: Any, pointer: types.CPointer, index: types.Integer, value: ty
     return types.void(pointer, types.intp, pointer.dtype), codegen
 
 
-@intrinsic
+@_instruction
 def load_rows(typingctx: Any, pointer: types.CPointer, cell: types.Integer) -> Any:
     """Four vectors of a matrix, widened to float32: the cell-th 64 numbers, stored as the pointer's type says.
 
@@ -189,7 +194,7 @@ def load_rows(typingctx: Any, pointer: types.CPointer, cell: types.Integer) -> A
     return types.UniTuple(f32x16, 4)(pointer, types.intp), codegen
 
 
-@intrinsic
+@_instruction
 def splat(typingctx: Any, value: types.Float) -> Any:
     """A number in all lanes."""
 
@@ -199,7 +204,7 @@ def splat(typingctx: Any, value: types.Float) -> Any:
     return f32x16(types.float32), codegen
 
 
-@intrinsic
+@_instruction
 def fma(typingctx: Any, a: F32x16, b: F32x16, c: F32x16) -> Any:
     """a·b + c, rounded once."""
 
@@ -225,7 +230,7 @@ def _named(name: str, arguments: int, doc: str) -> Any:
             return f32x16(f32x16, f32x16), codegen
 
     typing.__doc__, typing.__name__ = doc, name
-    return intrinsic(typing)
+    return _instruction(typing)
 
 
 minimum = _named("minnum", 2, "The smaller of each lane.")
@@ -234,7 +239,7 @@ absolute = _named("fabs", 1, "The size of each lane.")
 copysign = _named("copysign", 2, "The size of the first with the sign of the second, lane by lane.")
 
 
-@intrinsic
+@_instruction
 def scale_by_power(typingctx: Any, value: F32x16, magic: F32x16) -> Any:
     """value · 2**k, k being the integer in the low bits of `magic` = 1.5·2**23 + k; value near 1, no overflow."""
 
@@ -246,7 +251,7 @@ def scale_by_power(typingctx: Any, value: F32x16, magic: F32x16) -> Any:
     return f32x16(f32x16, f32x16), codegen
 
 
-@intrinsic
+@_instruction
 def split_power(typingctx: Any, value: F32x16) -> Any:
     """(m, e) with value = m · 2**e and m in [√½, √2); value positive and normal."""
 
@@ -264,7 +269,7 @@ def split_power(typingctx: Any, value: F32x16) -> Any:
     return types.UniTuple(f32x16, 2)(f32x16), codegen
 
 
-@intrinsic
+@_instruction
 def without_traces(typingctx: Any, value: F32x16, least: types.Float) -> Any:
     """Lanes smaller in size than `least` become 0: numbers that fade away must not turn denormal, which is slow."""
 
@@ -275,7 +280,7 @@ def without_traces(typingctx: Any, value: F32x16, least: types.Float) -> Any:
     return f32x16(f32x16, types.float32), codegen
 
 
-@intrinsic
+@_instruction
 def total(typingctx: Any, value: F32x16) -> Any:
     """Sum of the lanes."""
 
@@ -291,7 +296,7 @@ def total(typingctx: Any, value: F32x16) -> Any:
 def _operator(symbol: Callable[..., Any], instruction: str) -> None:
     """Let a Python operator work on two vectors."""
 
-    class Vectors(ConcreteTemplate):  # type: ignore[misc]
+    class Vectors(ConcreteTemplate):
         cases: ClassVar = [f32x16(f32x16, f32x16)]
 
     def lower(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
@@ -301,10 +306,10 @@ def _operator(symbol: Callable[..., Any], instruction: str) -> None:
     lower_builtin(symbol, f32x16, f32x16)(lower)
 
 
-for _symbol, _instruction in (
+for _symbol, _name in (
     (operator.add, "fadd"),
     (operator.sub, "fsub"),
     (operator.mul, "fmul"),
     (operator.truediv, "fdiv"),
 ):
-    _operator(_symbol, _instruction)
+    _operator(_symbol, _name)

@@ -1,0 +1,97 @@
+"""The native step's weights as a file: the buffer of `pack`, then what it is as JSON.
+
+The buffer comes first, so that a program in any language may map the file into memory and hand its address to the step
+as it is; the buffer's header says where it ends (`native_weights.Header.BYTES`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nanoarb_jax.config import ModelConfig, config_from_dict
+from nanoarb_jax.errors import ConfigError, ExportError
+from nanoarb_jax.market.features import FEATURE_NAMES, FEATURE_SCHEMA, feature_hash
+from nanoarb_jax.serving.native import NativeStep
+from nanoarb_jax.serving.native_weights import HEADER, MAGIC, PRECISIONS, Header, aligned
+
+FORMAT = 1
+
+
+def native_file(
+    weights: NDArray[np.uint8], config: ModelConfig, version: str, software: Mapping[str, str] | None = None
+) -> bytes:
+    """A file's content.
+
+    Args:
+        weights: from `pack`.
+        config: the model's shape.
+        version: of the weights in the checkpoint.
+        software: versions it was made with.
+    """
+    known = config.input_dim == len(FEATURE_NAMES)
+    about = {
+        "format": FORMAT,
+        "kind": "native",
+        "version": version,
+        "precision": PRECISIONS[weights[: 8 * HEADER].view(np.int64)[Header.PRECISION]],
+        "preset": config.preset_name,
+        "config": dataclasses.asdict(config),
+        "classes": ["down", "neutral", "up"],
+        "features": {"schema": FEATURE_SCHEMA, "names": FEATURE_NAMES, "hash": feature_hash(FEATURE_NAMES)}
+        if known
+        else None,
+        "software": dict(software or {}),
+    }
+    return weights.tobytes() + json.dumps(about | {"sha256": _checksum(weights.tobytes(), about)}).encode()
+
+
+def _checksum(weights: bytes, about: Mapping[str, Any]) -> str:
+    rest = json.loads(json.dumps({key: value for key, value in about.items() if key != "sha256"}))
+    return hashlib.sha256(weights + json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def read_native(path: str | Path) -> NativeStep:
+    """Read and verify a file of `export --kind native`, and compile its step.
+
+    Raises:
+        ExportError: missing, truncated, altered, of other make, or for other features than this version computes.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise ExportError(
+            f"{path}: cannot be read ({error.strerror}); give a file of nanoarb-jax export --kind native"
+        ) from error
+    head = np.frombuffer(content[: 8 * HEADER].ljust(8 * HEADER, b"\0"), np.int64)
+    size = int(head[Header.BYTES])
+    if head[Header.MAGIC] != MAGIC:
+        raise ExportError(f"{path}: no native weights; give a file of nanoarb-jax export --kind native")
+    try:
+        about = json.loads(content[size:])
+        intact = about["sha256"] == _checksum(content[:size], about)
+    except (ValueError, KeyError, TypeError):
+        intact = False
+    if not intact:
+        raise ExportError(f"{path}: truncated, altered or damaged; export it anew")
+    if about["format"] != FORMAT:
+        raise ExportError(f"{path}: format {about['format']}, this version reads {FORMAT}; export it anew")
+    if about["features"] is not None and about["features"]["hash"] != feature_hash(FEATURE_NAMES):
+        raise ExportError(
+            f"{path}: made for other {about['features']['schema']} features than this version computes; export it anew"
+        )
+    try:
+        tables = {"model": about["config"], "data": {"horizons": about["config"]["horizons"]}}
+        config = config_from_dict(tables, str(path)).model
+    except ConfigError as error:
+        raise ExportError(f"{path}: its config is of another version ({error}); export it anew") from error
+    weights = aligned(size)
+    weights[:] = np.frombuffer(content[:size], np.uint8)
+    return NativeStep(weights, config, about["version"])

@@ -1,0 +1,276 @@
+"""The native step is the JAX model's step: at every shape and precision, from Python, compiled code and C."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numba import njit
+from numpy.typing import NDArray
+from random_model import random_model
+
+from nanoarb_jax.checkpoint import load_checkpoint, named_arrays
+from nanoarb_jax.config import ModelConfig
+from nanoarb_jax.errors import ConfigError, DataError, ExportError
+from nanoarb_jax.market.features import lob44
+from nanoarb_jax.market.synthetic import synthetic_books
+from nanoarb_jax.model.torch_compat import load_torch_state_dict
+from nanoarb_jax.serving.jax_step import JaxStep
+from nanoarb_jax.serving.native import NativeStep, initial_state, pack, step, step_address, step_all, step_each
+from nanoarb_jax.serving.native_file import native_file, read_native
+from nanoarb_jax.serving.native_kernel import _matmul
+from nanoarb_jax.serving.native_weights import PRECISIONS, _matrix, aligned
+from nanoarb_jax.serving.predictor import StepPredictor
+from nanoarb_jax.serving.simd import address
+
+pytestmark = pytest.mark.usefixtures("compile_quickly")
+TICKS = lob44(synthetic_books(400, seed=11), quantity_scale=80.0)
+NANO = ModelConfig.preset("nano")
+# nothing here is a multiple of 16, nor of 4
+ODD = ModelConfig(hidden_dim=23, d_state=5, d_conv=3, expand=3, num_layers=2, dt_rank=3, horizons=(1, 2, 3, 5, 8, 13))
+PLAIN = ModelConfig(input_dim=7, hidden_dim=40, d_conv=2, num_layers=1, horizons=(4,), input_transform="identity")
+
+
+@cache
+def arrays_of(config: ModelConfig) -> dict[str, NDArray[np.float32]]:
+    return named_arrays(random_model(config))
+
+
+@cache
+def expected(config: ModelConfig) -> NDArray[np.float32]:
+    """The JAX model's probabilities of the ticks, (n, h, c)."""
+    logits, _ = nnx.jit(lambda model, x: model.scan(x))(random_model(config), ticks_of(config)[None])
+    return np.asarray(jax.nn.softmax(logits[0]))
+
+
+def ticks_of(config: ModelConfig) -> NDArray[np.float32]:
+    if config.input_dim == 44:
+        return TICKS
+    return np.random.default_rng(2).normal(size=(200, config.input_dim)).astype(np.float32)
+
+
+def native(config: ModelConfig, precision: str = "fp32") -> NativeStep:
+    return NativeStep(pack(arrays_of(config), config, precision), config, "v")
+
+
+@pytest.mark.parametrize("name", ["base", "small", "nano"])
+def test_presets_equal_the_model(name: str) -> None:
+    config = ModelConfig.preset(name)
+    np.testing.assert_allclose(native(config).scan(TICKS), expected(config), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("config", [ODD, PLAIN], ids=["odd", "plain"])
+def test_any_shape_equals_the_model(config: ModelConfig) -> None:
+    np.testing.assert_allclose(native(config).scan(ticks_of(config)), expected(config), rtol=0, atol=2e-6)
+
+
+def test_weights_of_the_pytorch_original(shared: Path) -> None:
+    with np.load(shared / "golden" / "mamba_lob_torch_tiny.npz") as file:
+        model = load_torch_state_dict({n.removeprefix("state/"): file[n] for n in file if n.startswith("state/")})
+        x, logits = file["x"], file["logits"]
+    backend = NativeStep(pack(named_arrays(model), model.config), model.config, "golden")
+    for window, wanted in zip(x, logits, strict=True):
+        backend.reset()
+        np.testing.assert_allclose(backend.scan(window)[-1], jax.nn.softmax(wanted), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 5e-3), ("int8", 2e-2)])
+@pytest.mark.parametrize("config", [NANO, ODD], ids=["nano", "odd"])
+def test_narrow_weights_stay_close(config: ModelConfig, precision: str, tolerance: float) -> None:
+    met = native(config, precision).scan(TICKS)
+    assert 1e-6 < np.abs(met - expected(config)).max() <= tolerance
+    assert (met.argmax(-1) == expected(config).argmax(-1)).mean() >= 0.98
+
+
+@njit
+def matmul(block, kind, x, outputs, plus, y):  # type: ignore[no-untyped-def]
+    _matmul(address(block), kind, address(x), x.size, outputs, address(plus), address(y))
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 9), st.integers(1, 11), st.sampled_from(PRECISIONS), st.integers(0, 2**32 - 1))
+def test_a_product_is_that_of_the_stored_weights(fours: int, sixteens: int, precision: str, seed: int) -> None:
+    """And these are at most half a step of their format from the weights."""
+    rng, rows, outputs = np.random.default_rng(seed), 4 * fours, 16 * sixteens
+    weights = (rng.normal(size=(rows, outputs)) * rng.choice([0.0, 1e-6, 1.0, 30.0], outputs)).astype(np.float32)
+    scales, cells = _matrix(weights, precision)
+    block = aligned(scales.nbytes + cells.nbytes)
+    block[:] = np.concatenate([scales.view(np.uint8), cells.view(np.uint8)])
+    plus, y = rng.normal(size=(2, outputs)).astype(np.float32)
+    kind = {"fp32": np.float32(0), "bf16": np.uint16(0), "int8": np.int8(0)}[precision]
+    stored = np.empty_like(weights)
+    for row in range(rows):  # one product with a unit vector reads one row
+        matmul(block, kind, np.eye(rows, dtype=np.float32)[row], outputs, np.zeros_like(plus), stored[row])
+    step = {"fp32": 0.0, "bf16": 2.0**-8 * np.abs(weights), "int8": np.abs(weights).max(axis=0) / 127 / 2}[precision]
+    assert (np.abs(stored - weights) <= step * 1.001 + 1e-30).all()
+    x = rng.normal(size=rows).astype(np.float32)
+    matmul(block, kind, x, outputs, plus, y)
+    exact = x.astype(np.float64) @ stored + plus
+    np.testing.assert_allclose(y, exact, rtol=1e-5, atol=1e-5 * np.abs(stored).max())
+
+
+def test_an_unknown_precision() -> None:
+    with pytest.raises(ConfigError, match="precision 'fp4': expected one of fp32, bf16, int8"):
+        pack(arrays_of(NANO), NANO, "fp4")
+
+
+# Ways to call it
+
+
+@njit
+def strategy(weights, state, features, probabilities):  # type: ignore[no-untyped-def]
+    for i in range(features.shape[0]):
+        step(weights, state, features[i], probabilities[i])
+
+
+def test_every_way_to_call_it_is_the_same() -> None:
+    backend, n = native(NANO), len(TICKS)
+    once = np.array([backend.step(tick) for tick in TICKS])
+    inside, all_at_once, from_c = (np.empty_like(once) for _ in range(3))
+    strategy(backend.weights, initial_state(backend.weights), TICKS, inside)
+    step_all(backend.weights, initial_state(backend.weights), TICKS, all_at_once)
+    call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)(step_address())
+    state = initial_state(backend.weights)
+    for i in range(n):
+        call(*(a.ctypes.data for a in (backend.weights, state, TICKS[i], from_c[i])))
+    for other in (inside, all_at_once, from_c):
+        np.testing.assert_array_equal(other, once)
+
+
+def test_many_instruments_are_as_many_streams() -> None:
+    backend = native(NANO)
+    states = np.stack([initial_state(backend.weights) for _ in range(3)])
+    met = np.empty((100, 3, 3, 3), np.float32)
+    for i in range(100):
+        step_each(backend.weights, states, TICKS[[i, i + 100, i + 200]], met[i])
+    for stream in range(3):
+        backend.reset()
+        np.testing.assert_array_equal(met[:, stream], backend.scan(TICKS[100 * stream : 100 * (stream + 1)]))
+
+
+def test_it_reads_and_writes_nothing_beyond_its_arrays() -> None:
+    """Features that end before a whole vector, and neighbours of what is written, by the C entry."""
+    backend = native(NANO)
+    fenced = np.full(44 + 32, np.nan, np.float32)
+    fenced[16:60] = TICKS[0]
+    out = np.full(9 + 32, 7.0, np.float32)
+    state = initial_state(backend.weights)
+    call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)(step_address())
+    call(backend.weights.ctypes.data, state.ctypes.data, fenced[16:].ctypes.data, out[16:].ctypes.data)
+    assert np.isfinite(out[16:25]).all() and (np.delete(out, np.s_[16:25]) == 7.0).all()
+    assert np.isfinite(state).all()
+    np.testing.assert_array_equal(out[16:25].reshape(3, 3), backend.step(TICKS[0]))
+
+
+def test_weights_that_are_none() -> None:
+    good = pack(arrays_of(NANO), NANO)
+    for bad in (good[:-1], good[:100], np.zeros(10_000, np.uint8), good.view(np.float32), "weights"):
+        with pytest.raises(DataError, match="native weights"):
+            initial_state(bad)  # type: ignore[arg-type]
+
+
+# Numbers at the edges
+
+
+def test_a_faded_state_is_zero_not_denormal() -> None:
+    """Ticks that stop moving: what fades must vanish, since many machines are slow with denormal numbers."""
+    backend = native(PLAIN)
+    backend.scan(ticks_of(PLAIN))
+    backend.scan(np.zeros((20_000, 7), np.float32))
+    state = np.abs(backend.packed_state)
+    assert not ((state > 0) & (state < np.finfo(np.float32).tiny)).any()
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 43), st.sampled_from([0.0, -1.0, 1e-30, 1e20, -1e20, 3e37]))
+def test_any_finite_features_give_probabilities(column: int, value: float) -> None:
+    backend, tick = native(NANO), TICKS[0].copy()
+    tick[column] = value
+    for _ in range(3):
+        p = backend.step(tick)
+    assert np.isfinite(p).all() and np.isfinite(backend.packed_state).all()
+    np.testing.assert_allclose(p.sum(-1), 1.0, atol=1e-6)
+
+
+# States and files
+
+
+@pytest.mark.parametrize("config", [NANO, ODD], ids=["nano", "odd"])
+def test_states_are_those_of_the_jax_step(config: ModelConfig) -> None:
+    ours, theirs = native(config), JaxStep(random_model(config), "v")
+    ours.scan(TICKS[:50])
+    theirs.set_state(ours.state())
+    np.testing.assert_array_equal(theirs.state(), ours.state())
+    np.testing.assert_allclose(ours.scan(TICKS[50:80]), theirs.scan(TICKS[50:80]), rtol=0, atol=2e-6)
+    np.testing.assert_allclose(ours.state(), theirs.state(), rtol=1e-4, atol=1e-5)
+    ours.set_state(theirs.state())
+    np.testing.assert_array_equal(ours.state(), theirs.state())
+
+
+def test_a_snapshot_moves_between_backends(nano_checkpoint: Path) -> None:
+    here, there = StepPredictor.load(nano_checkpoint, "native"), StepPredictor.load(nano_checkpoint, "jax")
+    here.score(TICKS[:120])
+    there.restore(here.snapshot())
+    assert there.ticks == 120
+    np.testing.assert_allclose(
+        there.update(TICKS[120]).probabilities, here.update(TICKS[120]).probabilities, rtol=0, atol=2e-6
+    )
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+def test_a_file_is_served_as_the_checkpoint(nano_checkpoint: Path, tmp_path: Path, precision: str) -> None:
+    checkpoint = load_checkpoint(nano_checkpoint)
+    weights = pack(named_arrays(checkpoint.model), checkpoint.config, precision)
+    path = tmp_path / "model.native"
+    path.write_bytes(native_file(weights, checkpoint.config, checkpoint.version))
+    served, loaded = StepPredictor.load(path), StepPredictor.load(nano_checkpoint, "native", precision)
+    assert served.version == checkpoint.version and served.warm_up == 100
+    np.testing.assert_array_equal(served.score(TICKS), loaded.score(TICKS))
+    # a program of another language maps the file and passes its start
+    np.testing.assert_array_equal(np.frombuffer(path.read_bytes(), np.uint8)[: len(weights)], weights)
+
+
+def test_a_file_is_served_without_jax(nano_checkpoint: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.native"
+    path.write_bytes(native_file(pack(arrays_of(NANO), NANO), NANO, "v"))
+    code = f"""
+import sys
+from nanoarb_jax import StepPredictor
+print(StepPredictor.load({str(path)!r}).update(range(44)).probabilities.shape)
+assert not {{"jax", "jaxlib", "flax", "onnx"}} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("(3, 3)\n", "")
+
+
+def test_a_spoilt_file_is_refused(tmp_path: Path) -> None:
+    content = native_file(pack(arrays_of(NANO), NANO), NANO, "v")
+    path = tmp_path / "spoilt"
+    for spoilt, words in (
+        (content[:-1], "truncated"),
+        (content[:3000], "truncated"),
+        (content[:5000] + bytes([content[5000] ^ 1]) + content[5001:], "altered"),
+        (content.replace(b'"nano"', b'"mini"'), "altered"),
+        (b"", "no native weights"),
+        (b"PK" + content, "no native weights"),
+    ):
+        path.write_bytes(spoilt)
+        with pytest.raises(ExportError, match=words) as caught:
+            read_native(path)
+        assert str(path) in str(caught.value)
+    with pytest.raises(ExportError, match="cannot be read"):
+        read_native(tmp_path / "nowhere")
+
+
+def test_it_says_what_compiling_took() -> None:
+    backend = native(NANO)
+    assert backend.compile_seconds > 0 and backend.compiled_anew in (True, False)
