@@ -80,12 +80,16 @@ def initial_state(weights: NDArray[np.uint8]) -> NDArray[np.float32]:
     return aligned(4 * int(header(weights)[Header.ROOM])).view(np.float32)
 
 
-@functools.cache
 def step_address() -> int:
     """Address of a C function that is `step`: (weights, state, features, probabilities) as pointers, no result.
 
     Valid as long as this process lives; for ctypes: `ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)(step_address())`.
     """
+    return int(_c_function().address)
+
+
+@functools.cache  # which also keeps it in memory
+def _c_function() -> Any:
     floats = types.CPointer(types.float32)
     signature = types.void(types.CPointer(types.uint8), floats, floats, floats)
 
@@ -93,11 +97,7 @@ def step_address() -> int:
     def native_step(weights, state, features, probabilities):  # type: ignore[no-untyped-def]
         step_at(weights, state, features, probabilities)
 
-    _kept.append(native_step)
-    return native_step.address
-
-
-_kept: list[Any] = []  # what addresses were given of, so that it stays in memory
+    return native_step
 
 
 def _cache_misses() -> int:
