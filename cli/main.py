@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 from nanoarb_jax import __version__
 from nanoarb_jax.errors import NanoarbError
 
-from . import bench, data, evaluate, export, quickstart, train
+from . import bench, data, evaluate, export, predict, quickstart, train
 
 # what a path given by the user can meet: no permission, no space, a file where a folder should be
 THEIRS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
@@ -50,6 +50,7 @@ app.add_typer(data.app, name="data")
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
+app.command("predict")(predict.predict)
 app.command("bench")(bench.bench)
 
 

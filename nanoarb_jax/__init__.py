@@ -22,8 +22,12 @@ if TYPE_CHECKING:
     from nanoarb_jax.model.mamba import MambaLOB
     from nanoarb_jax.model.ssm import selective_scan, selective_step
     from nanoarb_jax.model.torch_compat import load_torch_state_dict
+    from nanoarb_jax.serving.batching import MicroBatcher
+    from nanoarb_jax.serving.monitor import ModelMetrics
     from nanoarb_jax.serving.onnx import WindowPredictor
     from nanoarb_jax.serving.predictor import Prediction, StepPredictor
+    from nanoarb_jax.serving.registry import ModelRegistry
+    from nanoarb_jax.trading.strategy import MlStrategy, Signal
 
 __version__ = "0.1.0"
 
@@ -42,9 +46,14 @@ _HOME = {
     "selective_scan": "model.ssm",
     "selective_step": "model.ssm",
     "load_torch_state_dict": "model.torch_compat",
+    "MicroBatcher": "serving.batching",
+    "ModelMetrics": "serving.monitor",
+    "ModelRegistry": "serving.registry",
     "Prediction": "serving.predictor",
     "StepPredictor": "serving.predictor",
     "WindowPredictor": "serving.onnx",
+    "MlStrategy": "trading.strategy",
+    "Signal": "trading.strategy",
 }
 
 __all__ = [
@@ -54,9 +63,14 @@ __all__ = [
     "DataConfig",
     "LobFeatureExtractor",
     "MambaLOB",
+    "MicroBatcher",
+    "MlStrategy",
     "ModelConfig",
+    "ModelMetrics",
+    "ModelRegistry",
     "OrderBook",
     "Prediction",
+    "Signal",
     "StepPredictor",
     "TrainConfig",
     "WindowPredictor",

@@ -1,0 +1,89 @@
+"""`nanoarb-jax predict`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from nanoarb_jax.config import DataConfig, config_from_dict
+
+from .output import JsonOption, claim_json, console, mcc, noting, say, write_json
+
+Split = Literal["all", "train", "validation", "test"]
+
+
+def predict(
+    checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder, output folder of a run, or exported step.")],
+    data: Annotated[Path, typer.Option(help="Prepared dataset, or a folder or file of market data.")],
+    output: Annotated[Path, typer.Option(help="File to write: .npz, .csv or .parquet.")],
+    backend: Annotated[Literal["native", "jax", "onnx"], typer.Option(help="What computes.")] = "native",
+    precision: Annotated[Literal["fp32", "bf16", "int8"], typer.Option(help="Of the native step's weights.")] = "fp32",
+    split: Annotated[Split, typer.Option(help="Which part of each stream to write.")] = "all",
+    json_path: JsonOption = None,
+) -> None:
+    """Replay market data tick by tick and write predictions."""
+    claim_json(json_path)
+    from nanoarb_jax.predictions import claim_predictions, write_predictions
+    from nanoarb_jax.replay import accuracy, open_streams, replay_dataset
+    from nanoarb_jax.serving.monitor import ModelMetrics
+    from nanoarb_jax.serving.predictor import StepPredictor
+
+    claim_predictions(output)
+    with console.status("reading"):
+        predictor = StepPredictor.load(checkpoint, backend=backend, precision=precision)
+        settings, trained_on = _about(checkpoint, backend)
+        dataset, unlabelled = open_streams(data, settings)
+    metrics, part, began = ModelMetrics(), None if split == "all" else split, time.perf_counter()
+    with noting("replaying") as note:
+        replayed = replay_dataset(predictor, dataset, settings.horizons, metrics, part, note)
+    seconds = time.perf_counter() - began
+    write_predictions(output, replayed, settings.horizons, predictor.version)
+    ticks = sum(getattr(stream, part)[1] if part else stream.rows for stream in dataset.streams)
+    figures = {
+        "output": str(output), "version": predictor.version, "backend": backend,
+        "precision": None if checkpoint.is_file() else precision,  # an exported file has its own
+        "split": split, "series": {one.name: len(one.ts_ns) for one in replayed}, "predictions": metrics.total,
+        "unseen": None if trained_on is None else sorted({one.name for one in replayed} - trained_on),
+        "unlabelled": unlabelled, "ticks": ticks, "seconds": seconds, "ticks_per_second": ticks / seconds,
+        "latency_ns": metrics.snapshot()["latency_ns"], "average_confidence": metrics.average_confidence,
+        "accuracy": accuracy(replayed, settings.horizons),
+    }  # fmt: skip
+    _print(figures)
+    write_json(json_path, figures)
+
+
+def _about(checkpoint: Path, backend: str) -> tuple[DataConfig, set[str] | None]:
+    """How the model's data were made, with its horizons, and the series it was trained on, where that is known."""
+    if checkpoint.is_file():  # exported, which says nothing of its data
+        from nanoarb_jax.serving.native_file import read_native
+        from nanoarb_jax.serving.onnx_file import read_model
+
+        native = backend == "native"
+        horizons = read_native(checkpoint).config.horizons if native else read_model(checkpoint)[1].horizons
+        return DataConfig(horizons=horizons), None
+    from nanoarb_jax.checkpoint import load_checkpoint
+
+    model = load_checkpoint(checkpoint)
+    shared = {"horizons": model.config.horizons}
+    tables = {"model": shared, "data": model.data.get("config", {}) | shared}
+    settings = config_from_dict(tables, f"checkpoint {checkpoint}").data
+    return settings, {series["name"] for series in model.data.get("streams", [])}
+
+
+def _print(figures: dict[str, Any]) -> None:
+    latency, backend = figures["latency_ns"], " ".join(filter(None, (figures["backend"], figures["precision"])))
+    say(f"{figures['output']}: {figures['predictions']:,} predictions of {len(figures['series'])} series")
+    say(
+        f"{figures['ticks_per_second']:,.0f} ticks/s with {backend}, "
+        f"latency p50 {latency['p50'] / 1e3:.1f}, p99 {latency['p99'] / 1e3:.1f} µs"
+    )
+    known = {h: f for h, f in figures["accuracy"].items() if f["n"]}
+    if known:
+        say("accuracy " + ", ".join(f"{h} {mcc(f['accuracy'], 3)}" for h, f in known.items()))
+    for reason in figures["unlabelled"].values():
+        say(f"no labels: {reason}")
+    if figures["unseen"]:
+        say(f"not trained on, quantities scaled by their own training part: {', '.join(figures['unseen'])}")

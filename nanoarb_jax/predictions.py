@@ -1,0 +1,110 @@
+"""Predictions at rest: one row per tick, as `.npz`, `.csv` or `.parquet`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nanoarb_jax.errors import ConfigError
+from nanoarb_jax.market.labels import UNDEFINED
+from nanoarb_jax.replay import Replayed
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SUFFIXES = (".npz", ".csv", ".parquet")
+CLASSES = ("down", "neutral", "up")
+
+
+def claim_predictions(path: Path) -> None:
+    """Fail before the work, not after it, if the file cannot be made.
+
+    Raises:
+        ConfigError: its suffix is none of SUFFIXES, it exists, or its folder does not.
+    """
+    if path.suffix not in SUFFIXES:
+        raise ConfigError(f"{path}: its suffix says how it is written; expected one of {', '.join(SUFFIXES)}")
+    if path.exists():
+        raise ConfigError(f"{path}: exists already and is never overwritten; give another name or remove it first")
+    if not path.absolute().parent.is_dir():
+        raise ConfigError(f"{path}: no such folder {path.absolute().parent}; make it first")
+
+
+def write_predictions(path: Path, replayed: Sequence[Replayed], horizons: Sequence[int], version: str) -> None:
+    """Write the predictions of some streams, one after the other.
+
+    `.npz` holds arrays: streams (s,) names, stream (n,) int32 position in it, the columns of `Replayed` joined,
+    horizons (h,) and version. `.csv` and `.parquet` hold the columns stream, ts_ns, mid, ready and, for each horizon,
+    h10_down, h10_neutral, h10_up, h10_direction and h10_label, which is empty where it is not known.
+
+    Args:
+        path: file to make; must not exist.
+        replayed: one per stream, none or more rows each.
+        horizons: in ticks.
+        version: of the weights; not in the CSV file.
+
+    Raises:
+        ConfigError: see `claim_predictions`.
+    """
+    claim_predictions(path)
+    with path.open("xb") as file:
+        try:
+            if path.suffix == ".npz":
+                np.savez(file, **_arrays(replayed, horizons, version))
+            else:
+                _write_table(file, path.suffix, replayed, horizons, version)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+
+def _arrays(replayed: Sequence[Replayed], horizons: Sequence[int], version: str) -> dict[str, Any]:
+    rows = [len(one.ts_ns) for one in replayed]
+    joined = {
+        name: np.concatenate([getattr(one, name) for one in replayed]) for name in Replayed._fields if name != "name"
+    }
+    return {
+        "streams": np.array([one.name for one in replayed]),
+        "stream": np.repeat(np.arange(len(replayed), dtype=np.int32), rows),
+        **joined,
+        "horizons": np.array(horizons, np.int64),
+        "version": np.array(version),
+    }
+
+
+def _write_table(file: Any, suffix: str, replayed: Sequence[Replayed], horizons: Sequence[int], version: str) -> None:
+
+    tables = [_table(one, horizons) for one in replayed]
+    schema = tables[0].schema.with_metadata({"version": version})
+    if suffix == ".csv":
+        from pyarrow import csv
+
+        with csv.CSVWriter(file, schema, write_options=csv.WriteOptions(quoting_style="needed")) as writer:
+            for table in tables:
+                writer.write_table(table)
+        return
+    from pyarrow import parquet
+
+    with parquet.ParquetWriter(file, schema) as writer:
+        for table in tables:
+            writer.write_table(table.replace_schema_metadata(schema.metadata))
+
+
+def _table(one: Replayed, horizons: Sequence[int]) -> pa.Table:
+    import pyarrow as pa
+
+    columns = {
+        "stream": pa.array([one.name] * len(one.ts_ns), pa.string()),
+        "ts_ns": pa.array(one.ts_ns),
+        "mid": pa.array(one.mid),
+        "ready": pa.array(one.ready),
+    }
+    for i, horizon in enumerate(horizons):
+        for j, name in enumerate(CLASSES):
+            columns[f"h{horizon}_{name}"] = pa.array(one.probabilities[:, i, j])
+        columns[f"h{horizon}_direction"] = pa.array(one.direction[:, i])
+        columns[f"h{horizon}_label"] = pa.array(one.labels[:, i], mask=one.labels[:, i] == UNDEFINED)
+    return pa.table(columns)

@@ -1,0 +1,1 @@
+"""Trading: from predictions to what to do about them."""

@@ -1,0 +1,204 @@
+"""Batched or one by one, every instrument's predictions are the same, and a flush comes when the rules say so."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import nanoarb_jax as nj
+from nanoarb_jax.checkpoint import load_checkpoint
+from nanoarb_jax.errors import CheckpointError, ConfigError, DataError
+from nanoarb_jax.market.features import lob44
+from nanoarb_jax.market.synthetic import synthetic_books
+from nanoarb_jax.serving.batching import MicroBatcher
+from nanoarb_jax.serving.jax_batch import JaxBatch
+from nanoarb_jax.serving.predictor import Prediction, StepPredictor
+
+INSTRUMENTS, BATCH, TICKS = 6, 4, 120
+STREAMS = {f"s{seed}": lob44(synthetic_books(TICKS, seed=seed), quantity_scale=50.0) for seed in range(INSTRUMENTS)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compile_quickly_throughout() -> Iterator[None]:
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def backend(nano_checkpoint: Path) -> JaxBatch:
+    checkpoint = load_checkpoint(nano_checkpoint)
+    return JaxBatch(checkpoint.model, checkpoint.version, INSTRUMENTS, BATCH)
+
+
+@pytest.fixture(scope="module")
+def alone(nano_checkpoint: Path) -> dict[str, list[Prediction]]:
+    """What a predictor for each instrument says."""
+    predictor = StepPredictor.load(nano_checkpoint, backend="jax")
+    result = {}
+    for name, ticks in STREAMS.items():
+        predictor.reset()
+        result[name] = [predictor.update(tick) for tick in ticks]
+    return result
+
+
+class Clock:
+    ns = 0
+
+    def __call__(self) -> int:
+        return self.ns
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def batcher(backend: JaxBatch, clock: Clock) -> MicroBatcher:
+    for row in range(INSTRUMENTS):
+        backend.reset(row)
+    return MicroBatcher(backend, max_wait_ns=1_000, clock=clock)
+
+
+def assert_same(met: list[Prediction], expected: list[Prediction]) -> None:
+    for one, other in zip(met, expected, strict=True):
+        np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-5)
+        np.testing.assert_array_equal(one.confidence, one.probabilities.max(axis=1))
+        np.testing.assert_array_equal(one.direction, one.probabilities.argmax(axis=1) - 1)
+        assert (one.ready, one.version) == (other.ready, other.version)
+
+
+def test_equals_separate_predictors(batcher: MicroBatcher, alone: dict[str, list[Prediction]], clock: Clock) -> None:
+    """Instruments tick in any order and at any rate, so batches are of every size and kind."""
+    rng = np.random.default_rng(1)
+    order = rng.permutation(np.repeat(list(STREAMS), TICKS))
+    left, met = {name: iter(ticks) for name, ticks in STREAMS.items()}, {name: [] for name in STREAMS}
+    sizes = set()
+    for name in [*order, None]:
+        clock.ns += int(rng.exponential(400))
+        flushed = batcher.submit(name, next(left[name])) if name else batcher.flush()
+        sizes.add(len(flushed))
+        for instrument, prediction in flushed.items():
+            met[instrument].append(prediction)
+    assert sizes == {0, 1, 2, 3, 4}
+    for name, expected in alone.items():
+        assert_same(met[name], expected)
+
+
+def test_a_full_batch_is_flushed(batcher: MicroBatcher) -> None:
+    assert [batcher.submit(name, STREAMS[name][0]) for name in ("s0", "s1", "s2")] == [{}] * 3
+    assert batcher.waiting == 3
+    assert list(batcher.submit("s3", STREAMS["s3"][0])) == ["s0", "s1", "s2", "s3"]
+    assert batcher.waiting == 0
+
+
+def test_the_oldest_waits_no_longer_than_told(batcher: MicroBatcher, clock: Clock) -> None:
+    batcher.submit("s0", STREAMS["s0"][0])
+    clock.ns = 999
+    assert batcher.submit("s1", STREAMS["s1"][0]) == batcher.poll() == {}
+    clock.ns = 1_000
+    assert list(batcher.poll()) == ["s0", "s1"]
+    batcher.submit("s2", STREAMS["s2"][0])
+    clock.ns = 1_999
+    assert batcher.poll() == {}
+    clock.ns = 2_500
+    assert list(batcher.submit("s3", STREAMS["s3"][0])) == ["s2", "s3"]
+    assert batcher.poll() == batcher.flush() == {}
+
+
+def test_a_second_tick_flushes_the_first(
+    batcher: MicroBatcher, alone: dict[str, list[Prediction]], clock: Clock
+) -> None:
+    batcher.submit("s0", STREAMS["s0"][0])
+    batcher.submit("s1", STREAMS["s1"][0])
+    clock.ns = 999
+    flushed = batcher.submit("s0", STREAMS["s0"][1])
+    assert list(flushed) == ["s0", "s1"] and batcher.waiting == 1
+    clock.ns = 1_500  # the second tick's own wait counts from its arrival
+    assert batcher.poll() == {}
+    assert_same([flushed["s0"], batcher.flush()["s0"]], alone["s0"][:2])
+
+
+def test_no_wait_is_no_wait(backend: JaxBatch, alone: dict[str, list[Prediction]]) -> None:
+    backend.reset(0)
+    batcher = MicroBatcher(backend, max_wait_ns=0)
+    assert_same([batcher.submit("s0", tick)["s0"] for tick in STREAMS["s0"][:5]], alone["s0"][:5])
+
+
+def test_the_states_of_others_stay_bit_for_bit(backend: JaxBatch) -> None:
+    x = np.stack([ticks[0] for ticks in STREAMS.values()])
+    for rows in ([0, 1, 2, 3], [4, 5]):
+        backend.step(np.array(rows), x[rows])
+    before = jax.tree.map(np.array, backend._states)
+    backend.step(np.array([5, 1, 3]), x[[5, 1, 3]])
+    backend.reset(0)
+    for was, now in zip(jax.tree.leaves(before), jax.tree.leaves(backend._states), strict=True):
+        np.testing.assert_array_equal(now[np.array([2, 4])], was[[2, 4]])
+        np.testing.assert_array_equal(now[0], 0.0)
+    moved = np.abs(np.array(backend._states.blocks[0].ssm) - before.blocks[0].ssm).max(axis=(1, 2))
+    assert (moved[[1, 3, 5]] > 0).all()
+
+
+def test_reset_of_one_instrument(batcher: MicroBatcher, alone: dict[str, list[Prediction]]) -> None:
+    for tick in range(101):
+        batcher.submit("s0", STREAMS["s0"][tick])
+        batcher.submit("s1", STREAMS["s1"][tick])
+    batcher.reset("s0")  # its last tick waits, and is dropped
+    assert list(batcher.flush()) == ["s1"]
+    batcher.submit("s0", STREAMS["s0"][0])
+    batcher.submit("s1", STREAMS["s1"][101])
+    flushed = batcher.flush()
+    assert_same([flushed["s0"], flushed["s1"]], [alone["s0"][0], alone["s1"][101]])
+    with pytest.raises(ConfigError, match="instrument 's9': not known"):
+        batcher.reset("s9")
+
+
+def test_features_are_copied(batcher: MicroBatcher, alone: dict[str, list[Prediction]]) -> None:
+    reused = STREAMS["s0"][0].copy()
+    batcher.submit("s0", reused)
+    reused[:] = STREAMS["s1"][0]
+    batcher.submit("s1", reused)
+    flushed = batcher.flush()
+    assert_same([flushed["s0"], flushed["s1"]], [alone["s0"][0], alone["s1"][0]])
+
+
+def test_what_is_refused_changes_nothing(batcher: MicroBatcher) -> None:
+    batcher.submit("s0", STREAMS["s0"][0])
+    with pytest.raises(DataError, match=r"features\[0\]=nan"):
+        batcher.submit("s0", np.full(44, np.nan))
+    assert batcher.waiting == 1
+    for name in list(STREAMS)[1:]:
+        batcher.submit(name, STREAMS[name][0])
+    waiting = batcher.waiting
+    with pytest.raises(ConfigError, match=f"instrument 's9': all {INSTRUMENTS} states are taken"):
+        batcher.submit("s9", STREAMS["s0"][0])
+    assert batcher.waiting == waiting
+
+
+def test_load(nano_checkpoint: Path, tmp_path: Path, alone: dict[str, list[Prediction]]) -> None:
+    batcher = MicroBatcher.load(nano_checkpoint, instruments=3, batch=2, max_wait_ns=10**9)
+    batcher.submit("s0", STREAMS["s0"][0])
+    assert_same(list(batcher.submit("s1", STREAMS["s1"][0]).values()), [alone["s0"][0], alone["s1"][0]])
+    with pytest.raises(ConfigError, match="max_wait_ns=-1"):
+        MicroBatcher(batcher._backend, max_wait_ns=-1)
+    for sizes in ({"instruments": 3, "batch": 4}, {"instruments": 1, "batch": 1}):
+        with pytest.raises(ConfigError, match=f"batch={sizes['batch']}, instruments={sizes['instruments']}: expected"):
+            MicroBatcher.load(nano_checkpoint, **sizes, max_wait_ns=0)
+    with pytest.raises(CheckpointError, match="no such folder"):
+        MicroBatcher.load(tmp_path / "gone", instruments=2, batch=2, max_wait_ns=0)
+
+
+def test_the_module_itself_needs_no_jax() -> None:
+    code = "import sys, nanoarb_jax.serving.batching; assert not {'jax', 'jaxlib', 'flax'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_public_name() -> None:
+    assert nj.MicroBatcher is MicroBatcher

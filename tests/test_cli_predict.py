@@ -1,0 +1,190 @@
+"""`predict` as a user meets it: any backend, any data, files in three formats, and mistakes in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from nanoarb_jax.cli.main import app
+from pyarrow import csv, parquet
+from random_model import random_model
+from typer.testing import CliRunner, Result
+
+from nanoarb_jax.checkpoint import load_checkpoint, named_arrays, save_checkpoint
+from nanoarb_jax.config import DataConfig, ModelConfig
+from nanoarb_jax.export import export_step
+from nanoarb_jax.market.readers.book_npz import write_book_npz
+from nanoarb_jax.market.synthetic import synthetic_books, synthetic_events
+from nanoarb_jax.replay import open_streams
+from nanoarb_jax.serving.native import pack
+from nanoarb_jax.serving.native_file import native_file
+from nanoarb_jax.serving.predictor import StepPredictor
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["predict", *map(str, arguments)])
+
+
+def done(*arguments: object) -> list[str]:
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    return result.stdout.splitlines()
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Books of two series."""
+    folder = tmp_path_factory.mktemp("data")
+    for name, rows in (("first", 1_500), ("second", 1_400)):
+        write_book_npz(folder / f"{name}.npz", synthetic_books(rows, seed=rows))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(nano_checkpoint: Path, data: Path) -> np.ndarray:
+    """Probabilities of all ticks, in float32 by the native step."""
+    predictor, parts = StepPredictor.load(nano_checkpoint), []
+    for stream in open_streams(data)[0].streams:
+        predictor.reset()
+        parts.append(predictor.score(stream.features))
+    return np.concatenate(parts)
+
+
+@pytest.fixture(scope="module")
+def models(nano_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The nano model at rest in every way it can be served from."""
+    checkpoint = load_checkpoint(nano_checkpoint)
+    folder = tmp_path_factory.mktemp("models")
+    weights = pack(named_arrays(checkpoint.model), checkpoint.config, "int8")
+    (folder / "int8.bin").write_bytes(native_file(weights, checkpoint.config, checkpoint.version))
+    export_step(checkpoint, folder / "step.onnx", parity_data=np.ones((1, 3, 44), np.float32))
+    return {"checkpoint": nano_checkpoint, "int8": folder / "int8.bin", "onnx": folder / "step.onnx"}
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "tolerance"),
+    [
+        ("checkpoint", (), 1e-6),
+        ("checkpoint", ("--backend", "jax"), 1e-5),
+        ("checkpoint", ("--precision", "bf16"), 1e-2),
+        ("int8", ("--backend", "native"), 5e-2),
+        ("onnx", ("--backend", "onnx"), 1e-5),
+    ],
+)
+def test_any_backend(
+    models: dict[str, Path],
+    data: Path,
+    expected: np.ndarray,
+    tmp_path: Path,
+    model: str,
+    options: tuple[str, ...],
+    tolerance: float,
+) -> None:
+    said = done(
+        "--checkpoint", models[model], "--data", data, "--output", tmp_path / "p.npz",
+        "--json", tmp_path / "p.json", *options,
+    )  # fmt: skip
+    with np.load(tmp_path / "p.npz") as file:
+        np.testing.assert_allclose(file["probabilities"], expected, atol=tolerance)
+        assert file["streams"].tolist() == ["first", "second"]
+        np.testing.assert_array_equal(file["direction"], file["probabilities"].argmax(axis=2) - 1)
+        np.testing.assert_array_equal(file["ready"], np.r_[np.arange(1_500), np.arange(1_400)] >= 99)
+        known = file["ready"] & (file["labels"][:, 1] >= 0)
+        right = (file["direction"] == file["labels"] - 1)[known, 1]
+    figures = read(tmp_path / "p.json")
+    assert figures["series"] == {"first": 1_500, "second": 1_400} and figures["predictions"] == 2_900
+    assert figures["accuracy"]["h50"] == {"n": 2_900 - 2 * (99 + 50), "accuracy": right.mean()}
+    assert figures["ticks_per_second"] > 0 and 0 < figures["latency_ns"]["p50"] <= figures["latency_ns"]["p99"]
+    assert figures["backend"] == (options[1] if "--backend" in options else "native")
+    assert figures["precision"] == (None if model != "checkpoint" else "bf16" if "bf16" in options else "fp32")
+    assert said[0] == f"{tmp_path / 'p.npz'}: 2,900 predictions of 2 series"
+    assert "ticks/s with" in said[1] and "latency p50" in said[1]
+    assert said[2].startswith("accuracy h10 .") and max(map(len, said[1:3])) <= 80
+
+
+def test_a_part_of_each_series(nano_checkpoint: Path, data: Path, expected: np.ndarray, tmp_path: Path) -> None:
+    start = ("--checkpoint", nano_checkpoint, "--data", data, "--split", "test")
+    for suffix, reader in ((".csv", csv.read_csv), (".parquet", parquet.read_table)):
+        done(*start, "--output", tmp_path / f"p{suffix}")
+        table = reader(tmp_path / f"p{suffix}")
+        parts = [stream.test for stream in open_streams(data)[0].streams]
+        rows = np.r_[slice(*parts[0]), slice(1_500 + parts[1][0], 1_500 + parts[1][1])]
+        np.testing.assert_allclose(table["h100_up"].to_numpy(), expected[rows, 2, 2], atol=1e-6)
+        assert table["stream"].unique().to_pylist() == ["first", "second"]
+
+
+def test_data_are_read_as_the_model_learnt(data: Path, tmp_path: Path) -> None:
+    """Here with labels by microprice, which is not the default, at horizons of its own."""
+    config = ModelConfig(hidden_dim=8, d_state=4, num_layers=1, horizons=(5, 20), window=30)
+    made = {"config": {"label_price": "microprice", "horizons": [5, 20]}, "streams": [{"name": "second"}]}
+    model = save_checkpoint(tmp_path / "model", random_model(config), data=made)
+    said = done("--checkpoint", model, "--data", data, "--output", tmp_path / "p.npz", "--json", tmp_path / "p.json")
+    settings = DataConfig(label_price="microprice", horizons=(5, 20))
+    labels = np.concatenate([stream.labels for stream in open_streams(data, settings)[0].streams])
+    with np.load(tmp_path / "p.npz") as file:
+        np.testing.assert_array_equal(file["labels"], labels)
+        assert file["horizons"].tolist() == [5, 20]
+        assert file["ready"][:31].tolist() == [False] * 29 + [True] * 2
+    assert read(tmp_path / "p.json")["unseen"] == ["first"]
+    assert said[-1] == "not trained on, quantities scaled by their own training part: first"
+
+
+def test_a_feed_too_short_for_labels(nano_checkpoint: Path, tmp_path: Path) -> None:
+    feed = synthetic_events(1_000, seed=1)
+    np.savez(tmp_path / "feed.npz", data=feed)
+    start = ("--checkpoint", nano_checkpoint, "--data", tmp_path / "feed.npz", "--output", tmp_path / "p.csv")
+    said = done(*start, "--json", tmp_path / "p.json")
+    assert not [line for line in said if line.startswith("accuracy")]
+    assert "no labels: stream 'feed'" in said[2] and "expected at least" in said[2]
+    figures = read(tmp_path / "p.json")
+    assert list(figures["unlabelled"]) == ["feed"] and figures["accuracy"]["h10"] == {"n": 0, "accuracy": None}
+    table = csv.read_csv(tmp_path / "p.csv")
+    assert table.num_rows == figures["predictions"] > 0 and table["h10_label"].null_count == table.num_rows
+    result = run(*start[:-1], tmp_path / "q.csv", "--split", "test")
+    assert result.exit_code == 2 and "'feed': has no test part" in result.stderr
+    assert not (tmp_path / "q.csv").exists()
+
+
+def test_help() -> None:
+    (line,) = [
+        line for line in CliRunner().invoke(app, ["--help"]).stdout.splitlines() if line.startswith("  predict ")
+    ]
+    assert "..." not in line and "tick by tick" in line
+    assert "--precision" in "\n".join(done("--help"))
+
+
+MISTAKES = {
+    "suffix": ("--data {0} --output {1}/p.txt", ["p.txt", "suffix", ".npz, .csv, .parquet"]),
+    "exists": ("--data {0} --output {1}/mine.csv", ["mine.csv", "exists already", "another name"]),
+    "no folder": ("--data {0} --output {1}/gone/p.csv", ["no such folder", "make it first"]),
+    "no data": ("--data {1}/gone --output {1}/p.csv", ["gone", "no such file or folder"]),
+    "precision": ("--data {0} --output {1}/p.csv --backend jax --precision int8", ["'int8'", "leave it out"]),
+    "checkpoint in onnxruntime": ("--data {0} --output {1}/p.csv --backend onnx", ["nanoarb-jax export"]),
+    "JSON exists": ("--data {0} --output {1}/p.csv --json {1}/mine.csv", ["--json", "mine.csv", "exists"]),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_line(nano_checkpoint: Path, data: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "mine.csv").write_text("mine\n")
+    words, expected = MISTAKES[name]
+    result = run("--checkpoint", nano_checkpoint, *(word.format(data, tmp_path) for word in words.split()))
+    assert result.exit_code == 2, result.output
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ") and all(word in line for word in expected), line
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.csv"]
+
+
+def test_a_model_of_other_features(data: Path, tmp_path: Path) -> None:
+    config = ModelConfig(input_dim=10, hidden_dim=8, num_layers=1, input_transform="identity")
+    model = save_checkpoint(tmp_path / "ten", random_model(config))
+    result = run("--checkpoint", model, "--data", data, "--output", tmp_path / "p.csv")
+    assert result.exit_code == 2 and "44 features per tick, the model expects 10" in result.stderr
