@@ -25,9 +25,18 @@ from nanoarb_jax.market.features import lob44
 from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.model.torch_compat import load_torch_state_dict
 from nanoarb_jax.serving.jax_step import JaxStep
-from nanoarb_jax.serving.native import NativeStep, initial_state, pack, step, step_address, step_all, step_each
+from nanoarb_jax.serving.native import (
+    NativeStep,
+    initial_state,
+    initial_states,
+    pack,
+    step,
+    step_address,
+    step_all,
+    step_each,
+)
 from nanoarb_jax.serving.native_file import native_file, read_native
-from nanoarb_jax.serving.native_kernel import _matmul
+from nanoarb_jax.serving.native_kernel import _matmul_one
 from nanoarb_jax.serving.native_weights import PRECISIONS, _matrix, aligned
 from nanoarb_jax.serving.predictor import StepPredictor
 from nanoarb_jax.serving.simd import address
@@ -93,7 +102,7 @@ def test_narrow_weights_stay_close(config: ModelConfig, precision: str, toleranc
 
 @njit
 def matmul(block, kind, x, outputs, plus, y):  # type: ignore[no-untyped-def]
-    _matmul(address(block), kind, address(x), x.size, outputs, address(plus), address(y))
+    _matmul_one(address(block), kind, address(x), x.size, outputs, address(plus), address(y))
 
 
 @settings(max_examples=20)
@@ -146,15 +155,26 @@ def test_every_way_to_call_it_is_the_same() -> None:
         np.testing.assert_array_equal(other, once)
 
 
-def test_many_instruments_are_as_many_streams() -> None:
-    backend = native(NANO)
-    states = np.stack([initial_state(backend.weights) for _ in range(3)])
-    met = np.empty((100, 3, 3, 3), np.float32)
-    for i in range(100):
-        step_each(backend.weights, states, TICKS[[i, i + 100, i + 200]], met[i])
-    for stream in range(3):
+@pytest.mark.parametrize("config", [NANO, ODD], ids=["nano", "odd"])
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_many_instruments_are_as_many_streams(config: ModelConfig, precision: str) -> None:
+    """Some tick and some do not, in groups of four and what is left; others' states stay as they are."""
+    backend, rng = native(config, precision), np.random.default_rng(0)
+    states = initial_states(backend.weights, 7)
+    read: list[list[int]] = [[] for _ in range(7)]
+    for i in range(60):
+        rows = rng.permutation(7)[: rng.integers(1, 8)]
+        for row in rows:
+            read[row].append(i + 30 * row)
+        met = np.empty((len(rows), backend.horizons, 3), np.float32)
+        step_each(backend.weights, states, rows * states.shape[1], TICKS[i + 30 * rows], met)
+    newest = dict(zip(rows.tolist(), met, strict=True))
+    for row, ticks in enumerate(read):
         backend.reset()
-        np.testing.assert_array_equal(met[:, stream], backend.scan(TICKS[100 * stream : 100 * (stream + 1)]))
+        alone = backend.scan(TICKS[ticks])[-1]
+        np.testing.assert_allclose(states[row][:16], backend.packed_state[:16])
+        if row in newest:
+            np.testing.assert_allclose(newest[row], alone, rtol=0, atol=1e-6)
 
 
 def test_it_reads_and_writes_nothing_beyond_its_arrays() -> None:

@@ -35,6 +35,8 @@ _LAYER_NORM_EPSILON, _PRICE_UNIT, _TINY, _CLIP = np.float32(1e-5), np.float32(1e
 # a state that has faded to this size adds nothing to a float32 sum; below 1e-38 it would be denormal
 _TRACE = np.float32(1e-30)
 _HEADER_BYTES = 8 * HEADER
+_LAST_PLACE = HEADER - 1
+GROUP = 4  # streams that share what is read of the weights
 (
     _PRECISION, _STATE, _FEATURES, _LOB44, _INPUTS, _HIDDEN, _HIDDEN_USED, _INNER, _STATES, _TAPS, _RANK, _MIXED,
     _LAYERS, _HORIZONS, _HEAD, _LOGITS,
@@ -56,7 +58,7 @@ def _add_rows(w, cell, x0, x1, x2, x3, a, b):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _matmul(at, kind, x, rows, outputs, plus, y):  # type: ignore[no-untyped-def]
+def _matmul_one(at, kind, x, rows, outputs, plus, y):  # type: ignore[no-untyped-def]
     """y = x·W + plus, where `at` points to W; returns where W ends. `rows` are a multiple of 4, `outputs` of 16."""
     scales, w = cast(at, _F32), cast(ahead(at, 4 * outputs), kind)
     zero = splat(_ZERO)
@@ -85,6 +87,55 @@ def _matmul(at, kind, x, rows, outputs, plus, y):  # type: ignore[no-untyped-def
         store(y, out, fma((a0 + a1) + (b0 + b1), load(scales, out), load(plus, out)))
         out += LANES
     return behind(w, cell * CELL)
+
+
+@inlined
+def _add_four(w0, w1, w2, w3, x, row, a, b):  # type: ignore[no-untyped-def]
+    """`_add_rows` with rows that were read already."""
+    a = fma(splat(get(x, row + 2)), w2, fma(splat(get(x, row)), w0, a))
+    return a, fma(splat(get(x, row + 3)), w3, fma(splat(get(x, row + 1)), w1, b))
+
+
+@compiled
+def _matmul_group(at, kind, group, x, rows, outputs, plus, own, y):  # type: ignore[no-untyped-def]
+    """`_matmul` for four streams: what is read of W serves all of them."""
+    scales, w = cast(at, _F32), cast(ahead(at, 4 * outputs), kind)
+    zero, fours = splat(_ZERO), rows // 4
+    g0, g1, g2, g3 = get(group, 0), get(group, 1), get(group, 2), get(group, 3)
+    x0, x1, x2, x3 = ahead(x, g0), ahead(x, g1), ahead(x, g2), ahead(x, g3)
+    for out in range(0, outputs, LANES):
+        in_tiles = outputs // TILE * TILE
+        apart = 4 if out < in_tiles else 1  # cells between one four of rows and the next
+        cell = (out // TILE * fours * 4 + out % TILE // LANES) if out < in_tiles else out // LANES * fours
+        a0, a1, a2, a3, b0, b1, b2, b3 = zero, zero, zero, zero, zero, zero, zero, zero
+        for row in range(0, rows, 4):
+            w0, w1, w2, w3 = load_rows(w, cell)
+            a0, b0 = _add_four(w0, w1, w2, w3, x0, row, a0, b0)
+            a1, b1 = _add_four(w0, w1, w2, w3, x1, row, a1, b1)
+            a2, b2 = _add_four(w0, w1, w2, w3, x2, row, a2, b2)
+            a3, b3 = _add_four(w0, w1, w2, w3, x3, row, a3, b3)
+            cell += apart
+        scale = load(scales, out)
+        store(y, g0 + out, fma(a0 + b0, scale, load(plus, own * g0 + out)))
+        store(y, g1 + out, fma(a1 + b1, scale, load(plus, own * g1 + out)))
+        store(y, g2 + out, fma(a2 + b2, scale, load(plus, own * g2 + out)))
+        store(y, g3 + out, fma(a3 + b3, scale, load(plus, own * g3 + out)))
+    return behind(w, rows * outputs)
+
+
+@compiled
+def _matmul(at, kind, group, streams, x, rows, outputs, plus, own, y):  # type: ignore[no-untyped-def]
+    """y = x·W + plus for each stream of a group; returns where W, which `at` points to, ends.
+
+    Args:
+        group, streams: where each stream's floats begin, and how many streams there are: 1 or GROUP.
+        x, y: of a stream that begins at 0; `rows` are a multiple of 4, `outputs` of 16.
+        plus: the same for all streams, or, if `own` is 1, of each.
+    """
+    if streams == 1:
+        first = get(group, 0)
+        return _matmul_one(at, kind, ahead(x, first), rows, outputs, ahead(plus, own * first), ahead(y, first))
+    return _matmul_group(at, kind, group, x, rows, outputs, plus, own, y)
 
 
 @compiled
@@ -198,16 +249,41 @@ def _probabilities(logits, horizons, out):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _step(weights, kind, state, features, probabilities):  # type: ignore[no-untyped-def]
-    """`step` for one precision."""
-    header, at = cast(weights, _INT64), ahead(weights, _HEADER_BYTES)
-    hidden, inner, states, taps = get(header, _HIDDEN), get(header, _INNER), get(header, _STATES), get(header, _TAPS)
-    count, inputs, rank = get(header, _FEATURES), get(header, _INPUTS), get(header, _RANK)
-    horizons, logit_count = get(header, _HORIZONS), get(header, _LOGITS)
+def _read(at, lob44, count, features, state, channels):  # type: ignore[no-untyped-def]
+    """A tick's features into the state and, as the model's inputs, into `channels`."""
+    previous = ahead(state, LANES)
+    if lob44 == 1:
+        at = _transform(at, features, previous if get(state, 0) > _ZERO else features, channels)
+    else:
+        for i in range(count):
+            put(channels, i, get(features, i))
+    for i in range(count):
+        put(previous, i, get(features, i))
+    put(state, 0, _ONE)
+    return at
+
+
+@compiled
+def _step(weights, kind, group, streams, states, features, probabilities):  # type: ignore[no-untyped-def]
+    """One tick of one stream, or of GROUP streams, in one precision.
+
+    Args:
+        group: where each stream's state begins, counted in floats from `states`.
+        features, probabilities: rows of the streams, one after the other.
+    """
+    header, start = cast(weights, _INT64), ahead(weights, _HEADER_BYTES)
+    hidden, inner, size, taps = get(header, _HIDDEN), get(header, _INNER), get(header, _STATES), get(header, _TAPS)
+    count, inputs, rank, used = (
+        get(header, _FEATURES),
+        get(header, _INPUTS),
+        get(header, _RANK),
+        get(header, _HIDDEN_USED),
+    )
+    horizons, logit_count, lob44 = get(header, _HORIZONS), get(header, _LOGITS), get(header, _LOB44)
     head = horizons * get(header, _HEAD)
-    past = ahead(state, (count + 2 * LANES - 1) // LANES * LANES)  # behind the flag and the previous features
+    past = ahead(states, (count + 2 * LANES - 1) // LANES * LANES)  # behind the flag and the previous features
     # intermediate results, behind what outlives the tick
-    channels = ahead(state, get(header, _STATE))
+    channels = ahead(states, get(header, _STATE))
     x = ahead(channels, inputs)
     normal = ahead(x, hidden)
     u = ahead(normal, hidden)
@@ -217,53 +293,67 @@ def _step(weights, kind, state, features, probabilities):  # type: ignore[no-unt
     between = ahead(mixed, get(header, _MIXED))
     logits = ahead(between, head)
 
-    previous = ahead(state, LANES)
-    if get(header, _LOB44) == 1:
-        at = _transform(at, features, previous if get(state, 0) > _ZERO else features, channels)
-        for i in range(count):
-            put(previous, i, get(features, i))
-    else:
-        for i in range(count):
-            put(channels, i, get(features, i))
-    put(state, 0, _ONE)
+    at = start
+    for s in range(streams):
+        own = get(group, s)
+        at = _read(start, lob44, count, ahead(features, s * count), ahead(states, own), ahead(channels, own))
     bias = cast(at, _F32)
-    at = _matmul(behind(bias, hidden), kind, channels, inputs, hidden, bias, x)
+    at = _matmul(behind(bias, hidden), kind, group, streams, channels, inputs, hidden, bias, 0, x)
     scale = cast(at, _F32)
     shift = cast(behind(scale, hidden), _F32)
-    _normalise(x, hidden, get(header, _HIDDEN_USED), x)
-    for i in range(0, hidden, LANES):
-        store(x, i, fma(load(x, i), load(scale, i), load(shift, i)))
+    for s in range(streams):
+        own = ahead(x, get(group, s))
+        _normalise(own, hidden, used, own)
+        for i in range(0, hidden, LANES):
+            store(own, i, fma(load(own, i), load(scale, i), load(shift, i)))
     at = behind(shift, hidden)
     for _ in range(get(header, _LAYERS)):
-        _normalise(x, hidden, get(header, _HIDDEN_USED), normal)
+        for s in range(streams):
+            _normalise(ahead(x, get(group, s)), hidden, used, ahead(normal, get(group, s)))
         bias = cast(at, _F32)
-        at = _matmul(behind(bias, 2 * inner), kind, normal, hidden, 2 * inner, bias, u)
-        at = _convolve(at, inner, taps, past, u)
+        at = _matmul(behind(bias, 2 * inner), kind, group, streams, normal, hidden, 2 * inner, bias, 0, u)
+        kernel = at
+        for s in range(streams):
+            own = get(group, s)
+            at = _convolve(kernel, inner, taps, ahead(past, own), ahead(u, own))
+            for i in range(0, get(header, _MIXED), LANES):
+                store(mixed, own + i, splat(_ZERO))
         past = ahead(past, (taps - 1) * inner)
-        for i in range(0, get(header, _MIXED), LANES):
-            store(mixed, i, splat(_ZERO))
-        at = _matmul(at, kind, u, inner, get(header, _MIXED), mixed, mixed)
+        at = _matmul(at, kind, group, streams, u, inner, get(header, _MIXED), mixed, 1, mixed)
         bias = cast(at, _F32)
-        at = _matmul(behind(bias, inner), kind, mixed, (rank + 3) // 4 * 4, inner, bias, delta)
-        at = _recur(at, inner, states, past, u, z, delta, ahead(mixed, rank), ahead(mixed, rank + states))
-        past = ahead(past, states * inner)
-        at = _matmul(at, kind, u, inner, hidden, x, x)
+        at = _matmul(behind(bias, inner), kind, group, streams, mixed, (rank + 3) // 4 * 4, inner, bias, 0, delta)
+        decays = at
+        for s in range(streams):
+            own = get(group, s)
+            h, B = ahead(past, own), ahead(mixed, own + rank)
+            at = _recur(decays, inner, size, h, ahead(u, own), ahead(z, own), ahead(delta, own), B, ahead(B, size))
+        past = ahead(past, size * inner)
+        at = _matmul(at, kind, group, streams, u, inner, hidden, x, 1, x)
     bias = cast(at, _F32)
-    at = _matmul(behind(bias, head), kind, x, hidden, head, bias, between)
-    for i in range(0, head, LANES):
-        store(between, i, gelu(load(between, i)))
+    at = _matmul(behind(bias, head), kind, group, streams, x, hidden, head, bias, 0, between)
+    for s in range(streams):
+        own = ahead(between, get(group, s))
+        for i in range(0, head, LANES):
+            store(own, i, gelu(load(own, i)))
     bias = cast(at, _F32)
-    _matmul(behind(bias, logit_count), kind, between, head, logit_count, bias, logits)
-    _probabilities(logits, horizons, probabilities)
+    _matmul(behind(bias, logit_count), kind, group, streams, between, head, logit_count, bias, 0, logits)
+    for s in range(streams):
+        _probabilities(ahead(logits, get(group, s)), horizons, ahead(probabilities, 3 * horizons * s))
 
 
 @compiled
-def step_at(weights, state, features, probabilities):  # type: ignore[no-untyped-def]
-    """`native.step` on pointers: to bytes of weights, and to float32 of all others."""
+def step_group(weights, group, streams, states, features, probabilities):  # type: ignore[no-untyped-def]
+    """`_step` in the precision of the weights."""
     precision = get(cast(weights, _INT64), _PRECISION)
     if precision == 0:
-        _step(weights, _F32, state, features, probabilities)
+        _step(weights, _F32, group, streams, states, features, probabilities)
     elif precision == 1:
-        _step(weights, _BF16, state, features, probabilities)
+        _step(weights, _BF16, group, streams, states, features, probabilities)
     else:
-        _step(weights, _INT8, state, features, probabilities)
+        _step(weights, _INT8, group, streams, states, features, probabilities)
+
+
+@inlined
+def one(weights):  # type: ignore[no-untyped-def]
+    """`group` of a single stream, whose state begins where `states` does: a 0 that every header ends with."""
+    return ahead(cast(weights, _INT64), _LAST_PLACE)
