@@ -12,14 +12,17 @@ import numpy as np
 import pytest
 
 import nanoarb_jax as nj
-from nanoarb_jax.checkpoint import load_checkpoint
+from nanoarb_jax.checkpoint import load_checkpoint, named_arrays
 from nanoarb_jax.errors import CheckpointError, ConfigError, DataError
 from nanoarb_jax.market.features import lob44
 from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.serving.batching import MicroBatcher
 from nanoarb_jax.serving.jax_batch import JaxBatch
+from nanoarb_jax.serving.native import pack
+from nanoarb_jax.serving.native_batch import NativeBatch
 from nanoarb_jax.serving.predictor import Prediction, StepPredictor
 
+Backend = JaxBatch | NativeBatch
 INSTRUMENTS, BATCH, TICKS = 6, 4, 120
 STREAMS = {f"s{seed}": lob44(synthetic_books(TICKS, seed=seed), quantity_scale=50.0) for seed in range(INSTRUMENTS)}
 
@@ -31,10 +34,13 @@ def compile_quickly_throughout() -> Iterator[None]:
     jax.config.update("jax_disable_most_optimizations", False)
 
 
-@pytest.fixture(scope="module")
-def backend(nano_checkpoint: Path) -> JaxBatch:
+@pytest.fixture(scope="module", params=["native", "jax"])
+def backend(request: pytest.FixtureRequest, nano_checkpoint: Path) -> Backend:
     checkpoint = load_checkpoint(nano_checkpoint)
-    return JaxBatch(checkpoint.model, checkpoint.version, INSTRUMENTS, BATCH)
+    if request.param == "jax":
+        return JaxBatch(checkpoint.model, checkpoint.version, INSTRUMENTS, BATCH)
+    weights = pack(named_arrays(checkpoint.model), checkpoint.config)
+    return NativeBatch(weights, checkpoint.config, checkpoint.version, INSTRUMENTS, BATCH)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +67,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def batcher(backend: JaxBatch, clock: Clock) -> MicroBatcher:
+def batcher(backend: Backend, clock: Clock) -> MicroBatcher:
     for row in range(INSTRUMENTS):
         backend.reset(row)
     return MicroBatcher(backend, max_wait_ns=1_000, clock=clock)
@@ -126,24 +132,28 @@ def test_a_second_tick_flushes_the_first(
     assert_same([flushed["s0"], batcher.flush()["s0"]], alone["s0"][:2])
 
 
-def test_no_wait_is_no_wait(backend: JaxBatch, alone: dict[str, list[Prediction]]) -> None:
+def test_no_wait_is_no_wait(backend: Backend, alone: dict[str, list[Prediction]]) -> None:
     backend.reset(0)
     batcher = MicroBatcher(backend, max_wait_ns=0)
     assert_same([batcher.submit("s0", tick)["s0"] for tick in STREAMS["s0"][:5]], alone["s0"][:5])
 
 
-def test_the_states_of_others_stay_bit_for_bit(backend: JaxBatch) -> None:
+def test_the_states_of_others_stay_bit_for_bit(backend: Backend) -> None:
     x = np.stack([ticks[0] for ticks in STREAMS.values()])
     for rows in ([0, 1, 2, 3], [4, 5]):
         backend.step(np.array(rows), x[rows])
-    before = jax.tree.map(np.array, backend._states)
+    before = table(backend)
     backend.step(np.array([5, 1, 3]), x[[5, 1, 3]])
     backend.reset(0)
-    for was, now in zip(jax.tree.leaves(before), jax.tree.leaves(backend._states), strict=True):
-        np.testing.assert_array_equal(now[np.array([2, 4])], was[[2, 4]])
-        np.testing.assert_array_equal(now[0], 0.0)
-    moved = np.abs(np.array(backend._states.blocks[0].ssm) - before.blocks[0].ssm).max(axis=(1, 2))
-    assert (moved[[1, 3, 5]] > 0).all()
+    after = table(backend)
+    np.testing.assert_array_equal(after[[2, 4]], before[[2, 4]])
+    assert (after[0] == 0.0).all() and (np.abs(after - before)[[1, 3, 5]].max(axis=1) > 0).all()
+
+
+def table(backend: Backend) -> np.ndarray:
+    """All states, a row for each instrument."""
+    leaves = jax.tree.leaves(backend._states)
+    return np.concatenate([np.array(leaf).reshape(INSTRUMENTS, -1) for leaf in leaves], axis=1)
 
 
 def test_reset_of_one_instrument(batcher: MicroBatcher, alone: dict[str, list[Prediction]]) -> None:
@@ -182,8 +192,9 @@ def test_what_is_refused_changes_nothing(batcher: MicroBatcher) -> None:
     assert batcher.waiting == waiting
 
 
-def test_load(nano_checkpoint: Path, tmp_path: Path, alone: dict[str, list[Prediction]]) -> None:
-    batcher = MicroBatcher.load(nano_checkpoint, instruments=3, batch=2, max_wait_ns=10**9)
+@pytest.mark.parametrize("backend_name", ["native", "jax"])
+def test_load(nano_checkpoint: Path, tmp_path: Path, alone: dict[str, list[Prediction]], backend_name: str) -> None:
+    batcher = MicroBatcher.load(nano_checkpoint, instruments=3, batch=2, max_wait_ns=10**9, backend=backend_name)
     batcher.submit("s0", STREAMS["s0"][0])
     assert_same(list(batcher.submit("s1", STREAMS["s1"][0]).values()), [alone["s0"][0], alone["s1"][0]])
     with pytest.raises(ConfigError, match="max_wait_ns=-1"):
@@ -191,6 +202,8 @@ def test_load(nano_checkpoint: Path, tmp_path: Path, alone: dict[str, list[Predi
     for sizes in ({"instruments": 3, "batch": 4}, {"instruments": 1, "batch": 1}):
         with pytest.raises(ConfigError, match=f"batch={sizes['batch']}, instruments={sizes['instruments']}: expected"):
             MicroBatcher.load(nano_checkpoint, **sizes, max_wait_ns=0)
+    with pytest.raises(ConfigError, match="backend 'onnx': expected one of native, jax"):
+        MicroBatcher.load(nano_checkpoint, instruments=2, batch=2, max_wait_ns=0, backend="onnx")
     with pytest.raises(CheckpointError, match="no such folder"):
         MicroBatcher.load(tmp_path / "gone", instruments=2, batch=2, max_wait_ns=0)
 

@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike
 from nanoarb_jax.errors import ConfigError
 from nanoarb_jax.serving.predictor import Prediction, check_features, make_prediction
 
+BACKENDS = ("native", "jax")
+
 
 class BatchBackend(Protocol):
     """What a backend for many instruments offers: a table of states, one row for each."""
@@ -50,8 +52,7 @@ class MicroBatcher:
     So every instrument's ticks are read one by one in their order, and its predictions are those of a `StepPredictor`
     of its own, to 1e-5. For one thread.
 
-    On one CPU core a batch of 64 gives two to four times the ticks per second of JAX steps one by one, but no more
-    than native steps one by one, which there are the simpler choice.
+    What it costs and gains on a CPU is in docs/serving.md.
 
     Args:
         backend: the model and the states.
@@ -86,27 +87,40 @@ class MicroBatcher:
         instruments: int,
         batch: int,
         max_wait_ns: int,
+        backend: str = "native",
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> MicroBatcher:
-        """Load a checkpoint and compile it for the JAX backend: the first flush is as fast as any.
+        """Load a checkpoint and compile it: the first flush is as fast as any.
 
         Args:
             path: checkpoint folder, or the output folder of a training run.
             instruments: most that will ever be told apart.
             batch: most ticks stepped together; one at a time is what `StepPredictor` is for.
+            backend: "native" (on the CPU, four instruments to a reading of the weights) or "jax" (wherever JAX runs).
             max_wait_ns, clock: see the class.
 
         Raises:
-            ConfigError: sizes that are not 2 <= batch <= instruments, or a negative wait.
+            ConfigError: no such backend, sizes that are not 2 <= batch <= instruments, or a negative wait.
             CheckpointError: see `load_checkpoint`.
         """
         if not 2 <= batch <= instruments:
             raise ConfigError(f"batch={batch}, instruments={instruments}: expected 2 <= batch <= instruments")
-        from nanoarb_jax.serving.jax_batch import JaxBatch  # isort: skip – sets JAX up before anything computes
-        from nanoarb_jax.checkpoint import load_checkpoint
+        if backend not in BACKENDS:
+            raise ConfigError(f"backend {backend!r}: expected one of {', '.join(BACKENDS)}")
+        if backend == "jax":
+            from nanoarb_jax.serving.jax_batch import JaxBatch  # isort: skip – sets JAX up before anything computes
+            from nanoarb_jax.checkpoint import load_checkpoint
+
+            checkpoint = load_checkpoint(path)
+            return cls(JaxBatch(checkpoint.model, checkpoint.version, instruments, batch), max_wait_ns, clock)
+        from nanoarb_jax.checkpoint import load_checkpoint, named_arrays
+        from nanoarb_jax.serving.native import pack
+        from nanoarb_jax.serving.native_batch import NativeBatch
 
         checkpoint = load_checkpoint(path)
-        return cls(JaxBatch(checkpoint.model, checkpoint.version, instruments, batch), max_wait_ns, clock)
+        weights = pack(named_arrays(checkpoint.model), checkpoint.config)
+        states = NativeBatch(weights, checkpoint.config, checkpoint.version, instruments, batch)
+        return cls(states, max_wait_ns, clock)
 
     @property
     def waiting(self) -> int:
