@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from float64_twin import Float64Twin
 from flax import nnx
+from float64_twin import Float64Twin
 
 from nanoarb_jax.checkpoint import Checkpoint, load_checkpoint, model_version, named_arrays
 from nanoarb_jax.config import ModelConfig
@@ -45,9 +45,7 @@ def main() -> None:
         model = MambaLOB(ModelConfig.preset(options.preset or "base"), rngs=nnx.Rngs(0))
         checkpoint = Checkpoint(model, model_version(named_arrays(model)))
     features = np.concatenate([stream.features for stream in open_dataset(options.data, None).streams])
-    native = NativeStep(
-        pack(named_arrays(checkpoint.model), checkpoint.config), checkpoint.config, checkpoint.version
-    )
+    native = NativeStep(pack(named_arrays(checkpoint.model), checkpoint.config), checkpoint.config, checkpoint.version)
     result = {
         "preset": checkpoint.config.preset_name,
         "version": checkpoint.version,

@@ -298,7 +298,7 @@ def _step(weights, kind, group, streams, states, features, probabilities):  # ty
         own = get(group, s)
         at = _read(start, lob44, count, ahead(features, s * count), ahead(states, own), ahead(channels, own))
     bias = cast(at, _F32)
-    at = _matmul(behind(bias, hidden), kind, group, streams, channels, inputs, hidden, bias, 0, x)
+    at = _matmul(behind(bias, hidden), _F32, group, streams, channels, inputs, hidden, bias, 0, x)
     scale = cast(at, _F32)
     shift = cast(behind(scale, hidden), _F32)
     for s in range(streams):

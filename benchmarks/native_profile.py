@@ -1,0 +1,142 @@
+"""Where a native step's time goes: each stage by itself, with its operands in the cache, and the step as a whole.
+
+    python benchmarks/native_profile.py --preset base --json benchmarks/results/native_profile_base.json
+
+Stages of one step add up to less than the step where the weights do not fit the cache: the rest is waiting for them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from flax import nnx
+from numba import njit
+
+from nanoarb_jax.bench import one_core
+from nanoarb_jax.checkpoint import named_arrays
+from nanoarb_jax.config import ModelConfig
+from nanoarb_jax.model.mamba import MambaLOB
+from nanoarb_jax.serving.native import initial_state, pack, step
+from nanoarb_jax.serving.native_kernel import _convolve, _matmul, _normalise, _recur, _transform
+from nanoarb_jax.serving.native_weights import PRECISIONS, _matrix, aligned, whole
+from nanoarb_jax.serving.simd import address
+
+ROUNDS, CALLS = 25, 200
+KINDS = {"fp32": np.float32(0), "bf16": np.uint16(0), "int8": np.int8(0)}
+
+
+@njit
+def _matmuls(block, kind, x, outputs, y, calls):  # type: ignore[no-untyped-def]
+    for _ in range(calls):
+        _matmul(address(block), kind, address(x), x.size, outputs, address(y), address(y))
+
+
+@njit
+def _recurs(block, inner, states, h, u, z, delta, mixed, calls):  # type: ignore[no-untyped-def]
+    for _ in range(calls):
+        _recur(address(block), inner, states, address(h), address(u), address(z), address(delta),
+               address(mixed), address(mixed))  # fmt: skip
+
+
+@njit
+def _convolves(block, inner, taps, past, u, calls):  # type: ignore[no-untyped-def]
+    for _ in range(calls):
+        _convolve(address(block), inner, taps, address(past), address(u))
+
+
+@njit
+def _norms(x, y, calls):  # type: ignore[no-untyped-def]
+    for _ in range(calls):
+        _normalise(address(x), x.size, x.size, address(y))
+
+
+@njit
+def _transforms(block, x, out, calls):  # type: ignore[no-untyped-def]
+    for _ in range(calls):
+        _transform(address(block), address(x), address(x), address(out))
+
+
+@njit
+def _steps(weights, state, features, probabilities, calls):  # type: ignore[no-untyped-def]
+    for _ in range(calls):
+        step(weights, state, features, probabilities)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--preset", default="base")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    with one_core():
+        result = {"preset": options.preset, "stages_us": profile(ModelConfig.preset(options.preset))}
+    for name, us in result["stages_us"].items():
+        print(f"{name:<34}{us:8.3f} µs")
+    if options.json is not None:
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def profile(config: ModelConfig) -> dict[str, float]:
+    """Best-round µs of each stage of one step."""
+    stages: dict[str, Callable[[int], object]] = {}
+    hidden, inner, n, k = whole(config.hidden_dim), whole(config.d_inner), config.d_state, config.d_conv
+    head = len(config.horizons) * whole(config.hidden_dim // 2)
+    shapes = {
+        "input projection": (64, hidden, 1),
+        "in_proj": (hidden, 2 * inner, config.num_layers),
+        "x_proj": (inner, whole(config.rank + 2 * n), config.num_layers),
+        "dt_proj": (whole(config.rank, 4), inner, config.num_layers),
+        "out_proj": (inner, hidden, config.num_layers),
+        "heads, first layer": (hidden, head, 1),
+        "heads, second layer": (head, 16, 1),
+    }
+    rng = np.random.default_rng(0)
+    times: dict[str, float] = {}
+    for precision in PRECISIONS:
+        for name, (rows, outputs, _) in shapes.items():
+            parts = _matrix(0.1 * rng.normal(size=(rows, outputs)).astype(np.float32), precision)
+            block = aligned(sum(p.nbytes for p in parts))
+            block[:] = np.concatenate([p.view(np.uint8) for p in parts])
+            arguments = block, KINDS[precision], floats(rows), outputs, floats(outputs)
+            stages[f"{precision} {name}"] = lambda calls, a=arguments: _matmuls(*a, calls)
+    h, u, z, delta, mixed = (floats(size) for size in (inner * n, inner, inner, inner, whole(n)))
+    decays = aligned(4 * inner * (n + 1))
+    decays.view(np.float32)[:] = -0.1
+    taps = aligned(4 * inner * (k + 1))
+    ticks, statistics = floats(48), aligned(4 * 128)
+    stages["recurrence and gate"] = lambda calls: _recurs(decays, inner, n, h, u, z, delta, mixed, calls)
+    stages["convolution"] = lambda calls: _convolves(taps, inner, k, floats(inner * k), floats(inner), calls)
+    stages["layer norm"] = lambda calls: _norms(floats(hidden), floats(hidden), calls)
+    stages["input transform"] = lambda calls: _transforms(statistics, ticks, floats(64), calls)
+    arrays = named_arrays(MambaLOB(config, rngs=nnx.Rngs(0)))
+    for precision in PRECISIONS:
+        weights = pack(arrays, config, precision)
+        arguments = weights, initial_state(weights), floats(44), np.empty((len(config.horizons), 3), np.float32)
+        stages[f"{precision} step"] = lambda calls, a=arguments: _steps(*a, calls)
+    samples: dict[str, list[float]] = {name: [] for name in stages}
+    for _ in range(ROUNDS):
+        for name, call in stages.items():
+            began = time.perf_counter()
+            call(CALLS)
+            samples[name].append((time.perf_counter() - began) / CALLS * 1e6)
+    layers = {name: count for name, (_, _, count) in shapes.items()}
+    layers |= {"recurrence and gate": config.num_layers, "convolution": config.num_layers}
+    layers["layer norm"] = config.num_layers + 1
+    for name, values in samples.items():
+        times[name] = min(values) * layers.get(name.partition(" ")[2], layers.get(name, 1))
+    return times
+
+
+def floats(count: int) -> np.ndarray:
+    """Aligned ones."""
+    array = aligned(4 * count).view(np.float32)
+    array[:] = 1.0
+    return array
+
+
+if __name__ == "__main__":
+    main()
