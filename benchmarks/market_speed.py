@@ -2,8 +2,8 @@
 
     taskset -c 1 python benchmarks/market_speed.py --data ../shared/data --json benchmarks/results/market_speed.json
 
-Events per call are looped over in compiled code (`nanoarb_jax.bench_market`); streams take turns, round by round, and
-every sample is kept. Without --data only simulated streams are measured.
+Events per call are looped over in compiled code (`nanoarb_jax.bench.market_stages`); streams take turns, round by
+round, and every sample is kept. Without --data only simulated streams are measured.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 import typer
 
 from nanoarb_jax.bench import machine
-from nanoarb_jax.bench_market import EVENTS, EventLoop
+from nanoarb_jax.bench.market_stages import EVENTS, EventLoop
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.market.book import OrderBook
 from nanoarb_jax.market.event import CLEAR, KIND_MASK

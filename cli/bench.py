@@ -10,40 +10,100 @@ import typer
 
 from nanoarb_jax.errors import ConfigError
 
-from .output import JsonOption, claim_json, console, latency_table, noting, say, write_json
+from .output import JsonOption, claim_json, console, latency_table, noting, say, sweep_table, write_json
 
 
 def bench(
     preset: Annotated[
-        str | None, typer.Option(help="Random weights of this size: base (default), small or nano.")
+        list[str] | None,
+        typer.Option(help="Random weights of this size: base (default), small or nano; give it again to compare."),
     ] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Trained weights instead: a checkpoint or the output folder of a run.")
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds over all paths; more rounds, steadier tails.")] = 20,
+    precisions: Annotated[
+        bool, typer.Option("--precisions", help="Also exported files that are smaller or optimised.")
+    ] = False,
+    rivals: Annotated[
+        bool, typer.Option("--rivals", help="Also a Transformer and the PyTorch original of the same size.")
+    ] = False,
+    lengths: Annotated[
+        str, typer.Option(metavar="TICKS,…", help="Also windows of these lengths, e.g. 25,50,100,200,400.")
+    ] = "",
+    batch: Annotated[
+        str, typer.Option(metavar="COUNT,…", help="Also so many instruments at once, e.g. 1,8,64,256.")
+    ] = "",
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the latencies (of the first preset): .png, .svg or .pdf.")
+    ] = None,
     json_path: JsonOption = None,
 ) -> None:
     """Measure what one prediction costs on every path, in one run."""
     claim_json(json_path)
-    if preset is not None and checkpoint is not None:
-        raise ConfigError(f"--preset {preset} and --checkpoint {checkpoint}: expected one of them; leave one out")
-    from nanoarb_jax.bench import bench_checkpoint, bench_preset
+    if picture is not None:
+        from nanoarb_jax.report import claim_picture
 
+        claim_picture(picture)
+    if preset and checkpoint is not None:
+        raise ConfigError(f"--preset {preset[0]} and --checkpoint {checkpoint}: expected one of them; leave one out")
+    from nanoarb_jax.bench import Extras, bench_checkpoint, bench_presets
+
+    extras = Extras(precisions, rivals, _counts("--lengths", lengths), _counts("--batch", batch))
     with noting("measuring") as note:
         if checkpoint is not None:
-            result = bench_checkpoint(checkpoint, rounds, note)
+            result = bench_checkpoint(checkpoint, rounds, note, extras)
         else:
-            result = bench_preset(preset or "base", rounds, note)
-    show(result)
+            result = bench_presets(preset or ["base"], rounds, note, extras)
+    for measured in (result, *result.get("presets", {}).values()):
+        show(measured)
     write_json(json_path, result)
+    if picture is not None:
+        from nanoarb_jax.bench.picture import latency_picture
+
+        latency_picture(result, picture)
+
+
+def _counts(option: str, text: str) -> tuple[int, ...]:
+    """The whole numbers of an option such as "25,50,100"."""
+    try:
+        return tuple(int(word) for word in text.split(",") if text)
+    except ValueError:
+        raise ConfigError(f"{option} {text}: expected whole numbers with commas between, e.g. 25,50,100") from None
 
 
 def show(result: Mapping[str, Any]) -> None:
-    """The table, and how much cheaper the step is than a window, from the medians."""
+    """The tables, and the ratios of medians that matter."""
     console.print(latency_table(result))
+    for line in ratios(result):
+        say(line)
+    for name in ("lengths", "batches"):
+        if name in result:
+            console.print(sweep_table(name, result[name]))
+
+
+def ratios(result: Mapping[str, Any]) -> list[str]:
+    """Steps against windows and floors, from the medians."""
     p50 = {row["path"]: row["p50_us"] for row in result["rows"]}
-    step = p50["jax_step"]
-    say(
-        f"jax_step is {p50['jax_window'] / step:.1f}× below jax_window and {p50['onnx_window'] / step:.1f}× below "
-        f"onnx_window (p50)\nreading the weights once takes {result['weight_read_us']:.1f} µs"
-    )
+
+    def times(path: str, other: str) -> str:
+        return f"{p50[path] / p50[other]:,.3g}×"
+
+    call_us = p50["native_step"] - p50["native_step_inloop"]
+    lines = [
+        f"p50: jax_window is {times('jax_window', 'native_step')} native_step and {times('jax_window', 'jax_step')} "
+        "jax_step,",
+        f"onnx_window {times('onnx_window', 'onnx_step')} onnx_step and {times('onnx_window', 'jax_window')} "
+        "jax_window",
+        f"reading the weights once takes {result['weight_read_us']:,.3g} µs: native_step_inloop is "
+        f"{times('native_step_inloop', 'weight_read')},",
+        f"jax_step {times('jax_step', 'weight_read')} and onnx_step {times('onnx_step', 'weight_read')} that",
+        f"calling native_step from Python adds {call_us:,.2f} µs to it in a loop",
+    ]
+    if "rivals" in result:
+        lines += [
+            f"transformer_window is {times('transformer_window', 'native_step')} native_step, transformer_step "
+            f"{times('transformer_step', 'jax_step')} jax_step,",
+            f"torch_window {times('torch_window', 'jax_window')} jax_window",
+        ]
+    return lines

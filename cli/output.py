@@ -101,7 +101,7 @@ def metrics_table(result: Mapping[str, Any]) -> Group:
 
 def latency_table(result: Mapping[str, Any]) -> Group:
     """Latency percentiles per path."""
-    columns = {"mean": "mean_us", "p50": "p50_us", "p95": "p95_us", "p99": "p99_us", "p99.9": "p999_us"}
+    columns = {"p50": "p50_us", "p95": "p95_us", "p99": "p99_us", "p99.9": "p999_us"}
     rows = [
         [row["path"], row["kind"], *(_latency(row[key]) for key in columns.values()), f"{row['iterations']:,}"]
         for row in result["rows"]
@@ -109,6 +109,23 @@ def latency_table(result: Mapping[str, Any]) -> Group:
     model = result["model"]
     title = f"µs per prediction, {model['preset']} preset with {model['parameters']:,} parameters"
     return Group(Text(title, style="bold"), figure_table(["path", "kind", *columns, "calls"], rows, words=2))
+
+
+def sweep_table(name: str, rows: Sequence[Mapping[str, Any]]) -> Group:
+    """Medians against the length of the window, or against the instruments of a call with predictions per second."""
+    paths = list(dict.fromkeys(row["path"] for row in rows))
+    key, title = {
+        "lengths": ("length", "µs per prediction, p50, by ticks of the window"),
+        "batches": ("batch", "predictions per second, by instruments stepped together"),
+    }[name]
+    columns = list(dict.fromkeys(row[key] for row in rows))
+    cells = {
+        (row["path"], row[key]): _latency(row["p50_us"]) if name == "lengths" else f"{row['predictions_per_second']:,}"
+        for row in rows
+    }
+    headings = ["path", *("any" if column is None else f"{column:,}" for column in columns)]
+    lines = [[path, *(cells.get((path, column), "") for column in columns)] for path in paths]
+    return Group(Text(f"\n{title}", style="bold"), figure_table(headings, lines))
 
 
 def figure_table(headings: Sequence[str], rows: Sequence[Sequence[str | Text]], words: int = 1) -> Table:

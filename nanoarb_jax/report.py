@@ -35,10 +35,7 @@ def book_picture(books: BookSeries, path: str | Path, title: str = "", *, timed:
     if not timed:
         books = books._replace(ts_ns=np.arange(books.rows, dtype=np.int64) * 10**9)
     _draw(figure, books, title, timed)
-    try:
-        figure.savefig(path, dpi=120)
-    except (OSError, ValueError) as error:
-        raise DataError(f"picture {path}: cannot be written ({error})") from error
+    save_picture(figure, path)
 
 
 def claim_picture(path: Path) -> None:
@@ -53,6 +50,18 @@ def claim_picture(path: Path) -> None:
         raise DataError(f"picture {path}: no such folder {path.absolute().parent}; make it first")
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise DataError(f"picture {path}: suffix {path.suffix!r}; expected .png, .svg or .pdf")
+
+
+def save_picture(figure: Any, path: Path) -> None:
+    """Write a matplotlib figure.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    try:
+        figure.savefig(path, dpi=120)
+    except (OSError, ValueError) as error:
+        raise DataError(f"picture {path}: cannot be written ({error})") from error
 
 
 def _draw(figure: Any, books: BookSeries, title: str, timed: bool) -> None:

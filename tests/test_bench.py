@@ -1,116 +1,173 @@
-"""The bench keeps what it measured, warm-up left out, and leaves the process as it found it. How fast is not tested."""
+"""The bench keeps what it measured of every path, and leaves the process as it found it. How fast is not tested."""
 
 from __future__ import annotations
 
 import gc
+import importlib.util
 import json
+import math
 import os
-from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from random_model import random_model
 
 from nanoarb_jax import bench
-from nanoarb_jax.bench import Candidate, bench_checkpoint, bench_preset
+from nanoarb_jax.bench import Extras, bench_checkpoint, bench_preset, bench_presets
 from nanoarb_jax.checkpoint import Checkpoint, load_checkpoint
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import ConfigError
 
-PATHS = {"jax_window": "window", "onnx_window": "window", "jax_step": "step", "null": "floor"}
-PATHS |= {"book_apply": "stage", "features": "stage"}
+KINDS = {
+    "window": ("jax_window", "onnx_window"),
+    "step": (
+        "jax_step", "onnx_step", "native_predictor", "native_step", "native_step_inloop", "native_step_inloop_bf16",
+        "native_step_inloop_int8", "tick_to_prediction",
+    ),
+    "floor": ("null", "native_null", "weight_read"),
+    "stage": ("book_apply", "features", "features_lob44"),
+}  # fmt: skip
+PATHS = {path: kind for kind, paths in KINDS.items() for path in paths}
+FIGURES = {"mean_us", "p50_us", "p95_us", "p99_us", "p999_us", "iterations"}
+TORCH = importlib.util.find_spec("torch") is not None
 
 
-@pytest.fixture(autouse=True)
-def short_bursts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "BURST_SECONDS", 0.005)
+@pytest.fixture(scope="module")
+def measured(nano_checkpoint: Path, compile_quickly: None) -> tuple[dict[str, Any], list[str]]:
+    """What a short run gives, and what it said."""
+    notes: list[str] = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(bench, "BURST_SECONDS", 0.002)
+        extras = Extras(lengths=(5,), batches=(3,))
+        return bench_checkpoint(nano_checkpoint, 2, notes.append, extras), notes
 
 
 @pytest.fixture
-def affinity() -> Iterator[set[int]]:
-    if not hasattr(os, "sched_getaffinity"):
-        pytest.skip("this system has no say in where threads run")
-    before = os.sched_getaffinity(0)
-    yield before
-    os.sched_setaffinity(0, before)
+def result(measured: tuple[dict[str, Any], list[str]]) -> dict[str, Any]:
+    return measured[0]
 
 
-def test_a_checkpoint(nano_checkpoint: Path, compile_quickly: None) -> None:
-    notes: list[str] = []
-    result = bench_checkpoint(nano_checkpoint, rounds=2, note=notes.append)
+def check_figures(row: dict[str, Any], samples: list[float]) -> None:
+    assert row["iterations"] == len(samples) and len(samples) % 2 == 0 and min(samples) > 0
+    assert row["p50_us"] <= row["p95_us"] <= row["p99_us"] <= row["p999_us"] <= 1.001 * max(samples)
+    assert row["p50_us"] == pytest.approx(np.median(samples), rel=1e-3)
+
+
+def test_every_path_has_its_row_and_samples(result: dict[str, Any], nano_checkpoint: Path) -> None:
     assert json.loads(json.dumps(result)) == result
-    assert result["model"] == {
-        "preset": "nano",
-        "parameters": 4041,
-        "version": load_checkpoint(nano_checkpoint).version,
-    }
+    version = load_checkpoint(nano_checkpoint).version
+    assert result["model"] == {"preset": "nano", "parameters": 4041, "version": version}
     assert {row["path"]: row["kind"] for row in result["rows"]} == PATHS
+    assert set(result["samples_us"]) == set(result["load_seconds"]) == set(PATHS)
     for row in result["rows"]:
-        assert set(row) == {"path", "kind", "mean_us", "p50_us", "p95_us", "p99_us", "p999_us", "iterations"}
-        samples = result["samples_us"][row["path"]]
-        assert row["iterations"] == len(samples) and len(samples) % 2 == 0 and min(samples) > 0
-        assert row["p50_us"] <= row["p95_us"] <= row["p99_us"] <= row["p999_us"] <= max(samples) + 0.01
-        assert row["p50_us"] == pytest.approx(np.median(samples), abs=0.02)
-    assert result["weight_read_us"] > 0
-    assert notes == ["exporting", "compiling", "warm-up", "round 1 of 2", "round 2 of 2"]
+        assert set(row) == {"path", "kind", "repeats", *FIGURES}
+        check_figures(row, result["samples_us"][row["path"]])
+    looped = {row["path"]: row["repeats"] for row in result["rows"] if row["repeats"] > 1}
+    stages = dict.fromkeys(KINDS["stage"], 1_000)
+    inloop = {path: 500 for path in PATHS if "inloop" in path} | {"tick_to_prediction": 500, "weight_read": 500}
+    assert looped == stages | inloop
+
+
+def test_floors_and_the_machine(result: dict[str, Any]) -> None:
+    (read,) = (row for row in result["rows"] if row["path"] == "weight_read")
+    assert result["weight_read_us"] == read["p50_us"] > 0
+    assert isinstance(result["native_compiled_anew"], bool)
+    assert 1.2 < result["events_per_prediction"] < 1.4  # of this market, see `test_loops`
+    assert all(seconds >= 0 for seconds in result["load_seconds"].values())
     machine = result["machine"]
-    assert {"cpu", "cores", "usable_cores", "measured_on_core", "load_1min", "system", "python", "device"} <= set(
-        machine
-    )
-    assert {"jax", "jaxlib", "numpy", "onnxruntime", "nanoarb-jax"} <= set(machine["versions"])
-    assert isinstance(machine["jax_async_dispatch"], bool)
+    expected = {"cpu", "cores", "usable_cores", "measured_on_core", "load_1min", "system", "python", "device"}
+    assert expected <= set(machine) and isinstance(machine["jax_async_dispatch"], bool)
+    assert {"jax", "jaxlib", "numpy", "numba", "llvmlite", "onnxruntime", "nanoarb-jax"} <= set(machine["versions"])
 
 
-def test_a_preset_has_random_weights_of_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    met: list[Checkpoint] = []
+def test_what_it_says(measured: tuple[dict[str, Any], list[str]]) -> None:
+    notes = measured[1]
+    assert notes[:3] == ["simulating a market", "exporting onnx_window", "exporting onnx_step"]
+    loading = [f"loading {row['path']}" for row in measured[0]["rows"]]
+    assert notes[3 : 3 + len(loading)] == loading
+    assert notes.count("warm-up") == notes.count("round 2 of 2") == 3  # paths, lengths, batches
+
+
+def test_lengths(result: dict[str, Any]) -> None:
+    rows = result["lengths"]
+    assert [(row["path"], row["kind"], row["length"]) for row in rows] == [
+        ("jax_window", "window", 5), ("jax_step", "step", None), ("native_step", "step", None)
+    ]  # fmt: skip
+    assert all(set(row) > FIGURES and row["p50_us"] > 0 for row in rows)
+
+
+def test_batches(result: dict[str, Any]) -> None:
+    rows = result["batches"]
+    assert [(row["path"], row["batch"]) for row in rows] == [("jax_batch", 3), ("native_batch", 3)]
+    for row in rows:
+        assert set(row) > FIGURES
+        assert row["predictions_per_second"] == round(row["batch"] / row["p50_us"] * 1e6)
+
+
+def test_the_process_is_left_as_it_was(result: dict[str, Any]) -> None:
+    assert gc.isenabled()
+    if hasattr(os, "sched_getaffinity"):
+        assert len(os.sched_getaffinity(0)) == result["machine"]["usable_cores"]
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Checkpoint, Extras]]:
+    """Nothing is measured; what would be is listed."""
+    met: list[tuple[Checkpoint, Extras]] = []
+
+    def count(checkpoint: Checkpoint, rounds: int, note: object, extras: Extras) -> dict[str, Any]:
+        met.append((checkpoint, extras))
+        return {"model": checkpoint.config.preset_name, "rounds": rounds}
+
     monkeypatch.setattr(bench, "MambaLOB", lambda config, rngs: random_model(config))
-    monkeypatch.setattr(bench, "bench", lambda checkpoint, rounds, note: met.append(checkpoint) or {"rounds": rounds})
-    assert bench_preset("nano", rounds=3) == {"rounds": 3}
-    assert met[0].config == ModelConfig.preset("nano") and len(met[0].version) == 12
+    monkeypatch.setattr(bench, "bench", count)
+    return met
+
+
+def test_a_preset_has_random_weights_of_its_size(counted: list[tuple[Checkpoint, Extras]]) -> None:
+    assert bench_preset("nano", rounds=3) == {"model": "nano", "rounds": 3}
+    assert counted[0][0].config == ModelConfig.preset("nano") and len(counted[0][0].version) == 12
     with pytest.raises(ConfigError, match="unknown preset 'huge'"):
         bench_preset("huge")
+
+
+def test_presets_side_by_side(counted: list[tuple[Checkpoint, Extras]]) -> None:
+    extras = Extras(lengths=(7,))
+    met = bench_presets(["small", "nano", "small"], 3, extras=extras)
+    nano = {"model": "nano", "rounds": 3}
+    assert met == {"model": "small", "rounds": 3, "presets": {"nano": nano}}
+    assert [given for _, given in counted] == [extras, extras]
+    assert "presets" not in bench_presets(["nano"])
+    with pytest.raises(ConfigError, match="unknown preset 'huge'"):
+        bench_presets(["nano", "huge"])
+    assert len(counted) == 3  # the unknown one was met before the work
 
 
 def test_other_features_are_refused() -> None:
     model = random_model(ModelConfig(input_dim=10, hidden_dim=8, num_layers=1, input_transform="identity"))
     with pytest.raises(ConfigError, match=r"model.input_dim=10: expected 44"):
-        bench.bench(Checkpoint(model, "x"), 1, lambda text: None)
+        bench.bench(Checkpoint(model, "x"), 1)
 
 
-def test_rounds_take_turns_and_the_first_is_thrown_away() -> None:
-    calls: list[str] = []
-    candidates = [Candidate(name, "step", lambda tick, name=name: calls.append(name)) for name in ("a", "b")]
-    samples = bench.measure(candidates, np.zeros((10, 3)), 2, lambda text: None)
-    turns = [calls[0], *(now for before, now in pairwise(calls) if now != before)]
-    assert turns == ["a", "b"] * 3
-    assert sum(map(len, samples.values())) == len(calls) - 2 * 20  # the warm-up's bursts
-    assert gc.isenabled()
+@pytest.mark.parametrize("extras", [{"lengths": (5, 0)}, {"batches": (-1,)}])
+def test_counts_are_checked(extras: dict[str, tuple[int, ...]]) -> None:
+    with pytest.raises(ConfigError, match=r"(lengths: 0|batches: -1); expected counts of at least 1"):
+        Extras(**extras)
 
 
-def test_collecting_goes_on_after_a_failure() -> None:
-    with pytest.raises(ZeroDivisionError):
-        bench.measure([Candidate("a", "step", lambda tick: 1 / 0)], np.zeros((1, 1)), 1, lambda text: None)
-    assert gc.isenabled()
+@pytest.mark.skipif(TORCH, reason="torch is installed")
+def test_rivals_need_torch_before_the_work() -> None:
+    with pytest.raises(ConfigError, match=r"rivals: needs torch.*pip install 'nanoarb-jax\[bench\]'"):
+        Extras(rivals=True)
 
 
-def test_statistics() -> None:
-    figures = bench.statistics(np.arange(1, 1002, dtype=float))
-    expected = {"mean_us": 501, "p50_us": 501, "p95_us": 951, "p99_us": 991, "p999_us": 1000, "iterations": 1001}
-    assert figures == pytest.approx(expected)
-
-
-def test_one_core_for_the_while_being(affinity: set[int]) -> None:
-    with pytest.raises(ZeroDivisionError), bench.one_core() as core:
-        assert os.sched_getaffinity(0) == {core} and core in affinity
-        _ = 1 / 0
-    assert os.sched_getaffinity(0) == affinity
-    for thread in Path("/proc/self/task").iterdir():
-        assert os.sched_getaffinity(int(thread.name)) == affinity
-
-
-def test_without_a_say_in_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(os, "sched_setaffinity", raising=False)
-    with bench.one_core() as core:
-        assert core is None
+@pytest.mark.skipif(not TORCH, reason="torch is not installed: pip install 'nanoarb-jax[bench]'")
+def test_rivals(nano_checkpoint: Path, compile_quickly: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "BURST_SECONDS", 0.002)
+    result = bench_checkpoint(nano_checkpoint, 1, extras=Extras(rivals=True, lengths=(5,)))
+    kinds = {row["path"]: row["kind"] for row in result["rows"]}
+    assert kinds == PATHS | {"transformer_window": "window", "transformer_step": "step", "torch_window": "window"}
+    assert math.isclose(result["rivals"]["transformer"]["parameters"], 4041, rel_tol=0.1)
+    assert [row["length"] for row in result["lengths"] if row["path"] == "transformer_window"] == [5]

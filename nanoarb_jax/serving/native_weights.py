@@ -198,7 +198,7 @@ def _blocks(rows: NDArray[Any], width: int) -> NDArray[np.float32]:
 def _matrix(weights: NDArray[np.float32], precision: str) -> tuple[NDArray[Any], ...]:
     """(scale per output, cells) of a matrix of whole rows and outputs."""
     outputs = weights.shape[1]
-    scales = np.ones(outputs, np.float32)
+    scales: NDArray[np.float32] = np.ones(outputs, np.float32)
     if precision == "bf16":
         scales = _bfloat16_scales(weights)
     elif precision == "int8":
@@ -220,12 +220,13 @@ def _bfloat16_scales(weights: NDArray[np.float32]) -> NDArray[np.float32]:
     Where the numbers of a column lie between two bfloat16s is a matter of luck, and a scale is another throw: the best
     of 32 takes away a third to a half of a model's error.
     """
-    best = np.ones(weights.shape[1], np.float32)
-    least = np.full(weights.shape[1], np.inf, np.float32)
+    best: NDArray[np.float32] = np.ones(weights.shape[1], np.float32)
+    least: NDArray[np.float32] = np.full(weights.shape[1], np.inf, np.float32)
     for scale in np.exp2(np.arange(32) / 32).astype(np.float32):
         rounded = (_to_bfloat16(weights / scale) << 16).view(np.float32) * scale
         error = np.square(rounded - weights).sum(axis=0)
-        best, least = np.where(error < least, scale, best), np.minimum(error, least)
+        best = np.where(error < least, scale, best).astype(np.float32)
+        least = np.minimum(error, least)
     return best
 
 

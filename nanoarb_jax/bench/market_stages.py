@@ -1,6 +1,6 @@
-"""The market stages of `bench`: events through the book and ticks through the features, in compiled loops.
+"""The market stages of `bench`: events through the book, ticks through the features, and both through to predictions.
 
-One event takes about a tenth of a microsecond, less than a clock's reading, so a call is a loop over EVENTS of them.
+One event takes about a tenth of a microsecond, less than a clock's reading, so a call is a compiled loop over many.
 """
 
 from __future__ import annotations
@@ -10,17 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nanoarb_jax.bench.measure import Candidate
 from nanoarb_jax.market import kernel
 from nanoarb_jax.market.book import empty_state, grow
 from nanoarb_jax.market.compiled import compiled
 from nanoarb_jax.market.extractor import book_flow, book_lob44
-from nanoarb_jax.market.features import FeatureScale
+from nanoarb_jax.market.features import FeatureScale, lob44_row
 from nanoarb_jax.market.flow import FLOW_NAMES, flow_memory, flow_row
 from nanoarb_jax.market.kernel import ASK, BID
 from nanoarb_jax.market.ladder import copy_top
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
+from nanoarb_jax.market.synthetic import MarketConfig, synthetic_books, synthetic_events
 
 EVENTS = 1_000
+MARKET = MarketConfig.preset("crypto")
 
 
 @compiled
@@ -78,15 +81,29 @@ class EventLoop:
 
 
 @compiled
-def _tick_features(ts_ns, bid_px, bid_sz, ask_px, ask_sz, bought, sold, start, stop, scale, memory, out):  # type: ignore[no-untyped-def]
+def _flow_features(columns, start, stop, scale, memory, out):  # type: ignore[no-untyped-def]
+    ts_ns, bid_px, bid_sz, ask_px, ask_sz, bought, sold = columns
     for i in range(start, stop):
         flow_row(ts_ns[i], bid_px[i], bid_sz[i], ask_px[i], ask_sz[i], bought[i], sold[i], scale, memory, out)
 
 
-class FeatureLoop:
-    """Ticks through the `flow` features (which hold `lob44`), EVENTS at a call."""
+@compiled
+def _lob44_features(columns, start, stop, scale, memory, out):  # type: ignore[no-untyped-def]
+    _, bid_px, bid_sz, ask_px, ask_sz, _, _ = columns
+    for i in range(start, stop):
+        lob44_row(bid_px[i], bid_sz[i], ask_px[i], ask_sz[i], scale, out)
 
-    def __init__(self, books: BookSeries):
+
+class FeatureLoop:
+    """Ticks through the features, EVENTS at a call.
+
+    Args:
+        books: n ticks, at least EVENTS.
+        flow: the `flow` features, which hold `lob44`; else `lob44` alone.
+    """
+
+    def __init__(self, books: BookSeries, flow: bool = True):
+        self._run = _flow_features if flow else _lob44_features
         self._columns = (*books[:5], books.bought, books.sold)
         self._scale, self._memory = FeatureScale.of(books, 1.0), flow_memory()
         self._out, self._at, self._rows = np.zeros(len(FLOW_NAMES), np.float32), 0, books.rows
@@ -95,5 +112,20 @@ class FeatureLoop:
         """The next EVENTS ticks."""
         if self._at + EVENTS > self._rows:
             self._at, self._memory = 0, flow_memory()
-        _tick_features(*self._columns, self._at, self._at + EVENTS, self._scale, self._memory, self._out)
+        self._run(self._columns, self._at, self._at + EVENTS, self._scale, self._memory, self._out)
         self._at += EVENTS
+
+
+def market_events() -> NDArray[np.void]:
+    """Events of a simulated market like a crypto perpetual's, from a snapshot on."""
+    return synthetic_events(200_000, 0, MARKET)
+
+
+def market_stages(events: NDArray[np.void]) -> list[Candidate]:
+    """The book under `market_events`, and the features of such a market's ticks."""
+    books = synthetic_books(50_000, 0, MARKET)
+    return [
+        Candidate("book_apply", "stage", lambda: EventLoop(events, MARKET.tick_size, MARKET.lot_size), EVENTS),
+        Candidate("features", "stage", lambda: FeatureLoop(books), EVENTS),
+        Candidate("features_lob44", "stage", lambda: FeatureLoop(books, flow=False), EVENTS),
+    ]
