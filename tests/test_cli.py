@@ -156,10 +156,42 @@ def test_bench(world: World) -> None:
     assert figures["model"]["preset"] == "nano"
     said = world.said["bench"].splitlines()
     assert said[0] == f"µs per prediction, nano preset with {figures['model']['parameters']:,} parameters"
-    assert said[1].split() == ["path", "kind", "mean", "p50", "p95", "p99", "p99.9", "calls"]
-    paths = ["jax_window", "onnx_window", "jax_step", "null", "book_apply", "features"]
-    assert [line.split()[0] for line in said[2:8]] == paths
-    assert "below onnx_window (p50)" in said[8]
+    assert said[1].split() == ["path", "kind", "p50", "p95", "p99", "p99.9", "calls"]
+    paths = [row["path"] for row in figures["rows"]]
+    rows, ratios = said[2 : 2 + len(paths)], said[2 + len(paths) :]
+    assert [line.split()[0] for line in rows] == paths
+    p50 = {row["path"]: row["p50_us"] for row in figures["rows"]}
+    assert f"jax_window is {p50['jax_window'] / p50['native_step']:,.3g}× native_step" in ratios[0]
+    assert len(ratios) == 5 and all("×" in line or "Python adds" in line for line in ratios)
+
+
+def test_bench_beside_rivals_and_sweeps(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked for reaches the library, and what it gives is printed and drawn."""
+    measured, asked = read(world.folder / "bench.json"), []
+    figures = {key: measured["rows"][0][key] for key in ("kind", "p50_us")}
+    rivals = ("transformer_window", "transformer_step", "torch_window")
+    measured["rows"] += [measured["rows"][0] | {"path": path} for path in rivals]
+    measured["samples_us"] |= {path: [1.0, 2.0] for path in rivals}
+    measured["rivals"] = {}
+    measured["lengths"] = [
+        figures | {"path": path, "length": length} for path, length in (("jax_window", 5), ("jax_step", None))
+    ]
+    measured["batches"] = [figures | {"path": "native_batch", "batch": 8, "predictions_per_second": 1_234_567}]
+    monkeypatch.setattr(bench, "bench_preset", lambda *given: asked.append(given) or dict(measured))
+    made = tmp_path / "a.png", tmp_path / "a.json"
+    said = done(
+        "bench", "--preset", "nano", "--preset", "small", "--lengths", "5,10", "--batch", 8, "--precisions",
+        "--picture", made[0], "--json", made[1],
+    )  # fmt: skip
+    extras = bench.Extras(precisions=True, lengths=(5, 10), batches=(8,))
+    assert [(preset, rounds, given) for preset, rounds, _, given in asked] == [
+        ("nano", 20, extras), ("small", 20, extras)
+    ]  # fmt: skip
+    assert said.count("transformer_window is ") == said.count("native_batch  1,234,567") == 2
+    assert [line.split() for line in said.splitlines() if line.startswith("path ") and "any" in line] == [
+        ["path", "5", "any"]
+    ] * 2
+    assert made[0].read_bytes().startswith(b"\x89PNG") and set(read(made[1])["presets"]) == {"small"}
 
 
 def test_json_rows_of_numbers_take_one_line(world: World) -> None:
@@ -268,6 +300,8 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     # settings
     "bench, unknown preset": ("bench --preset huge", ["'huge'", "base, small, nano"]),
     "train, unknown preset": (f"train --data {{0}}/data {NEW} --preset huge", ["'huge'", "base, small, nano"]),
+    "bench, lengths": ("bench --lengths 25,x", ["--lengths 25,x", "whole numbers", "25,50,100"]),
+    "bench, no instruments": ("bench --batch 8,0", ["batches: 0", "at least 1"]),
     "bench, two models": ("bench --preset nano --checkpoint {0}/run", ["--preset nano", "leave one out"]),
     "train, value": (f"train --data {{0}}/data {NEW} --lr -1", ["train.lr=-1.0", "expected more than 0"]),
     "train, count": (f"train --data {{0}}/data {NEW} --epochs 0", ["train.epochs=0", "at least 1"]),
@@ -328,6 +362,8 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     ),
     "JSON exists": ("bench --preset nano --json {0}/notes.txt", ["--json", "notes.txt", "another name"]),
     "JSON in no folder": ("bench --preset nano --json {0}/gone/a.json", ["--json", "no such folder", "make it first"]),
+    "picture exists": ("bench --preset nano --picture {0}/notes.txt", ["picture", "notes.txt", "another name"]),
+    "picture of no kind": ("bench --preset nano --picture {0}/a.gif", ["picture", "'.gif'", ".png, .svg or .pdf"]),
     "synth into a full folder": ("data synth {0}/full", ["full", "not empty", "another folder"]),
     "synth into a file": ("data synth {0}/notes.txt", ["notes.txt", "another folder"]),
     "prepare into a full folder": ("data prepare {0}/books --out {0}/full", ["full", "another --out"]),
@@ -427,14 +463,14 @@ def test_tables_fit_the_screen(capsys: pytest.CaptureFixture[str], monkeypatch: 
     row |= {"p99_us": 1_234.5, "p999_us": 123_456.7}
     output.console.print(
         output.latency_table(
-            {"rows": [{"path": "native_step_inloop", **row}], "model": {"preset": "base", "parameters": 480_000}}
+            {"rows": [{"path": "native_step_inloop_bf16", **row}], "model": {"preset": "base", "parameters": 480_000}}
         )
     )
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= width
     assert "".join(lines).replace(" ", "").count("bitstamp_btcusd_20150501_L2snapshots") == (width == 120)
     assert "-.12 -.12 1.00" in "\n".join(lines) and "-.123 / .500" in "\n".join(lines)
-    assert "native_step_inloop  window  12.3  12.3  12.3  1,234  123,457  20,000" in lines
+    assert "native_step_inloop_bf16  window  12.3  12.3  1,234  123,457  20,000" in lines
 
 
 def test_figures_without_their_leading_zero() -> None:

@@ -333,7 +333,7 @@ def external_weights_inside(model: onnx.ModelProto) -> bytes:
     """In a graph nested in a node, where a shallow look would miss it."""
     inner = onnx.helper.make_tensor("hidden", onnx.TensorProto.FLOAT, [1], [0.0])
     inner.data_location = onnx.TensorProto.EXTERNAL
-    next(node for node in model.graph.node if node.op_type == "Loop").attribute[0].g.initializer.append(inner)
+    model.graph.node[0].attribute.add(name="body", type=onnx.AttributeProto.GRAPH).g.initializer.append(inner)
     return seal(model)
 
 

@@ -1,4 +1,4 @@
-"""The window model in onnxruntime, fed tick by tick. Imports no JAX."""
+"""Exported files in onnxruntime, fed tick by tick: a step with its state, or a window. Imports no JAX."""
 
 from __future__ import annotations
 
@@ -8,13 +8,121 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nanoarb_jax.errors import ExportError
+from nanoarb_jax.errors import DataError, ExportError
 from nanoarb_jax.market.features import FEATURE_NAMES, FEATURE_SCHEMA
 from nanoarb_jax.serving.onnx_file import ModelInfo, load_session, read_model
 from nanoarb_jax.serving.predictor import Prediction, check_features, make_prediction
 
 if TYPE_CHECKING:
     import onnxruntime
+
+
+class OnnxStep:
+    """A step backend (see `predictor.Backend`) over a file of `export --kind step`.
+
+    Two sets of buffers are bound once: the state that a tick writes is the one that the next tick reads, so a tick
+    copies its features in and its probabilities out, and nothing else.
+
+    Args:
+        session: of the file.
+        info: its metadata.
+    """
+
+    def __init__(self, session: onnxruntime.InferenceSession, info: ModelInfo):
+        import onnxruntime
+
+        self.features, self.window, self.version = len(info.feature_names), info.window, info.version
+        shapes = {name: [1 if axis == "batch" else int(axis) for axis in shape] for name, shape in info.states.items()}
+        self._x = [np.zeros((1, self.features), np.float32) for _ in range(2)]  # of this tick and the one before
+        self._states = [{name: np.zeros(shapes[name], np.float32) for name in list(shapes)[1:]} for _ in range(2)]
+        outputs = {output.name: output.shape for output in session.get_outputs()}
+        self._logits, self._probabilities = (
+            np.zeros((1, *outputs[name][1:]), np.float32) for name in ("logits", "probabilities")
+        )
+        self._session, self._options = session, onnxruntime.RunOptions()
+        # "no captured graph": asked for an entry that is missing, onnxruntime takes 30 µs to say so, at every call
+        self._options.add_run_config_entry("gpu_graph_id", "-1")
+        self._turn, self._started = 0, False
+        self._bindings = [self._bind(turn) for turn in range(2)]
+        self.step(self._x[0][0])  # the first call allocates
+        self.reset()
+
+    def _bind(self, turn: int) -> onnxruntime.IOBinding:
+        from onnxruntime import OrtValue
+
+        binding, value = self._session.io_binding(), OrtValue.ortvalue_from_numpy  # a view: the buffers stay numpy's
+        binding.bind_ortvalue_input("features", value(self._x[turn]))
+        binding.bind_ortvalue_input("previous", value(self._x[1 - turn]))
+        for name in self._states[turn]:
+            binding.bind_ortvalue_input(name, value(self._states[turn][name]))
+            binding.bind_ortvalue_output(f"{name}_next", value(self._states[1 - turn][name]))
+        binding.bind_ortvalue_output("logits", value(self._logits))
+        binding.bind_ortvalue_output("probabilities", value(self._probabilities))
+        return binding
+
+    @classmethod
+    def load(cls, path: str | Path) -> OnnxStep:
+        """Open a file written by `export --kind step` and run it once, so that the first tick is as fast as any.
+
+        Raises:
+            ExportError: missing, truncated, altered, not a step model, or made for other features.
+        """
+        return cls(*_open(path, "step"))
+
+    def step(self, features: np.ndarray) -> np.ndarray:
+        """See `Backend`."""
+        turn = self._turn
+        self._x[turn][0] = features
+        if not self._started:
+            self._x[1 - turn][0] = features
+            self._started = True
+        self._session.run_with_iobinding(self._bindings[turn], self._options)
+        self._turn = 1 - turn
+        return self._probabilities[0].copy()
+
+    def scan(self, features: np.ndarray) -> np.ndarray:
+        """See `Backend`."""
+        out = np.empty((len(features), *self._probabilities.shape[1:]), np.float32)
+        for i, tick in enumerate(features):
+            out[i] = self.step(tick)
+        return out
+
+    @property
+    def logits(self) -> np.ndarray:
+        """(h, c) float32 of the last step, a copy."""
+        return self._logits[0].copy()
+
+    def reset(self) -> None:
+        """See `Backend`."""
+        self._turn, self._started = 0, False
+        for buffer in (*self._x, *self._states[0].values()):
+            buffer[:] = 0
+
+    def state(self) -> np.ndarray:
+        """See `Backend`."""
+        previous = self._x[1 - self._turn] if self._started else np.zeros_like(self._x[0])
+        now = self._states[self._turn]
+        conv, *ssm = (now[name].reshape(now[name].shape[-2:]) for name in now)
+        layers = conv.reshape(len(conv), len(ssm), -1).swapaxes(0, 1)  # the file has all layers side by side
+        parts = (previous, np.full(1, self._started, np.float32), layers, *ssm)
+        return np.concatenate([part.ravel() for part in parts])
+
+    def set_state(self, state: np.ndarray) -> None:
+        """See `Backend`."""
+        now = self._states[self._turn]
+        conv, *ssm = now.values()
+        expected = self.features + 1 + sum(buffer.size for buffer in now.values())
+        if state.shape != (expected,) or state.dtype != np.float32 or not np.isfinite(state).all():
+            raise DataError(f"state {state.dtype}{state.shape}: expected finite float32({expected},)")
+        previous, started, layers, *rest = np.split(
+            state, np.cumsum([self.features, 1, conv.size, *(buffer.size for buffer in ssm)])[:-1]
+        )
+        self._x[1 - self._turn][0] = previous
+        self._started = bool(started[0] > 0)
+        taps = conv.shape[-2]
+        conv[:] = layers.reshape(len(ssm), taps, -1).swapaxes(0, 1).reshape(conv.shape)
+        for buffer, part in zip(ssm, rest, strict=True):
+            buffer[:] = part.reshape(buffer.shape)
 
 
 class WindowPredictor:
@@ -42,14 +150,7 @@ class WindowPredictor:
         Raises:
             ExportError: missing, truncated, altered, not a window model, or made for other features.
         """
-        content, info = read_model(path)
-        if info.kind != "window":
-            raise ExportError(f"{path}: a {info.kind} model, expected a window one; export it with --kind window")
-        if info.feature_schema == FEATURE_SCHEMA and info.feature_names != FEATURE_NAMES:
-            raise ExportError(
-                f"{path}: made for other {FEATURE_SCHEMA} features than this version computes; export it anew"
-            )
-        predictor = cls(load_session(content, path), info)
+        predictor = cls(*_open(path, "window"))
         predictor._run()
         return predictor
 
@@ -73,3 +174,14 @@ class WindowPredictor:
         window = self._ring[oldest : oldest + self.warm_up]
         (probabilities,) = self._session.run(["probabilities"], {"features": window[None]})
         return probabilities[0]
+
+
+def _open(path: str | Path, kind: str) -> tuple[onnxruntime.InferenceSession, ModelInfo]:
+    content, info = read_model(path)
+    if info.kind != kind:
+        raise ExportError(f"{path}: a {info.kind} model, expected a {kind} one; export it with --kind {kind}")
+    if info.feature_schema == FEATURE_SCHEMA and info.feature_names != FEATURE_NAMES:
+        raise ExportError(
+            f"{path}: made for other {FEATURE_SCHEMA} features than this version computes; export it anew"
+        )
+    return load_session(content, path), info

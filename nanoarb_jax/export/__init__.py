@@ -1,0 +1,214 @@
+"""Checkpoint to ONNX: one self-contained file, proven equal to the JAX model before it is kept.
+
+`form.py` arranges the model for tracing, `trace.py` makes it a graph, `precision.py` makes that smaller or
+onnxruntime's own, `accuracy.py` compares the result with JAX.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from nanoarb_jax.checkpoint import Checkpoint, software_versions
+from nanoarb_jax.errors import ExportError
+from nanoarb_jax.export.accuracy import Accuracy, Sample, compare, labelled_samples, synthetic_sample
+from nanoarb_jax.export.form import fold
+from nanoarb_jax.export.precision import Precision, lower_precision, optimize
+from nanoarb_jax.export.trace import state_shapes, step_graph, window_graph
+from nanoarb_jax.market.features import FEATURE_NAMES, FEATURE_SCHEMA
+from nanoarb_jax.serving.onnx_file import ModelInfo, write_metadata
+
+if TYPE_CHECKING:
+    import onnx
+
+    from nanoarb_jax.dataset import Dataset
+
+Kind = Literal["window", "step"]
+# largest |difference of probabilities| from JAX that a file may have, and share of directions that may be others
+TOLERANCES: dict[Precision, float] = {"fp32": 1e-5, "fp16": 5e-3, "int8": 2e-2}
+CHANGED = 0.01
+OPSETS = range(17, 24)
+PACKAGES = ("jax2onnx", "onnx", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What was written and how far it is from the JAX model."""
+
+    path: Path
+    bytes: int
+    nodes: int
+    accuracy: Accuracy
+
+    @property
+    def max_logit_difference(self) -> float:
+        return self.accuracy.max_logit_difference
+
+    @property
+    def max_probability_difference(self) -> float:
+        return self.accuracy.max_probability_difference
+
+
+def export_window(
+    checkpoint: Checkpoint,
+    path: str | Path,
+    *,
+    precision: Precision = "fp32",
+    opset: int = 17,
+    optimized: bool = False,
+    data: Dataset | None = None,
+    parity_data: np.ndarray | None = None,
+) -> ExportResult:
+    """Write the window model as ONNX: features (batch, window, f) → logits and probabilities (batch, h, c).
+
+    Normalisation is inside the graph: the file takes raw features. It is checked with `onnx.checker` and against the
+    JAX model on windows of `data`; a file that fails is not kept.
+
+    Args:
+        checkpoint: the model.
+        path: `.onnx` file to make; must not exist.
+        precision: of the weight matrices, see `precision.py`.
+        opset: ONNX operator set, 17 to 23.
+        optimized: write the graph that onnxruntime makes of it, which only onnxruntime can run.
+        data: labelled series whose test parts it is compared on; a seeded simulated market where None.
+        parity_data: raw feature streams (b, l, f) to compare on instead.
+
+    Raises:
+        ExportError: see `claim_output`; the graph cannot be built, or disagrees with JAX; the file cannot be written.
+        DataError: `data` has other features or horizons.
+    """
+    return _export("window", checkpoint, Path(path), precision, opset, optimized, data, parity_data)
+
+
+def export_step(
+    checkpoint: Checkpoint,
+    path: str | Path,
+    *,
+    precision: Precision = "fp32",
+    opset: int = 17,
+    optimized: bool = False,
+    data: Dataset | None = None,
+    parity_data: np.ndarray | None = None,
+) -> ExportResult:
+    """Write one tick of the model as ONNX: features and states → logits, probabilities and the next states.
+
+    States go in and come out, nothing is kept inside; `OnnxStep` binds them. Before the first tick states are zero and
+    `previous` is the first tick's features; afterwards it is the tick's before.
+
+    Args:
+        checkpoint, path, precision, opset, data, parity_data: see `export_window`; compared tick by tick, the state
+            carried.
+        optimized: write a graph for one stream, its states without a batch axis, as onnxruntime rewrites it: a tenth
+            faster, and only onnxruntime can run it. Without, the batch is dynamic.
+
+    Raises:
+        ExportError, DataError: see `export_window`.
+    """
+    return _export("step", checkpoint, Path(path), precision, opset, optimized, data, parity_data)
+
+
+def claim_output(path: Path, opset: int = 17) -> None:
+    """Fail before the work, not after it, if the file cannot be made.
+
+    Raises:
+        ExportError: it exists, the opset is not supported, or a package that only exports need is not installed.
+    """
+    if path.exists():
+        raise ExportError(f"{path}: exists already and is never overwritten; give another name or remove it first")
+    if opset not in OPSETS:
+        raise ExportError(f"opset {opset}: expected {OPSETS.start} to {OPSETS.stop - 1}; leave it out for the default")
+    for package in PACKAGES:
+        if importlib.util.find_spec(package) is None:
+            raise ExportError(f"{path}: exporting needs {package}, which is not installed; pip install {package}")
+
+
+def _export(
+    kind: Kind,
+    checkpoint: Checkpoint,
+    path: Path,
+    precision: Precision,
+    opset: int,
+    optimized: bool,
+    data: Dataset | None,
+    parity_data: np.ndarray | None,
+) -> ExportResult:
+    claim_output(path, opset)
+    if precision not in TOLERANCES:
+        raise ExportError(f"precision {precision!r}: expected one of {', '.join(TOLERANCES)}")
+    model = checkpoint.model
+    if parity_data is not None:
+        samples, measured_on = [Sample(x, None) for x in parity_data], "given streams"
+    elif data is not None:
+        samples, measured_on = labelled_samples(model, data), f"test part of {len(data.streams)} series"
+    else:
+        samples, measured_on = [synthetic_sample(model)], "a simulated market, seed 0"
+    graph = window_graph(model, opset) if kind == "window" else step_graph(model, opset, single=optimized)
+    if optimized:
+        graph = optimize(graph)
+    lower_precision(graph, fold(model), precision)
+    info = _info(kind, checkpoint, precision, opset, optimized)
+    accuracy = compare(graph.SerializeToString(), info, model, samples, measured_on)
+    _check(path, precision, accuracy)
+    return _write(path, graph, info, accuracy)
+
+
+def _check(path: Path, precision: Precision, accuracy: Accuracy) -> None:
+    """Refuse what is too far from the model; a difference that is no number is."""
+    difference, allowed = accuracy.max_probability_difference, TOLERANCES[precision]
+    if not difference <= allowed:
+        raise ExportError(
+            f"{path}: not written: its probabilities differ from the JAX model by {difference:.1e} on "
+            f"{accuracy.measured_on}, over {allowed:.0e}; try another precision or opset, and report it if it is fp32"
+        )
+    if accuracy.changed_directions > CHANGED:
+        raise ExportError(
+            f"{path}: not written: {accuracy.changed_directions:.1%} of its directions are not the JAX model's on "
+            f"{accuracy.measured_on}, over {CHANGED:.0%}; try another precision"
+        )
+
+
+def _info(kind: Kind, checkpoint: Checkpoint, precision: Precision, opset: int, optimized: bool) -> ModelInfo:
+    config = checkpoint.config
+    known = config.input_dim == len(FEATURE_NAMES)
+    return ModelInfo(
+        kind=kind,
+        version=checkpoint.version,
+        window=config.window,
+        horizons=config.horizons,
+        feature_schema=FEATURE_SCHEMA if known else "unnamed",
+        feature_names=FEATURE_NAMES if known else tuple(f"feature_{i}" for i in range(config.input_dim)),
+        preset=config.preset_name,
+        precision=precision,
+        opset=opset,
+        optimized=optimized,
+        states=state_shapes(checkpoint.model, optimized) if kind == "step" else {},
+        software=software_versions() | {name: metadata.version(name) for name in PACKAGES},
+    )
+
+
+def _write(path: Path, graph: onnx.ModelProto, info: ModelInfo, accuracy: Accuracy) -> ExportResult:
+    graph.producer_name, graph.producer_version = "nanoarb-jax", info.software["nanoarb-jax"]
+    write_metadata(graph, info)
+    content = graph.SerializeToString(deterministic=True)
+    _write_new(path, content)
+    return ExportResult(path, len(content), len(graph.graph.node), accuracy)
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    """Write a file that does not exist yet; one that fails half-way is removed."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("xb")
+    except OSError as error:
+        raise ExportError(f"{path}: cannot be written ({error.strerror}); give another name") from error
+    try:
+        with file:
+            file.write(content)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,163 @@
+"""How far an exported file is from the JAX model, measured as it is served, with the state carried."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from numpy.lib.stride_tricks import sliding_window_view
+
+from nanoarb_jax.config import DataConfig
+from nanoarb_jax.dataset import Dataset
+from nanoarb_jax.errors import DataError
+from nanoarb_jax.evaluation.metrics import confusion_counts, mcc_from_confusion
+from nanoarb_jax.evaluation.validation import check_fit
+from nanoarb_jax.market.features import FEATURE_NAMES
+from nanoarb_jax.market.synthetic import synthetic_books
+from nanoarb_jax.model.mamba import MambaLOB
+from nanoarb_jax.serving.onnx import OnnxStep
+from nanoarb_jax.serving.onnx_file import ModelInfo, load_session
+from nanoarb_jax.streams import make_stream
+
+ROWS = 2_000  # of each series
+WINDOWS, AT_ONCE = 64, 16  # of each series, and per call
+
+_scan = nnx.jit(lambda model, x: model.scan(x)[0])
+_window = nnx.jit(lambda model, x: model(x))
+
+
+class Sample(NamedTuple):
+    """A stream to compare on: features (n, f) float32; labels (n, h) int8, or None where there are none."""
+
+    features: np.ndarray
+    labels: np.ndarray | None
+
+
+class Outputs(NamedTuple):
+    """Of one path at n ticks: logits and probabilities (n, h, c)."""
+
+    logits: np.ndarray
+    probabilities: np.ndarray
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """What a file loses against the JAX model in float32.
+
+    Args:
+        measured_on: the data, in words.
+        ticks: compared.
+        max_logit_difference, max_probability_difference: largest over ticks, horizons, classes.
+        changed_directions: share of ticks and horizons whose most probable class is another.
+        mcc: of the JAX model's most probable class, mean over series and horizons; None without labels.
+        mcc_change: the file's less that.
+    """
+
+    measured_on: str
+    ticks: int
+    max_logit_difference: float
+    max_probability_difference: float
+    changed_directions: float
+    mcc: float | None
+    mcc_change: float | None
+
+
+def labelled_samples(model: MambaLOB, data: Dataset) -> list[Sample]:
+    """The test part of each series, `ROWS` rows at most; a window of rows before it where it is shorter than that.
+
+    Raises:
+        DataError: the dataset has other features or horizons, or a series shorter than a window.
+    """
+    check_fit(data, model.config)
+    samples = []
+    for stream in data.streams:
+        start, stop = stream.test
+        start = max(0, min(start, stop - model.config.window))
+        rows = slice(start, min(stop, start + ROWS))
+        if rows.stop - start < model.config.window:
+            raise DataError(f"stream {stream.name!r}: {stop} rows; expected a window of {model.config.window} at least")
+        samples.append(Sample(np.ascontiguousarray(stream.features[rows]), stream.labels[rows]))
+    return samples
+
+
+def synthetic_sample(model: MambaLOB) -> Sample:
+    """A labelled stream of a seeded simulated market; noise where the features have no names."""
+    config = model.config
+    if config.input_dim != len(FEATURE_NAMES):
+        return Sample(np.random.default_rng(0).standard_normal((ROWS, config.input_dim), np.float32), None)
+    rows = max(ROWS, config.window, 20 * max(config.horizons))
+    stream = make_stream(synthetic_books(rows, seed=0), DataConfig(horizons=config.horizons))
+    return Sample(stream.features[-ROWS:], stream.labels[-ROWS:])
+
+
+def compare(content: bytes, info: ModelInfo, model: MambaLOB, samples: Sequence[Sample], measured_on: str) -> Accuracy:
+    """Run a file and the JAX model over the same streams.
+
+    Args:
+        content, info: of the file.
+        model: what it was exported from.
+        samples: streams of a window at least.
+        measured_on: what they are, in words.
+    """
+    run = _run_steps if info.kind == "step" else _run_windows
+    met: list[tuple[Outputs, Outputs]] = []
+    labels: list[np.ndarray | None] = []
+    for sample in samples:
+        rows, file, jax_model = run(content, info, model, sample.features)
+        met.append((file, jax_model))
+        labels.append(None if sample.labels is None else sample.labels[rows])
+    ours, theirs = zip(*met, strict=True)
+    changed = [a.probabilities.argmax(-1) != b.probabilities.argmax(-1) for a, b in met]
+    # numpy's max, for which NaN is the largest
+    logits, probabilities = np.max([[np.abs(a - b).max() for a, b in zip(*pair, strict=True)] for pair in met], axis=0)
+    known = all(one is not None for one in labels)
+    mcc = _mcc(theirs, labels) if known else None
+    return Accuracy(
+        measured_on,
+        sum(len(one) for one in changed),
+        float(logits),
+        float(probabilities),
+        float(np.mean(np.concatenate(changed))),
+        mcc,
+        _mcc(ours, labels) - mcc if mcc is not None else None,
+    )
+
+
+def _mcc(outputs: Sequence[Outputs], labels: Sequence[np.ndarray | None]) -> float:
+    scores = []
+    for one, truth in zip(outputs, labels, strict=True):
+        assert truth is not None
+        for i, decisions in enumerate(one.probabilities.argmax(-1).T):
+            known = truth[:, i] >= 0
+            scores.append(mcc_from_confusion(confusion_counts(truth[known, i], decisions[known])))
+    return float(np.mean(scores))
+
+
+def _run_steps(content: bytes, info: ModelInfo, model: MambaLOB, x: np.ndarray) -> tuple[np.ndarray, Outputs, Outputs]:
+    """Every tick of a stream, its state carried; rows, and what the file and the model say there."""
+    backend = OnnxStep(load_session(content), info)
+    pairs = [(backend.step(tick), backend.logits) for tick in x]
+    with jax.default_device(jax.devices("cpu")[0]):  # a GPU rounds the operands of float32 products
+        logits = _scan(model, x[None])[0]
+        expected = Outputs(np.asarray(logits), np.asarray(jax.nn.softmax(logits)))
+    return np.arange(len(x)), Outputs(np.array([b for _, b in pairs]), np.array([a for a, _ in pairs])), expected
+
+
+def _run_windows(
+    content: bytes, info: ModelInfo, model: MambaLOB, x: np.ndarray
+) -> tuple[np.ndarray, Outputs, Outputs]:
+    """Windows spread over a stream, likewise."""
+    session = load_session(content)
+    rows = np.unique(np.linspace(info.window - 1, len(x) - 1, WINDOWS).astype(int))
+    windows = sliding_window_view(x, info.window, axis=0).swapaxes(1, 2)[rows - info.window + 1]
+    parts = [np.ascontiguousarray(windows[i : i + AT_ONCE]) for i in range(0, len(rows), AT_ONCE)]
+    file = [session.run(["logits", "probabilities"], {"features": part}) for part in parts]
+    with jax.default_device(jax.devices("cpu")[0]):
+        logits = jnp.concatenate([_window(model, part) for part in parts])
+        expected = Outputs(np.asarray(logits), np.asarray(jax.nn.softmax(logits)))
+    return rows, Outputs(*(np.concatenate(found) for found in zip(*file, strict=True))), expected

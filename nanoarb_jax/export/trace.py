@@ -1,0 +1,121 @@
+"""From the form to an ONNX graph: jax2onnx traces it, and what it leaves loose is tied up.
+
+The only module that imports jax2onnx.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nanoarb_jax.errors import ExportError
+from nanoarb_jax.export.form import Traced, fold, step_form, window_form
+from nanoarb_jax.model.mamba import MambaLOB
+
+if TYPE_CHECKING:
+    import onnx
+
+FEATURES, OUTPUTS = "features", ("logits", "probabilities")
+Shapes = dict[str, tuple[int | str, ...]]
+
+
+def window_graph(model: MambaLOB, opset: int) -> onnx.ModelProto:
+    """The window model with a dynamic batch: features (batch, window, f) → logits and probabilities (batch, h, c)."""
+    config = model.config
+    shapes: Shapes = {FEATURES: ("batch", config.window, config.input_dim)}
+    return trace(window_form(fold(model), config.window), shapes, OUTPUTS, opset)
+
+
+def step_graph(model: MambaLOB, opset: int, single: bool) -> onnx.ModelProto:
+    """One tick: features and states → logits, probabilities and the next states; see `step_form`."""
+    shapes = {FEATURES: ("batch", model.config.input_dim), **state_shapes(model, single)}
+    if single:
+        shapes[FEATURES] = (1, model.config.input_dim)
+    states = [f"{name}_next" for name in list(shapes)[2:]]
+    return trace(step_form(fold(model), single), shapes, (*OUTPUTS, *states), opset)
+
+
+def state_shapes(model: MambaLOB, single: bool) -> Shapes:
+    """State inputs of the step: `previous`, `conv`, and `ssm_0` and so on; all but `previous` have an output
+    `…_next`."""
+    c = model.config
+    conv, ssm = (c.d_conv - 1, c.num_layers * c.d_inner), (c.d_state, c.d_inner)
+    batch: tuple[str, ...] = () if single else ("batch",)
+    return {
+        "previous": (1 if single else "batch", c.input_dim),
+        "conv": (*batch, *conv),
+        **{f"ssm_{i}": (*batch, *ssm) for i in range(c.num_layers)},
+    }
+
+
+def trace(function: Traced, shapes: Shapes, outputs: Sequence[str], opset: int) -> onnx.ModelProto:
+    """The graph of a function, checked by `onnx.checker`.
+
+    Raises:
+        ExportError: jax2onnx or the checker refuses it at this opset.
+    """
+    import onnx
+    from jax2onnx import to_onnx
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # jax2onnx reads flax parameters in the old way
+            graph = to_onnx(
+                function,
+                inputs=list(shapes.values()),
+                model_name="mamba_lob",
+                opset=opset,
+                input_names=list(shapes),
+                output_names=list(outputs),
+                normalization_mode="prefer_native",
+            )
+        tie_up(graph.graph)
+        onnx.checker.check_model(graph, full_check=True)
+    except (
+        onnx.checker.ValidationError,
+        onnx.shape_inference.InferenceError,
+        NotImplementedError,
+        ValueError,
+    ) as error:
+        line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ExportError(f"opset {opset}: the graph cannot be built ({line[:200]}); try another --opset") from error
+    return graph
+
+
+def tie_up(graph: onnx.GraphProto) -> None:
+    """Give every Gemm its bias or residual, which jax2onnx leaves in an Add behind it, and drop unused constants."""
+    import onnx
+    from onnx import numpy_helper
+
+    zero = {tensor.name for tensor in graph.initializer if not np.any(numpy_helper.to_array(tensor))}
+    uses = Counter(name for node in graph.node for name in node.input)
+    uses.update(output.name for output in graph.output)
+    bare: dict[str, onnx.NodeProto] = {}  # Gemms that may take a summand, by their output
+    nodes: dict[str, onnx.NodeProto] = {}  # to keep, by their first output
+    for node in graph.node:
+        if node.op_type == "Gemm" and (len(node.input) < 3 or node.input[2] in zero):
+            del node.input[2:]
+            if uses[node.output[0]] == 1:
+                bare[node.output[0]] = node
+        product = next((name for name in node.input if name in bare), None) if node.op_type == "Add" else None
+        if product is not None:
+            gemm, (other,) = onnx.NodeProto(), [name for name in node.input if name != product]
+            gemm.CopyFrom(bare.pop(product))
+            gemm.input.append(other)
+            # jax2onnx multiplies the summand that it has no use for by zero
+            gemm.attribute.remove(next(attribute for attribute in gemm.attribute if attribute.name == "beta"))
+            gemm.output[0] = node.output[0]
+            del nodes[product]
+            node = gemm
+        nodes[node.output[0]] = node
+    kept = list(nodes.values())
+    del graph.node[:], graph.value_info[:]
+    graph.node.extend(kept)
+    used = {name for node in kept for name in node.input}
+    constants = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(constants)
