@@ -51,6 +51,9 @@ def train(
     mirror: Annotated[
         bool | None, typer.Option("--mirror/--no-mirror", help="Swap bid and ask half of the time.  [default: yes]")
     ] = None,
+    teacher: Annotated[
+        Path | None, _option("Checkpoint or run folder of a larger model to learn from beside the labels.", "none")
+    ] = None,
     tensorboard: Annotated[
         bool | None, typer.Option("--tensorboard/--no-tensorboard", help="Write event files.  [default: yes]")
     ] = None,
@@ -74,7 +77,7 @@ def train(
     changes = {
         "epochs": epochs, "batch_size": batch_size, "chunk_length": chunk_length, "lr": lr, "objective": objective,
         "loss": loss, "class_weights": class_weights, "mirror": mirror, "tensorboard": tensorboard, "device": device,
-        "seed": seed,
+        "seed": seed, "teacher": None if teacher is None else str(teacher),
     }  # fmt: skip
     changes = {name: value for name, value in changes.items() if value is not None}
     claim_json(json_path)
@@ -132,6 +135,8 @@ def run(settings: Config, dataset: Dataset, output_dir: Path, resume: bool = Fal
     rows = sum(stream.train[1] - stream.train[0] for stream in dataset.streams)
     epochs, keys = settings.train.epochs, [f"h{horizon}" for horizon in settings.model.horizons]
     say(f"{settings.model.preset_name} preset, {len(dataset.streams)} streams with {rows:,} training rows")
+    if settings.train.teacher is not None:
+        say(f"teacher: {settings.train.teacher}")
     heading = f"{'epoch':>9}{'loss':>9}  " + "".join(f"{key:>7}" for key in [*keys, "mean"])
     columns = (
         TextColumn("epoch {task.fields[epoch]}"),

@@ -289,7 +289,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a model is trained. The shipped checkpoint changed two defaults, see checkpoints/README.md.
+    """How a model is trained. The shipped checkpoints changed some defaults, see checkpoints/README.md.
 
     Args:
         objective: "stream" – parallel streams in chunks, loss at every tick, state carried, gradients cut between
@@ -309,6 +309,10 @@ class TrainConfig:
         class_weights: weight classes by inverse training frequency (off: decisions are prior-corrected instead).
         spread_penalty, slippage_estimate, magnitude_cap: of the cost-aware loss; magnitudes are in label thresholds,
             capped so that one jump does not drown the rest.
+        teacher: checkpoint or run folder of a larger model to learn from beside the labels; None trains on labels
+            alone. As given: a run is resumed from the same working folder.
+        teacher_weight: share of the loss that is the distance to the teacher's probabilities, in (0, 1].
+        teacher_temperature: divides both models' logits there; the higher, the more the unlikely classes count.
         matmul_dtype: "auto" – bfloat16 on a GPU, float32 on a CPU.
         device: "auto" takes a GPU where there is one.
         checkpoint_every: updates between checkpoints, beside the one at each epoch's end.
@@ -333,6 +337,9 @@ class TrainConfig:
     spread_penalty: float = 0.001
     slippage_estimate: float = 0.0005
     magnitude_cap: float = 1.0
+    teacher: str | None = None
+    teacher_weight: float = 0.5
+    teacher_temperature: float = 2.0
     matmul_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     device: Literal["auto", "cpu", "gpu"] = "auto"
     checkpoint_every: int = 500
@@ -352,12 +359,15 @@ class TrainConfig:
             _require(getattr(self, name) >= 1, f"train.{name}", getattr(self, name), "an integer of at least 1")
         batch = self.batch_size
         _require(batch is None or batch >= 1, "train.batch_size", batch, "None or an integer of at least 1")
-        for name in ("lr", "clip_norm"):
+        for name in ("lr", "clip_norm", "teacher_temperature"):
             _require(getattr(self, name) > 0, f"train.{name}", getattr(self, name), "more than 0")
         for name in ("weight_decay", "spread_penalty", "slippage_estimate", "magnitude_cap", "patience"):
             _require(getattr(self, name) >= 0, f"train.{name}", getattr(self, name), "0 or more")
         for name in ("warmup_fraction", "final_lr_fraction", "ema_decay"):
             _require(0 <= getattr(self, name) < 1, f"train.{name}", getattr(self, name), "a share in [0, 1)")
+        named = self.teacher is None or (isinstance(self.teacher, str) and self.teacher != "")
+        _require(named, "train.teacher", self.teacher, "None or the folder of a checkpoint")
+        _require(0 < self.teacher_weight <= 1, "train.teacher_weight", self.teacher_weight, "a share in (0, 1]")
         _require(
             self.matmul_dtype in ("auto", "float32", "bfloat16"),
             "train.matmul_dtype", self.matmul_dtype, '"auto", "float32" or "bfloat16"',
@@ -388,8 +398,9 @@ class Config:
         """A TOML text that `load_config` reads back to the same settings (None, the default, is left out)."""
         tables = []
         for table, values in self.to_dict().items():
+            given = {key: value for key, value in values.items() if value is not None}
             # a JSON scalar or list is also a TOML one
-            lines = [f"{key} = {json.dumps(value)}" for key, value in values.items() if value is not None]
+            lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in given.items()]
             tables.append("\n".join([f"[{table}]", *lines]))
         return "\n\n".join(tables) + "\n"
 

@@ -59,6 +59,7 @@ def configs(draw: st.DrawFn) -> Config:
             objective=draw(st.sampled_from(["stream", "window"])),
             lr=draw(st.floats(1e-12, 1e3)),
             mirror=draw(st.booleans()),
+            teacher=draw(st.none() | st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1)),
             seed=draw(st.integers(0, 2**32 - 1)),
         ),
     )
@@ -122,12 +123,14 @@ BAD: list[tuple[str, str, Any]] = [
     *[("train", name, value) for name in ("epochs", "chunk_length", "checkpoint_every") for value in
       (0, 2.0, "3", None)],
     *[("train", "batch_size", value) for value in (0, 2.0, "3")],
-    *[("train", name, value) for name in ("lr", "clip_norm") for value in (0, -1, float("nan"), float("inf"), "1")],
+    *[("train", name, value) for name in ("lr", "clip_norm", "teacher_temperature") for value in
+      (0, -1, float("nan"), float("inf"), "1")],
     *[("train", name, -1) for name in
       ("weight_decay", "spread_penalty", "slippage_estimate", "magnitude_cap", "patience", "seed")],
     ("train", "patience", 1.5), ("train", "seed", 2**32), ("train", "seed", 0.5),
     *[("train", name, 1) for name in ("warmup_fraction", "final_lr_fraction", "ema_decay", "mirror", "tensorboard")],
-    ("train", "class_weights", "yes"),
+    ("train", "class_weights", "yes"), ("train", "teacher", ""), ("train", "teacher", 3),
+    *[("train", "teacher_weight", value) for value in (0, 1.1, -0.5, "1", None)],
 ]  # fmt: skip
 
 

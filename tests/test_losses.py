@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import nanoarb_jax as nj
+from nanoarb_jax.model.losses import distillation_loss
 
 # one sample, two horizons, chosen so that the probabilities are (1/2, 1/4, 1/4) and (1/8, 1/8, 3/4)
 LOGITS = np.log([[[2.0, 1.0, 1.0], [1.0, 1.0, 6.0]]]).astype(np.float32) + 3.0
@@ -54,3 +55,35 @@ def test_certainty_is_finite() -> None:
     logits = jnp.array([[[1e4, 0.0, -1e4]]])
     loss, gradient = jax.value_and_grad(nj.transaction_cost_aware_loss)(logits, jnp.array([[0]]))
     assert abs(float(loss)) < 1e-6 and np.isfinite(gradient).all()
+
+
+# a teacher with the probabilities (1/4, 1/2, 1/4) and (1/8, 1/8, 3/4), the second as the student's
+TEACHER = np.log([[[1.0, 2.0, 1.0], [1.0, 1.0, 6.0]]]).astype(np.float32) - 1.0
+
+
+def test_distillation_by_hand() -> None:
+    """At T = 1 the mean divergence; at T = 1/2 probabilities go as their squares."""
+    assert float(distillation_loss(LOGITS, TEACHER, 1.0)) == pytest.approx(0.25 * math.log(2) / 2, rel=1e-5)
+    # student (4, 1, 1) / 6, teacher (1, 4, 1) / 6
+    expected = 0.25 * (0.5 * math.log(4)) / 2
+    assert float(distillation_loss(LOGITS, TEACHER, 0.5)) == pytest.approx(expected, rel=1e-5)
+    assert float(distillation_loss(LOGITS, LOGITS + 2.0, 3.0)) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_distillation_pulls_towards_the_teacher() -> None:
+    """The gradient is T times the difference of the softened probabilities; at high T that of the logits themselves."""
+
+    def gradient(temperature: float) -> jax.Array:
+        return jax.grad(distillation_loss)(jnp.asarray(LOGITS), TEACHER, temperature)[0, 0]
+
+    difference = np.array([0.25, -0.25, 0.0])
+    np.testing.assert_allclose(gradient(1.0), difference / 2, atol=1e-6)
+    centred = (LOGITS - LOGITS.mean(-1, keepdims=True) - TEACHER + TEACHER.mean(-1, keepdims=True))[0, 0]
+    np.testing.assert_allclose(gradient(1e3), centred / 3 / 2, atol=1e-3)
+
+
+def test_distillation_of_certain_models_is_finite() -> None:
+    sure, other = jnp.array([[[1e4, 0.0, -1e4]]]), jnp.array([[[0.0, 1e4, -1e4]]])
+    for teacher in (sure, other):
+        loss, gradient = jax.value_and_grad(distillation_loss)(sure, teacher, 1.0)
+        assert np.isfinite(loss) and np.isfinite(gradient).all()

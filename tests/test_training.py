@@ -10,105 +10,39 @@ import functools
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
+from training_runs import (
+    DATA,
+    DATASET,
+    HORIZONS,
+    MODEL,
+    STREAM,
+    Stopped,
+    assert_same_run,
+    config_of,
+    records,
+    states,
+    stop_at,
+)
 
 from nanoarb_jax.checkpoint import MANIFEST, load_checkpoint
-from nanoarb_jax.config import Config, DataConfig, ModelConfig, TrainConfig, load_config
-from nanoarb_jax.dataset import Dataset, make_stream
+from nanoarb_jax.config import Config, TrainConfig, load_config
+from nanoarb_jax.dataset import Dataset
 from nanoarb_jax.errors import CheckpointError, ConfigError, DataError, DeviceError, NanoarbError, TrainingError
-from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.training import loop
 from nanoarb_jax.training.device import choose_device, matmul_dtype
 from nanoarb_jax.training.log import RunLog
 from nanoarb_jax.training.loop import Progress, TrainResult, train
 
-HORIZONS = (2, 5, 10)
-DATA = DataConfig(horizons=HORIZONS, threshold_ticks=0.5, threshold_spreads=0.0)
-DATASET = Dataset(
-    tuple(make_stream(synthetic_books(2_000 + 200 * i, i, name=f"market_{i}"), DATA) for i in range(2)), DATA, []
-)
-MODEL = ModelConfig(hidden_dim=8, d_state=4, num_layers=1, horizons=HORIZONS, window=16)
-STREAM = TrainConfig(
-    epochs=3, batch_size=4, chunk_length=32, lr=0.03, checkpoint_every=9, ema_decay=0.9, magnitude_cap=1.0,
-    tensorboard=False,
-)  # fmt: skip
 WINDOW = dataclasses.replace(STREAM, objective="window", batch_size=100, epochs=2)
 
-
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
-
-def config_of(settings: TrainConfig) -> Config:
-    return Config(MODEL, DATA, settings)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compile_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
-    before = [getattr(jax.config, name) for name in names]
-    for name, value in zip(names, (str(tmp_path_factory.mktemp("jax")), 0.2), strict=True):
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-    yield
-    for name, value in zip(names, before, strict=True):
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def look_at_every_update() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "LOOK_EVERY", 1)
-        yield
-
-
-class Stopped(Exception):
-    """Someone pressed Ctrl-C."""
-
-
-def stop_at(update: int) -> Callable[[Progress], None]:
-    def on_update(progress: Progress) -> None:
-        if progress.update == update:
-            raise Stopped
-
-    return on_update
-
-
-def records(folder: Path) -> list[dict[str, Any]]:
-    """Lines of metrics.jsonl less what depends on the machine's mood."""
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in ("ticks_per_second", "peak_memory_bytes")} for line in lines]
-
-
-def states(folder: Path) -> dict[str, dict[str, Any]]:
-    """The kept states: {update: {name: bytes}}, and what stands beside them."""
-    kept = {}
-    for place in (folder / "latest").iterdir():
-        arrays = ocp.StandardCheckpointer().restore((place / "state").absolute())
-        kept[place.name] = {name: np.asarray(array).tobytes() for name, array in arrays.items()}
-        kept[place.name]["progress"] = json.loads((place / "progress" / "metadata").read_text())
-    return kept
-
-
-def assert_same_run(one: Path, other: Path) -> None:
-    """Bit for bit: every line, the best weights, and the whole states that were kept."""
-    assert records(one) == records(other)
-    best, again = load_checkpoint(one), load_checkpoint(other)
-    assert best.path is not None and again.path is not None
-    assert (best.version, best.path.name, best.metrics) == (again.version, again.path.name, again.metrics)
-    kept, kept_again = states(one), states(other)
-    assert kept.keys() == kept_again.keys()
-    for update, arrays in kept.items():
-        assert len(arrays) > 30
-        assert arrays == kept_again[update], [n for n in arrays if arrays[n] != kept_again[update][n]]
+pytestmark = pytest.mark.usefixtures("compile_quickly", "compile_once", "look_at_every_update")
 
 
 class Run:
@@ -352,7 +286,7 @@ def test_early_stopping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_class_weights_are_inverse_frequencies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen: list[Any] = []
 
-    def stop(model: Any, optimizer: Any, settings: Any, class_weights: Any) -> None:
+    def stop(model: Any, optimizer: Any, settings: Any, class_weights: Any, teacher: Any) -> None:
         seen.append(class_weights)
         raise Stopped
 

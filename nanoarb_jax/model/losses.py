@@ -48,3 +48,29 @@ def transaction_cost_aware_loss(
     known = targets >= 0
     mean = jnp.sum(jnp.where(known, cross_entropy, 0.0)) / jnp.maximum(jnp.sum(known), 1)
     return mean + (spread_penalty + slippage_estimate) * jnp.mean(entropy)
+
+
+def distillation_loss(
+    logits: Float[Array, "b h c"], teacher_logits: Float[Array, "b h c"], temperature: float
+) -> Float[Array, ""]:
+    """How far a student's probabilities are from its teacher's (Hinton, Vinyals, Dean 2015).
+
+        T² · mean(KL(softmax(teacher / T) ‖ softmax(student / T)))
+
+    Args:
+        logits: the student's.
+        teacher_logits: the teacher's, on the same inputs.
+        temperature: T; a higher one makes both softer, so that the order of the unlikely classes counts more. The
+            factor T² keeps the size of the gradient.
+
+    Returns:
+        The scalar loss, 0 where both agree. Every sample counts, also those without a known label.
+
+    Example:
+        >>> distillation_loss(logits, logits, 2.0)
+        Array(0., dtype=float32)
+    """
+    log_p = jax.nn.log_softmax(logits / temperature, axis=-1)
+    teacher_log_p = jax.nn.log_softmax(teacher_logits / temperature, axis=-1)
+    divergence = jnp.sum(jnp.exp(teacher_log_p) * (teacher_log_p - log_p), axis=-1)  # (b, h)
+    return temperature**2 * jnp.mean(divergence)

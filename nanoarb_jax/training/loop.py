@@ -1,7 +1,7 @@
 """The training loop: epochs of planned updates, validation on averaged weights, checkpoints, early stopping.
 
-Folder of a run:  config.toml · run.json (what it was trained on) · metrics.jsonl (a line per epoch) · tensorboard/ ·
-latest/ (whole state, for --resume) · best/<update>/ (the model to evaluate, export and serve)
+Folder of a run:  config.toml · run.json (data and teacher it was begun with) · metrics.jsonl (a line per epoch) ·
+tensorboard/ · latest/ (whole state, for --resume) · best/<update>/ (the model to evaluate, export and serve)
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import numpy as np
 from flax import nnx
 
 from nanoarb_jax.checkpoint import save_checkpoint
-from nanoarb_jax.config import Config, load_config
+from nanoarb_jax.config import Config
 from nanoarb_jax.dataset import Dataset, describe_stream
-from nanoarb_jax.errors import CheckpointError, ConfigError, DataError, TrainingError
+from nanoarb_jax.errors import TrainingError
 from nanoarb_jax.evaluation.metrics import class_prior
 from nanoarb_jax.evaluation.scoring import make_score, score_streams
 from nanoarb_jax.evaluation.validation import check_fit, validation_mcc
@@ -33,7 +33,8 @@ from nanoarb_jax.training.log import RunLog, require_tensorboard
 from nanoarb_jax.training.normalise import fit_transform
 from nanoarb_jax.training.optimizer import make_optimizer
 from nanoarb_jax.training.plan import Plan, gather, plan_streams, plan_windows, training_lengths
-from nanoarb_jax.training.resume import RunCheckpoints
+from nanoarb_jax.training.resume import RunCheckpoints, claim_folder
+from nanoarb_jax.training.teacher import load_teacher
 from nanoarb_jax.training.update import initial_state, make_update
 
 # ticks that a validation state sees before the first validated row
@@ -83,13 +84,14 @@ def train(
         config: settings; with `resume` they must be those of the run.
         dataset: labelled streams.
         output_dir: folder of the run; must not hold one, unless `resume`.
-        resume: go on from the latest state: every later weight and metric is bit for bit what it would have been.
+        resume: go on from the latest state: every later weight and metric is bit for bit what it would have been. A
+            teacher is read again and must be the one the run began with.
         on_update: called every few updates.
         on_epoch: called with each line of metrics.jsonl.
 
     Raises:
-        ConfigError, DataError: settings or data do not fit each other or the run.
-        CheckpointError: nothing to resume, or the folder holds a run already.
+        ConfigError, DataError: settings, teacher or data do not fit each other or the run.
+        CheckpointError: nothing to resume, the folder holds a run already, or the teacher is missing or another.
         DeviceError: no such device.
         TrainingError: the loss stopped being finite.
 
@@ -125,15 +127,18 @@ class _Run:
         streams = [describe_stream(s, dataset.horizons) for s in dataset.streams]
         # as it reads back from JSON, so that a resumed run can compare
         self.description = json.loads(json.dumps({"streams": streams, "config": dataclasses.asdict(dataset.config)}))
-        self._claim_folder(resume)
-
         dtype = matmul_dtype(settings.matmul_dtype, device)
+        taught_by = load_teacher(config, dtype)
+        teacher = None if taught_by is None else taught_by.model
+        self.teacher_version = None if taught_by is None else taught_by.version
+        claim_folder(folder, config, self.description, self.teacher_version, resume)
+
         self.model = MambaLOB(config.model, rngs=nnx.Rngs(settings.seed), dtype=dtype)
         fit_transform(self.model, dataset.streams)
         optimizer = make_optimizer(settings, self.updates)
-        self.update = make_update(self.model, optimizer, settings, self._class_weights())
+        self.update = make_update(self.model, optimizer, settings, self._class_weights(), teacher)
         self.score = make_score(self.model)
-        self.state = initial_state(self.model, optimizer, self.lanes)
+        self.state = initial_state(self.model, optimizer, self.lanes, teacher)
         # epoch under way, best so far, epochs since; saved beside the state
         self.progress: dict[str, Any] = {"epoch": 0, "best_mcc": -math.inf, "best_epoch": -1, "best_update": 0}
         self.checkpoints = RunCheckpoints(folder / "latest")
@@ -230,6 +235,7 @@ class _Run:
             data=self.description,
             training={
                 **dataclasses.asdict(self.config.train),
+                "teacher_version": self.teacher_version,
                 "epoch_kept": record["epoch"],
                 "update_kept": record["update"],
                 "device": f"{self.device.platform}:{self.device.device_kind}",
@@ -270,33 +276,6 @@ class _Run:
         prior = class_prior(np.concatenate([s.labels[slice(*s.train)].ravel() for s in self.dataset.streams]))
         weights = 1 / np.maximum(prior, 1e-3)
         return jax.numpy.asarray(weights / weights.mean(), jax.numpy.float32)
-
-    def _claim_folder(self, resume: bool) -> None:
-        settings, description = self.folder / "config.toml", self.folder / "run.json"
-        if resume:
-            if not settings.is_file() or not description.is_file():
-                raise CheckpointError(f"{self.folder}: no run to resume; start one without --resume")
-            kept = load_config(settings)
-            if kept != self.config:
-                raise ConfigError(
-                    f"{self.folder}: its config.toml differs from the settings given; resume with its own"
-                )
-            if json.loads(description.read_text()) != self.description:
-                raise DataError(f"{self.folder}: trained on other data than given; resume with the same --data")
-            return
-        for name in ("config.toml", "run.json", "metrics.jsonl", "latest", "best", "tensorboard"):
-            if (self.folder / name).exists():
-                raise CheckpointError(
-                    f"{self.folder}: holds a training run ({name}); resume it with --resume or choose another folder"
-                )
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            settings.write_text(self.config.to_toml())
-            description.write_text(json.dumps(self.description, indent=1) + "\n")
-        except OSError as error:
-            raise CheckpointError(
-                f"{self.folder}: cannot be written ({error.strerror}); choose another folder"
-            ) from error
 
     def _drop_newer_than_state(self) -> None:
         """A best kept after the state that is resumed will be made again, the same."""

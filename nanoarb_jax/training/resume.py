@@ -1,14 +1,61 @@
-"""The whole state of a training run on disk, so that a run goes on bit for bit as if it had never stopped."""
+"""A training run on disk: what it was begun with, and its whole state, so that it goes on bit for bit when stopped."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from nanoarb_jax.errors import CheckpointError
+from nanoarb_jax.config import Config, load_config
+from nanoarb_jax.errors import CheckpointError, ConfigError, DataError
+
+
+def claim_folder(folder: Path, config: Config, data: dict[str, Any], teacher: str | None, resume: bool) -> None:
+    """Begin a run's folder, or with `resume` see that the run in it was begun alike.
+
+    Args:
+        folder: of the run.
+        config: its settings, kept in config.toml.
+        data: what it is trained on, plain JSON values, kept in run.json.
+        teacher: weights version of the teacher, kept in run.json; None without one.
+        resume: whether to go on with the run that is there.
+
+    Raises:
+        CheckpointError: nothing to resume, a folder that holds a run already or cannot be written, or other teacher
+            weights than the run began with.
+        ConfigError, DataError: other settings or data than the run's.
+    """
+    settings, description = folder / "config.toml", folder / "run.json"
+    if resume:
+        if not settings.is_file() or not description.is_file():
+            raise CheckpointError(f"{folder}: no run to resume; start one without --resume")
+        if load_config(settings) != config:
+            raise ConfigError(f"{folder}: its config.toml differs from the settings given; resume with its own")
+        began = json.loads(description.read_text())
+        began_with = began.pop("teacher_version", None)
+        if began != data:
+            raise DataError(f"{folder}: trained on other data than given; resume with the same --data")
+        if began_with != teacher:
+            raise CheckpointError(
+                f"{folder}: taught by weights {began_with}, {config.train.teacher} holds {teacher}; put back the "
+                "checkpoint it began with"
+            )
+        return
+    for name in ("config.toml", "run.json", "metrics.jsonl", "latest", "best", "tensorboard"):
+        if (folder / name).exists():
+            raise CheckpointError(
+                f"{folder}: holds a training run ({name}); resume it with --resume or choose another folder"
+            )
+    record = data if teacher is None else {**data, "teacher_version": teacher}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        settings.write_text(config.to_toml(), encoding="utf-8")
+        description.write_text(json.dumps(record, indent=1) + "\n")
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
 
 
 class RunCheckpoints:

@@ -11,7 +11,7 @@ import optax
 from flax import nnx
 
 from nanoarb_jax.config import TrainConfig
-from nanoarb_jax.model.losses import transaction_cost_aware_loss
+from nanoarb_jax.model.losses import distillation_loss, transaction_cost_aware_loss
 from nanoarb_jax.model.mamba import MambaLOB, ModelState
 from nanoarb_jax.model.transform import Statistic
 from nanoarb_jax.training.optimizer import average_weights
@@ -29,24 +29,37 @@ class TrainState(NamedTuple):
     average: Any  # moving average of params
     optimizer: Any
     carried: ModelState  # state of each lane after its last chunk
+    teacher: Any  # ModelState, the same of the teacher; None without one
     loss: jax.Array  # () sum over the epoch's updates, kept on the device so that no update waits for the host
 
 
 Update = Callable[[TrainState, Batch], TrainState]
 
 
-def initial_state(model: MambaLOB, optimizer: optax.GradientTransformation, lanes: int) -> TrainState:
+def initial_state(
+    model: MambaLOB, optimizer: optax.GradientTransformation, lanes: int, teacher: MambaLOB | None = None
+) -> TrainState:
     """The state before the first update."""
     params = nnx.state(model, nnx.Param)
     own = jax.tree.map(jnp.copy, params)  # donated later: the model keeps its arrays
     average = jax.tree.map(jnp.copy, params)
     return TrainState(
-        jnp.zeros((), jnp.int32), own, average, optimizer.init(own), model.initial_state(lanes), jnp.zeros(())
+        update=jnp.zeros((), jnp.int32),
+        params=own,
+        average=average,
+        optimizer=optimizer.init(own),
+        carried=model.initial_state(lanes),
+        teacher=None if teacher is None else teacher.initial_state(lanes),
+        loss=jnp.zeros(()),
     )
 
 
 def make_update(
-    model: MambaLOB, optimizer: optax.GradientTransformation, config: TrainConfig, class_weights: jax.Array | None
+    model: MambaLOB,
+    optimizer: optax.GradientTransformation,
+    config: TrainConfig,
+    class_weights: jax.Array | None,
+    teacher: MambaLOB | None = None,
 ) -> Update:
     """Compile the update.
 
@@ -55,48 +68,64 @@ def make_update(
         optimizer: see `make_optimizer`.
         config: objective, loss, averaging and seed.
         class_weights: (c,) or None.
+        teacher: scans the same chunks as the student, forward only, without dropout and with a state of its own; the
+            loss is then `teacher_weight` parts `distillation_loss` and the rest the loss against the labels.
 
     Returns:
         `(state, batch) -> state`; the state passed in is donated.
     """
     graph, _, *frozen = nnx.split(model, nnx.Param, Statistic)
 
-    def loss_of(params: Any, state: TrainState, batch: Batch) -> tuple[jax.Array, ModelState]:
+    def loss_of(params: Any, state: TrainState, batch: Batch, taught: jax.Array | None) -> tuple[jax.Array, ModelState]:
         net = nnx.merge(graph, params, *frozen)
         key = jax.random.fold_in(jax.random.key(config.seed), state.update)
-        carried = jax.tree.map(lambda a: _clear(a, batch.fresh), state.carried)
         logits, carried = net.scan(
-            batch.features, carried, dropout_key=key, checkpoint_ticks=CHECKPOINT_TICKS
+            batch.features, _clear(state.carried, batch.fresh), dropout_key=key, checkpoint_ticks=CHECKPOINT_TICKS
         )  # (s, l, h, c)
-        labels, magnitudes = batch.labels, batch.magnitudes
-        if config.objective == "window":
-            logits, labels, magnitudes = logits[:, -1:], labels[:, -1:], magnitudes[:, -1:]
-        logits, labels = logits.reshape(-1, *logits.shape[2:]), labels.reshape(-1, labels.shape[-1])
-        if config.loss == "cost-aware":
-            loss = transaction_cost_aware_loss(
-                logits,
-                labels,
-                magnitudes.reshape(labels.shape),
-                spread_penalty=config.spread_penalty,
-                slippage_estimate=config.slippage_estimate,
-                class_weights=class_weights,
-            )
-        else:
-            loss = transaction_cost_aware_loss(
-                logits, labels, spread_penalty=0.0, slippage_estimate=0.0, class_weights=class_weights
-            )
+        last = slice(-1 if config.objective == "window" else None, None)
+        logits, labels, magnitudes = (_samples(a, last) for a in (logits, batch.labels, batch.magnitudes))
+        loss = label_loss(logits, labels, magnitudes, config, class_weights)
+        if taught is not None:
+            distance = distillation_loss(logits, _samples(taught, last), config.teacher_temperature)
+            loss = (1 - config.teacher_weight) * loss + config.teacher_weight * distance
         return loss, carried
 
     def update(state: TrainState, batch: Batch) -> TrainState:
-        (loss, carried), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params, state, batch)
+        taught = teacher_state = None
+        if teacher is not None:
+            taught, teacher_state = teacher.scan(batch.features, _clear(state.teacher, batch.fresh))
+        (loss, carried), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params, state, batch, taught)
         changes, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
         params = optax.apply_updates(state.params, changes)
         average = average_weights(params, state.average, state.update, config.ema_decay)
-        return TrainState(state.update + 1, params, average, optimizer_state, carried, state.loss + loss)
+        return TrainState(state.update + 1, params, average, optimizer_state, carried, teacher_state, state.loss + loss)
 
     return jax.jit(update, donate_argnums=0)
 
 
-def _clear(array: jax.Array, fresh: jax.Array) -> jax.Array:
+def label_loss(
+    logits: jax.Array, labels: jax.Array, magnitudes: jax.Array, config: TrainConfig, class_weights: jax.Array | None
+) -> jax.Array:
+    """The settings' loss against the labels: logits (b, h, c), labels and magnitudes (b, h)."""
+    if config.loss == "cost-aware":
+        return transaction_cost_aware_loss(
+            logits,
+            labels,
+            magnitudes,
+            spread_penalty=config.spread_penalty,
+            slippage_estimate=config.slippage_estimate,
+            class_weights=class_weights,
+        )
+    return transaction_cost_aware_loss(
+        logits, labels, spread_penalty=0.0, slippage_estimate=0.0, class_weights=class_weights
+    )
+
+
+def _samples(array: jax.Array, ticks: slice) -> jax.Array:
+    """These ticks of all lanes in one line: (s, l, ...) to (b, ...)."""
+    return array[:, ticks].reshape(-1, *array.shape[2:])
+
+
+def _clear(state: ModelState, fresh: jax.Array) -> ModelState:
     """Zero the lanes that start anew."""
-    return jnp.where(fresh.reshape(-1, *(1,) * (array.ndim - 1)), 0.0, array)
+    return jax.tree.map(lambda a: jnp.where(fresh.reshape(-1, *(1,) * (a.ndim - 1)), 0.0, a), state)
