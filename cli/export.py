@@ -4,24 +4,31 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from nanoarb_jax.config import config_from_dict
+from nanoarb_jax.errors import ConfigError
 
 from .output import JsonOption, claim_json, console, say, write_json
 
 
 def export(
     checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder, or the output folder of a run.")],
-    output: Annotated[Path, typer.Option(help="ONNX file to write.")],
+    output: Annotated[Path, typer.Option(help="File to write.")],
     kind: Annotated[
-        Literal["window", "step"],
-        typer.Option(help="window: the last ticks in, one prediction out; step: one tick and a state in and out."),
+        Literal["window", "step", "native"],
+        typer.Option(
+            help="ONNX window: the last ticks in, one prediction out; ONNX step: one tick and a state in and out; "
+            "native: the compiled step's weights."
+        ),
     ] = "window",
-    precision: Annotated[Literal["fp32", "fp16", "int8"], typer.Option(help="Of the weight matrices.")] = "fp32",
-    opset: Annotated[int, typer.Option(help="ONNX operator set, 17 to 23.")] = 17,
+    precision: Annotated[
+        Literal["fp32", "fp16", "bf16", "int8"],
+        typer.Option(help="Of the weight matrices; fp16 for ONNX alone, bf16 for native alone."),
+    ] = "fp32",
+    opset: Annotated[int | None, typer.Option(help="ONNX operator set, 17 (the default) to 23.")] = None,
     optimize: Annotated[
         bool, typer.Option("--optimize", help="Write what onnxruntime makes of the graph; a step then has one stream.")
     ] = False,
@@ -33,12 +40,17 @@ def export(
     ] = None,
     json_path: JsonOption = None,
 ) -> None:
-    """Write a model as one ONNX file, checked against JAX."""
+    """Write a model as one file, checked against JAX."""
     claim_json(json_path)
+    if kind == "native" and (opset is not None or optimize):
+        option = "--optimize" if optimize else f"--opset {opset}"
+        raise ConfigError(f"{option}: --kind native is no ONNX file; leave it out")
     from nanoarb_jax.checkpoint import load_checkpoint
     from nanoarb_jax.dataset import MANIFEST, open_dataset
-    from nanoarb_jax.export import claim_output, export_step, export_window
+    from nanoarb_jax.export import claim_output, export_native, export_step, export_window
 
+    if kind != "native" and opset is None:
+        opset = 17
     claim_output(output, opset)
     with console.status(f"exporting the {kind} model"):
         model = load_checkpoint(checkpoint)
@@ -50,14 +62,17 @@ def export(
                 tables = {"model": {"horizons": model.config.horizons}, "data": model.data["config"]}
                 settings = config_from_dict(tables, f"checkpoint {checkpoint}").data
             dataset = open_dataset(data, settings)
-        write = export_step if kind == "step" else export_window
-        result = write(model, output, precision=precision, opset=opset, optimized=optimize, data=dataset)
+        if kind == "native":
+            result = export_native(model, output, precision=precision, data=dataset)
+        else:
+            write: Any = export_step if kind == "step" else export_window  # which refuse what is no ONNX precision
+            result = write(model, output, precision=precision, opset=opset, optimized=optimize, data=dataset)
     accuracy = result.accuracy
+    graph = f", {result.nodes} nodes, opset {opset}" if opset is not None else ""
+    logits = f"{accuracy.max_logit_difference:.1e} (logits), " if accuracy.max_logit_difference is not None else ""
     said = [
-        f"{result.path}: {kind}, {precision}, {result.bytes / 1e6:.2f} MB, {result.nodes} nodes, opset {opset}, "
-        f"weights {model.version}",
-        f"differs from JAX by {accuracy.max_logit_difference:.1e} (logits), "
-        f"{accuracy.max_probability_difference:.1e} (probabilities)",
+        f"{result.path}: {kind}, {precision}, {result.bytes / 1e6:.2f} MB{graph}, weights {model.version}",
+        f"differs from JAX by {logits}{accuracy.max_probability_difference:.1e} (probabilities)",
         f"and in {accuracy.changed_directions:.2%} of directions, "
         f"on {accuracy.ticks:,} ticks of {accuracy.measured_on}",
     ]

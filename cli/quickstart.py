@@ -78,7 +78,7 @@ def run(folder: Path, seed: int) -> dict[str, Any]:
     console.rule("4/5 export")
     with console.status("exporting"):
         onnx = export_window(checkpoint, folder / "model.onnx")
-    say(f"{onnx.path}: {onnx.bytes / 1e6:.2f} MB, differs from JAX by {onnx.max_logit_difference:.1e}")
+    say(f"{onnx.path}: {onnx.bytes / 1e6:.2f} MB, differs from JAX by {onnx.accuracy.max_probability_difference:.1e}")
     console.rule("5/5 bench")
     with noting("measuring") as note:
         measured = bench_checkpoint(trained.best, rounds=ROUNDS, note=note)

@@ -80,7 +80,7 @@ def test_several_layers_and_a_window_of_one_tick(tmp_path: Path) -> None:
 def test_later_opsets(tmp_path: Path, opset: int) -> None:
     config = dataclasses.replace(ModelConfig.preset("nano"), window=30)
     path, checkpoint = tmp_path / "later.onnx", checkpoint_of(config)
-    assert export_window(checkpoint, path, opset=opset).max_probability_difference <= 1e-5
+    assert export_window(checkpoint, path, opset=opset).accuracy.max_probability_difference <= 1e-5
     model = onnx.load(path)
     onnx.checker.check_model(model, full_check=True)
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", opset)]
@@ -153,7 +153,7 @@ def test_result_and_the_same_again(nano_onnx: Path, nano: Checkpoint, tmp_path: 
     assert result.bytes == nano_onnx.stat().st_size
     assert result.nodes == len(onnx.load(nano_onnx).graph.node)
     accuracy = result.accuracy
-    assert 0 <= result.max_logit_difference < 1e-5 and 0 <= result.max_probability_difference < 1e-5
+    assert 0 <= result.accuracy.max_logit_difference < 1e-5 and 0 <= result.accuracy.max_probability_difference < 1e-5
     assert (accuracy.ticks, accuracy.changed_directions, accuracy.mcc_change) == (64, 0, 0)
     assert accuracy.mcc is not None and -1 <= accuracy.mcc <= 1
 
@@ -174,7 +174,7 @@ def test_every_product_has_its_summand(nano_onnx: Path) -> None:
 @pytest.mark.parametrize(("precision", "stored"), [("fp16", np.float16), ("int8", np.int8)])
 def test_smaller_weights(nano: Checkpoint, tmp_path: Path, write: Any, precision: Any, stored: type) -> None:
     whole, small = (write(nano, tmp_path / f"{p}.onnx", precision=p) for p in ("fp32", precision))
-    assert 1e-6 < small.max_probability_difference <= export.TOLERANCES[precision]
+    assert 1e-6 < small.accuracy.max_probability_difference <= export.TOLERANCES[precision]
     assert small.accuracy.changed_directions <= export.CHANGED
     assert small.bytes < whole.bytes
     model = onnx.load(small.path)

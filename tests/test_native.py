@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import subprocess
 import sys
 from functools import cache
@@ -14,10 +15,13 @@ import pytest
 from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nanoarb_jax.cli.main import app
 from numba import njit
 from numpy.typing import NDArray
 from random_model import random_model
+from typer.testing import CliRunner
 
+from nanoarb_jax import export
 from nanoarb_jax.checkpoint import load_checkpoint, named_arrays
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import ConfigError, DataError, ExportError
@@ -294,3 +298,34 @@ def test_a_spoilt_file_is_refused(tmp_path: Path) -> None:
 def test_it_says_what_compiling_took() -> None:
     backend = native(NANO)
     assert backend.compile_seconds > 0 and backend.compiled_anew in (True, False)
+
+
+# Export
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_export_writes_what_is_served(nano_checkpoint: Path, tmp_path: Path, precision: str) -> None:
+    path, figures = tmp_path / "made.native", tmp_path / "figures.json"
+    arguments = ["export", "--checkpoint", nano_checkpoint, "--output", path, "--kind", "native"]
+    result = CliRunner().invoke(app, [*map(str, arguments), "--precision", precision, "--json", str(figures)])
+    assert result.exit_code == 0, result.output
+    met = json.loads(figures.read_text())
+    assert met["bytes"] == path.stat().st_size and met["max_probability_difference"] <= export.TOLERANCES[precision]
+    expected = StepPredictor.load(nano_checkpoint, "native", precision).score(TICKS)
+    np.testing.assert_array_equal(StepPredictor.load(path).score(TICKS), expected)
+
+
+def test_export_refuses(nano_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = ["export", "--checkpoint", str(nano_checkpoint), "--output", str(tmp_path / "x"), "--kind"]
+    for options, words in (
+        (["native", "--opset", "18"], "--opset 18: --kind native is no ONNX file"),
+        (["native", "--optimize"], "--optimize: --kind native is no ONNX file"),
+        (["native", "--precision", "fp16"], "precision 'fp16': expected one of fp32, bf16, int8"),
+        (["step", "--precision", "bf16"], "precision 'bf16': expected one of fp32, fp16, int8"),
+    ):
+        result = CliRunner().invoke(app, [*start, *options])
+        assert (result.exit_code, result.stdout) == (2, "") and words in result.stderr
+    monkeypatch.setitem(export.TOLERANCES, "bf16", 1e-9)
+    with pytest.raises(ExportError, match="not written: its probabilities differ from the JAX model by"):
+        export.export_native(load_checkpoint(nano_checkpoint), tmp_path / "x", precision="bf16")
+    assert not list(tmp_path.iterdir())

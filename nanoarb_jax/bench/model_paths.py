@@ -82,17 +82,19 @@ def jax_null() -> Call:
 
 
 def export_files(checkpoint: Checkpoint, folder: Path, precisions: bool, note: Note) -> dict[str, Path]:
-    """{path of a row: exported file}: window and step as they are by default, and on request as onnxruntime
-    rewrites them and with smaller weights."""
-    asked: dict[str, dict[str, Any]] = {"": {}}
+    """{path of a row: exported file}: the window, and the step as onnxruntime rewrites it for one stream; on request
+    also the window rewritten, the step of any batch, and both with smaller weights."""
+    asked: dict[str, dict[str, Any]] = {"onnx_window": {}, "onnx_step": {"optimized": True}}
     if precisions:
-        asked |= {"_optimized": {"optimized": True}, "_fp16": {"precision": "fp16"}, "_int8": {"precision": "int8"}}
+        asked |= {"onnx_window_optimized": {"optimized": True}, "onnx_step_any_batch": {}}
+        for precision in ("fp16", "int8"):
+            asked[f"onnx_window_{precision}"] = {"precision": precision}
+            asked[f"onnx_step_{precision}"] = {"precision": precision, "optimized": True}
     files = {}
-    for kind, export in (("onnx_window", export_window), ("onnx_step", export_step)):
-        for suffix, options in asked.items():
-            path = f"{kind}{suffix}"
-            note(f"exporting {path}")
-            files[path] = export(checkpoint, folder / f"{path}.onnx", **options).path
+    for path, options in asked.items():
+        note(f"exporting {path}")
+        export = export_window if path.startswith("onnx_window") else export_step
+        files[path] = export(checkpoint, folder / f"{path}.onnx", **options).path
     return files
 
 

@@ -1,4 +1,4 @@
-"""Checkpoint to ONNX: one self-contained file, proven equal to the JAX model before it is kept.
+"""Checkpoint to one self-contained file, ONNX or native, proven equal to the JAX model before it is kept.
 
 `form.py` arranges the model for tracing, `trace.py` makes it a graph, `precision.py` makes that smaller or
 onnxruntime's own, `accuracy.py` compares the result with JAX.
@@ -14,44 +14,47 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from nanoarb_jax.checkpoint import Checkpoint, software_versions
+from nanoarb_jax.checkpoint import Checkpoint, named_arrays, software_versions
 from nanoarb_jax.errors import ExportError
-from nanoarb_jax.export.accuracy import Accuracy, Sample, compare, labelled_samples, synthetic_sample
+from nanoarb_jax.export.accuracy import (
+    Accuracy,
+    Sample,
+    compare,
+    compare_native,
+    labelled_samples,
+    synthetic_sample,
+)
 from nanoarb_jax.export.form import fold
 from nanoarb_jax.export.precision import Precision, lower_precision, optimize
 from nanoarb_jax.export.trace import state_shapes, step_graph, window_graph
 from nanoarb_jax.market.features import FEATURE_NAMES, FEATURE_SCHEMA
+from nanoarb_jax.serving.native import NativeStep, pack
+from nanoarb_jax.serving.native_file import native_file
 from nanoarb_jax.serving.onnx_file import ModelInfo, write_metadata
 
 if TYPE_CHECKING:
     import onnx
 
     from nanoarb_jax.dataset import Dataset
+    from nanoarb_jax.model.mamba import MambaLOB
 
 Kind = Literal["window", "step"]
 # largest |difference of probabilities| from JAX that a file may have, and share of directions that may be others
-TOLERANCES: dict[Precision, float] = {"fp32": 1e-5, "fp16": 5e-3, "int8": 2e-2}
+TOLERANCES = {"fp32": 1e-5, "fp16": 5e-3, "bf16": 5e-3, "int8": 2e-2}
 CHANGED = 0.01
 OPSETS = range(17, 24)
 PACKAGES = ("jax2onnx", "onnx", "onnxruntime")
+ONNX_PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What was written and how far it is from the JAX model."""
+    """What was written and how far it is from the JAX model; a native file has no nodes."""
 
     path: Path
     bytes: int
-    nodes: int
+    nodes: int | None
     accuracy: Accuracy
-
-    @property
-    def max_logit_difference(self) -> float:
-        return self.accuracy.max_logit_difference
-
-    @property
-    def max_probability_difference(self) -> float:
-        return self.accuracy.max_probability_difference
 
 
 def export_window(
@@ -112,14 +115,50 @@ def export_step(
     return _export("step", checkpoint, Path(path), precision, opset, optimized, data, parity_data)
 
 
-def claim_output(path: Path, opset: int = 17) -> None:
+def export_native(
+    checkpoint: Checkpoint,
+    path: str | Path,
+    *,
+    precision: str = "fp32",
+    data: Dataset | None = None,
+    parity_data: np.ndarray | None = None,
+) -> ExportResult:
+    """Write the native step's weights: a file that `StepPredictor` serves without JAX, and any language can map.
+
+    Args:
+        checkpoint, path, data, parity_data: see `export_step`; compared tick by tick, the state carried.
+        precision: of the weight matrices: "fp32", "bf16" or "int8".
+
+    Raises:
+        ConfigError: no such precision.
+        ExportError, DataError: see `export_window`.
+    """
+    path = Path(path)
+    claim_output(path, opset=None)
+    weights = pack(named_arrays(checkpoint.model), checkpoint.config, precision)
+    samples, measured_on = _samples(checkpoint.model, data, parity_data)
+    step = NativeStep(weights, checkpoint.config, checkpoint.version)
+    accuracy = compare_native(step, checkpoint.model, samples, measured_on)
+    _check(path, precision, accuracy)
+    content = native_file(weights, checkpoint.config, checkpoint.version, software_versions())
+    _write_new(path, content)
+    return ExportResult(path, len(content), None, accuracy)
+
+
+def claim_output(path: Path, opset: int | None = 17) -> None:
     """Fail before the work, not after it, if the file cannot be made.
+
+    Args:
+        path: file to make.
+        opset: of an ONNX file; None for a native one.
 
     Raises:
         ExportError: it exists, the opset is not supported, or a package that only exports need is not installed.
     """
     if path.exists():
         raise ExportError(f"{path}: exists already and is never overwritten; give another name or remove it first")
+    if opset is None:
+        return
     if opset not in OPSETS:
         raise ExportError(f"opset {opset}: expected {OPSETS.start} to {OPSETS.stop - 1}; leave it out for the default")
     for package in PACKAGES:
@@ -138,15 +177,10 @@ def _export(
     parity_data: np.ndarray | None,
 ) -> ExportResult:
     claim_output(path, opset)
-    if precision not in TOLERANCES:
-        raise ExportError(f"precision {precision!r}: expected one of {', '.join(TOLERANCES)}")
+    if precision not in ONNX_PRECISIONS:
+        raise ExportError(f"precision {precision!r}: expected one of {', '.join(ONNX_PRECISIONS)}")
     model = checkpoint.model
-    if parity_data is not None:
-        samples, measured_on = [Sample(x, None) for x in parity_data], "given streams"
-    elif data is not None:
-        samples, measured_on = labelled_samples(model, data), f"test part of {len(data.streams)} series"
-    else:
-        samples, measured_on = [synthetic_sample(model)], "a simulated market, seed 0"
+    samples, measured_on = _samples(model, data, parity_data)
     graph = window_graph(model, opset) if kind == "window" else step_graph(model, opset, single=optimized)
     if optimized:
         graph = optimize(graph)
@@ -157,7 +191,16 @@ def _export(
     return _write(path, graph, info, accuracy)
 
 
-def _check(path: Path, precision: Precision, accuracy: Accuracy) -> None:
+def _samples(model: MambaLOB, data: Dataset | None, parity_data: np.ndarray | None) -> tuple[list[Sample], str]:
+    """What to compare on, and what that is in words."""
+    if parity_data is not None:
+        return [Sample(x, None) for x in parity_data], "given streams"
+    if data is not None:
+        return labelled_samples(model, data), f"test part of {len(data.streams)} series"
+    return [synthetic_sample(model)], "a simulated market, seed 0"
+
+
+def _check(path: Path, precision: str, accuracy: Accuracy) -> None:
     """Refuse what is too far from the model; a difference that is no number is."""
     difference, allowed = accuracy.max_probability_difference, TOLERANCES[precision]
     if not difference <= allowed:

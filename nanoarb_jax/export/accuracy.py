@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from nanoarb_jax.evaluation.validation import check_fit
 from nanoarb_jax.market.features import FEATURE_NAMES
 from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.model.mamba import MambaLOB
+from nanoarb_jax.serving.native import NativeStep
 from nanoarb_jax.serving.onnx import OnnxStep
 from nanoarb_jax.serving.onnx_file import ModelInfo, load_session
 from nanoarb_jax.streams import make_stream
@@ -39,9 +40,9 @@ class Sample(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """Of one path at n ticks: logits and probabilities (n, h, c)."""
+    """Of one path at n ticks: logits and probabilities (n, h, c); the native step gives no logits."""
 
-    logits: np.ndarray
+    logits: np.ndarray | None
     probabilities: np.ndarray
 
 
@@ -52,7 +53,7 @@ class Accuracy:
     Args:
         measured_on: the data, in words.
         ticks: compared.
-        max_logit_difference, max_probability_difference: largest over ticks, horizons, classes.
+        max_logit_difference, max_probability_difference: largest over ticks, horizons, classes; None without logits.
         changed_directions: share of ticks and horizons whose most probable class is another.
         mcc: of the JAX model's most probable class, mean over series and horizons; None without labels.
         mcc_change: the file's less that.
@@ -60,7 +61,7 @@ class Accuracy:
 
     measured_on: str
     ticks: int
-    max_logit_difference: float
+    max_logit_difference: float | None
     max_probability_difference: float
     changed_directions: float
     mcc: float | None
@@ -96,7 +97,7 @@ def synthetic_sample(model: MambaLOB) -> Sample:
 
 
 def compare(content: bytes, info: ModelInfo, model: MambaLOB, samples: Sequence[Sample], measured_on: str) -> Accuracy:
-    """Run a file and the JAX model over the same streams.
+    """Run an ONNX file and the JAX model over the same streams.
 
     Args:
         content, info: of the file.
@@ -104,28 +105,39 @@ def compare(content: bytes, info: ModelInfo, model: MambaLOB, samples: Sequence[
         samples: streams of a window at least.
         measured_on: what they are, in words.
     """
-    run = _run_steps if info.kind == "step" else _run_windows
-    met: list[tuple[Outputs, Outputs]] = []
-    labels: list[np.ndarray | None] = []
-    for sample in samples:
-        rows, file, jax_model = run(content, info, model, sample.features)
-        met.append((file, jax_model))
-        labels.append(None if sample.labels is None else sample.labels[rows])
-    ours, theirs = zip(*met, strict=True)
-    changed = [a.probabilities.argmax(-1) != b.probabilities.argmax(-1) for a, b in met]
-    # numpy's max, for which NaN is the largest
-    logits, probabilities = np.max([[np.abs(a - b).max() for a, b in zip(*pair, strict=True)] for pair in met], axis=0)
-    known = all(one is not None for one in labels)
-    mcc = _mcc(theirs, labels) if known else None
+    if info.kind == "window":
+        met = [_run_windows(content, info, model, sample.features) for sample in samples]
+    else:
+        met = [_run_steps(OnnxStep(load_session(content), info), model, sample.features) for sample in samples]
+    return _accuracy(met, samples, measured_on)
+
+
+def compare_native(step: NativeStep, model: MambaLOB, samples: Sequence[Sample], measured_on: str) -> Accuracy:
+    """Run the native step and the JAX model over the same streams; arguments as for `compare`."""
+    return _accuracy([_run_steps(step, model, sample.features) for sample in samples], samples, measured_on)
+
+
+def _accuracy(
+    met: Sequence[tuple[np.ndarray, Outputs, Outputs]], samples: Sequence[Sample], measured_on: str
+) -> Accuracy:
+    """Of (rows, what the file says there, what the model says there) of each sample."""
+    rows, ours, theirs = zip(*met, strict=True)
+    labels = [None if s.labels is None else s.labels[r] for s, r in zip(samples, rows, strict=True)]
+    changed = [a.probabilities.argmax(-1) != b.probabilities.argmax(-1) for a, b in zip(ours, theirs, strict=True)]
+    mcc = _mcc(theirs, labels) if all(one is not None for one in labels) else None
     return Accuracy(
         measured_on,
         sum(len(one) for one in changed),
-        float(logits),
-        float(probabilities),
+        None if ours[0].logits is None else _worst(a.logits - b.logits for a, b in zip(ours, theirs, strict=True)),
+        _worst(a.probabilities - b.probabilities for a, b in zip(ours, theirs, strict=True)),
         float(np.mean(np.concatenate(changed))),
         mcc,
         _mcc(ours, labels) - mcc if mcc is not None else None,
     )
+
+
+def _worst(differences: Iterable[np.ndarray]) -> float:
+    return float(np.max([np.abs(d).max() for d in differences]))  # numpy's, for which NaN is the largest
 
 
 def _mcc(outputs: Sequence[Outputs], labels: Sequence[np.ndarray | None]) -> float:
@@ -138,14 +150,18 @@ def _mcc(outputs: Sequence[Outputs], labels: Sequence[np.ndarray | None]) -> flo
     return float(np.mean(scores))
 
 
-def _run_steps(content: bytes, info: ModelInfo, model: MambaLOB, x: np.ndarray) -> tuple[np.ndarray, Outputs, Outputs]:
-    """Every tick of a stream, its state carried; rows, and what the file and the model say there."""
-    backend = OnnxStep(load_session(content), info)
-    pairs = [(backend.step(tick), backend.logits) for tick in x]
+def _run_steps(backend: OnnxStep | NativeStep, model: MambaLOB, x: np.ndarray) -> tuple[np.ndarray, Outputs, Outputs]:
+    """Every tick of a stream, its state carried; rows, and what the backend and the model say there."""
+    backend.reset()
+    if isinstance(backend, NativeStep):
+        met = Outputs(None, backend.scan(x))
+    else:
+        pairs = [(backend.step(tick), backend.logits) for tick in x]
+        met = Outputs(np.array([b for _, b in pairs]), np.array([a for a, _ in pairs]))
     with jax.default_device(jax.devices("cpu")[0]):  # a GPU rounds the operands of float32 products
         logits = _scan(model, x[None])[0]
         expected = Outputs(np.asarray(logits), np.asarray(jax.nn.softmax(logits)))
-    return np.arange(len(x)), Outputs(np.array([b for _, b in pairs]), np.array([a for a, _ in pairs])), expected
+    return np.arange(len(x)), met, expected
 
 
 def _run_windows(
