@@ -103,6 +103,9 @@ def model_paths(
 ) -> list[Candidate]:
     """Every path of the checkpoint's model, and the floors.
 
+    Steps are the backends' own, from features to probabilities on the host; what the predictor around them adds, for
+    each the same, is in `native_predictor`.
+
     Args:
         ticks: (n, f) float32 raw features of the in-loop paths.
         events: of `market_events`.
@@ -115,7 +118,7 @@ def model_paths(
     def onnx(path: str) -> Call:
         if path.startswith("onnx_window"):
             return WindowPredictor.load(files[path]).update
-        return StepPredictor(OnnxStep.load(files[path])).update
+        return OnnxStep.load(files[path]).step
 
     def in_loop(precision: str) -> Candidate:
         name = "native_step_inloop" if precision == "fp32" else f"native_step_inloop_{precision}"
@@ -124,7 +127,7 @@ def model_paths(
     return [
         Candidate("jax_window", "window", lambda: jax_window(model, config.window, config.input_dim)),
         *(Candidate(path, "window", partial(onnx, path)) for path in files if path.startswith("onnx_window")),
-        Candidate("jax_step", "step", lambda: StepPredictor(JaxStep(model, version)).update),
+        Candidate("jax_step", "step", lambda: JaxStep(model, version).step),
         *(Candidate(path, "step", partial(onnx, path)) for path in files if path.startswith("onnx_step")),
         Candidate(
             "native_predictor", "step", lambda: StepPredictor(NativeStep(pack(arrays, config), config, version)).update
