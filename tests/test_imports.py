@@ -34,6 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "export": {"market", "streams", "dataset", "model", "checkpoint", "evaluation", "serving"},
     "serving": {"market"},
     "serving.predictor": {"checkpoint"},
+    "serving.native": {"checkpoint"},
     "serving.batching": {"checkpoint"},
     "serving.jax_step": {"model", "checkpoint"},
     "serving.jax_batch": {"model", "checkpoint"},

@@ -2,9 +2,9 @@
 
 It is called from Python, from other compiled code (a strategy, a backtest), or by its address from another language:
 
->>> weights = pack(arrays, config, "fp32")                       # doctest: +SKIP
->>> state, probabilities = initial_state(weights), np.empty((3, 3), np.float32)   # doctest: +SKIP
->>> step(weights, state, features, probabilities)                # doctest: +SKIP
+>>> weights = NativeStep.load("checkpoints/nano").weights  # doctest: +SKIP
+>>> state, probabilities = initial_state(weights), np.empty((3, 3), np.float32)  # doctest: +SKIP
+>>> step(weights, state, features, probabilities)  # doctest: +SKIP
 
     typedef void step(const uint8_t *weights, float *state, const float *features, float *probabilities);
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -157,6 +158,33 @@ class NativeStep:
         self.compile_seconds = time.perf_counter() - began
         self.compiled_anew = _cache_misses() > missed
         self.reset()
+
+    @classmethod
+    def load(cls, path: str | Path, precision: str = "fp32") -> NativeStep:
+        """Load and compile.
+
+        Args:
+            path: a file of `export --kind native`, which is read without JAX; or a checkpoint folder, or the output
+                folder of a training run.
+            precision: of a checkpoint's matrices, see `pack`; a file has its own.
+
+        Raises:
+            ConfigError, CheckpointError, ExportError: see `StepPredictor.load`.
+
+        Example:
+            >>> native = NativeStep.load("checkpoints/nano")  # doctest: +SKIP
+            >>> state, out = initial_state(native.weights), np.empty((3, 3), np.float32)  # doctest: +SKIP
+            >>> step(native.weights, state, features, out)  # doctest: +SKIP
+        """
+        if Path(path).is_file():
+            from nanoarb_jax.serving.native_file import read_native
+
+            return read_native(path)
+        from nanoarb_jax.checkpoint import load_checkpoint, named_arrays
+
+        checkpoint = load_checkpoint(path)
+        weights = pack(named_arrays(checkpoint.model), checkpoint.config, precision)
+        return cls(weights, checkpoint.config, checkpoint.version)
 
     def step(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Backend`."""

@@ -154,17 +154,9 @@ class StepPredictor:
 
             checkpoint = load_checkpoint(path)
             return cls(JaxStep(checkpoint.model, checkpoint.version))
-        from nanoarb_jax.serving.native import NativeStep, pack
+        from nanoarb_jax.serving.native import NativeStep
 
-        if Path(path).is_file():
-            from nanoarb_jax.serving.native_file import read_native
-
-            return cls(read_native(path))
-        from nanoarb_jax.checkpoint import load_checkpoint, named_arrays
-
-        checkpoint = load_checkpoint(path)
-        config, version = checkpoint.config, checkpoint.version
-        return cls(NativeStep(pack(named_arrays(checkpoint.model), config, precision), config, version))
+        return cls(NativeStep.load(path, precision))
 
     def update(self, features: ArrayLike) -> Prediction:
         """Read one tick.
