@@ -22,7 +22,7 @@ from nanoarb_jax.checkpoint import named_arrays
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.serving.native import initial_state, pack, step
-from nanoarb_jax.serving.native_kernel import _convolve, _matmul, _normalise, _recur, _transform
+from nanoarb_jax.serving.native_kernel import _convolve, _matmul_one, _normalise, _recur, _transform
 from nanoarb_jax.serving.native_weights import PRECISIONS, _matrix, aligned, whole
 from nanoarb_jax.serving.simd import address
 
@@ -33,7 +33,7 @@ KINDS = {"fp32": np.float32(0), "bf16": np.uint16(0), "int8": np.int8(0)}
 @njit
 def _matmuls(block, kind, x, outputs, y, calls):  # type: ignore[no-untyped-def]
     for _ in range(calls):
-        _matmul(address(block), kind, address(x), x.size, outputs, address(y), address(y))
+        _matmul_one(address(block), kind, address(x), x.size, outputs, address(y), address(y))
 
 
 @njit
@@ -109,9 +109,10 @@ def profile(config: ModelConfig) -> dict[str, float]:
     taps = aligned(4 * inner * (k + 1))
     ticks, statistics = floats(48), aligned(4 * 128)
     stages["recurrence and gate"] = lambda calls: _recurs(decays, inner, n, h, u, z, delta, mixed, calls)
-    stages["convolution"] = lambda calls: _convolves(taps, inner, k, floats(inner * k), floats(inner), calls)
-    stages["layer norm"] = lambda calls: _norms(floats(hidden), floats(hidden), calls)
-    stages["input transform"] = lambda calls: _transforms(statistics, ticks, floats(64), calls)
+    past, x, y, channels = floats(inner * k), floats(hidden), floats(hidden), floats(64)
+    stages["convolution"] = lambda calls: _convolves(taps, inner, k, past, u, calls)
+    stages["layer norm"] = lambda calls: _norms(x, y, calls)
+    stages["input transform"] = lambda calls: _transforms(statistics, ticks, channels, calls)
     arrays = named_arrays(MambaLOB(config, rngs=nnx.Rngs(0)))
     for precision in PRECISIONS:
         weights = pack(arrays, config, precision)

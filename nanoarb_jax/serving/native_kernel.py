@@ -321,7 +321,7 @@ def _step(weights, kind, group, streams, states, features, probabilities):  # ty
         past = ahead(past, (taps - 1) * inner)
         at = _matmul(at, kind, group, streams, u, inner, get(header, _MIXED), mixed, 1, mixed)
         bias = cast(at, _F32)
-        at = _matmul(behind(bias, inner), kind, group, streams, mixed, (rank + 3) // 4 * 4, inner, bias, 0, delta)
+        at = _matmul(behind(bias, inner), _F32, group, streams, mixed, (rank + 3) // 4 * 4, inner, bias, 0, delta)
         decays = at
         for s in range(streams):
             own = get(group, s)

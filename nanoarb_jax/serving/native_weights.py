@@ -9,7 +9,7 @@ multiplication, A and its exponential's base into one factor.
     projection  bias (hidden), matrix inputs × hidden in float32; layer norm scale, bias (hidden)
     layer       bias (2·inner), matrix hidden × 2·inner: u beside z
                 per block of 16 channels: convolution taps, oldest first, and bias (k + 1, 16)
-                matrix inner × (rank, B, C); bias (inner), matrix rank × inner
+                matrix inner × (rank, B, C); bias (inner), matrix rank × inner in float32
                 per block of 16 channels: A·log2(e) and D (n + 1, 16)
                 matrix inner × hidden
     heads       bias, matrix hidden × horizons·m; bias, matrix horizons·m × 3·horizons (a block for each horizon)
@@ -105,8 +105,8 @@ def pack(arrays: Mapping[str, NDArray[np.float32]], config: ModelConfig, precisi
     Args:
         arrays: every parameter and statistic by its dotted name, as in a checkpoint.
         config: the model's shape.
-        precision: of the matrices, all but the first – "fp32", "bf16" or "int8", with a scale per output. Sums stay
-            float32.
+        precision: of the matrices, all but two small ones – "fp32", "bf16" or "int8", with a scale per output. Sums
+            stay float32.
 
     Returns:
         (bytes,) uint8, aligned to 64 bytes.
@@ -156,9 +156,9 @@ def _stages(
         mean[known], inverse[known] = arrays["transform.mean"][order[known]], 1 / arrays["transform.std"][order[known]]
         projection = np.where(known[:, None], projection[order], 0)
         yield mean, inverse
-    # inputs are up to 8 deviations large and this matrix is small: it stays exact
-    exact = _matrix(_padded(projection, inputs, hidden), "fp32")
-    yield _padded(arrays["input_proj.bias"], hidden), *exact
+    # inputs are up to 8 deviations large, Δ sets how long the model remembers: their small matrices stay exact
+    first = _matrix(_padded(projection, inputs, hidden), "fp32")
+    yield _padded(arrays["input_proj.bias"], hidden), *first
     yield _padded(arrays["input_norm.scale"], hidden), _padded(arrays["input_norm.bias"], hidden)
     for i in range(config.num_layers):
         layer = {name.partition(f"blocks.{i}.")[2]: a for name, a in arrays.items() if name.startswith(f"blocks.{i}.")}
@@ -169,15 +169,16 @@ def _stages(
         yield (_padded(bias, hidden) @ wide, *matrix(_padded(scale, hidden)[:, None] * wide, hidden, 2 * inner))
         yield (_blocks(np.concatenate([layer["conv_kernel"], layer["conv_bias"][None]]), inner),)
         yield matrix(layer["x_proj.kernel"], inner, shape[Header.MIXED])
-        yield (_padded(layer["dt_proj.bias"], inner), *matrix(layer["dt_proj.kernel"], config.rank, inner))
+        steps = _matrix(_padded(layer["dt_proj.kernel"], whole(config.rank, ROWS), inner), "fp32")
+        yield _padded(layer["dt_proj.bias"], inner), *steps
         decay = -np.exp(layer["A_log"].astype(np.float64).T) * LOG2_E
         yield (_blocks(np.concatenate([decay, layer["D"][None]]), inner),)
         yield matrix(layer["out_proj.kernel"], inner, hidden)
-    first = np.concatenate([_padded(kernel, hidden, head) for kernel in arrays["heads.kernel_in"]], axis=1)
+    heads = np.concatenate([_padded(kernel, hidden, head) for kernel in arrays["heads.kernel_in"]], axis=1)
     second = np.zeros((horizons * head, shape[Header.LOGITS]), np.float32)
     for i, kernel in enumerate(arrays["heads.kernel_out"]):
         second[i * head : i * head + len(kernel), 3 * i : 3 * i + 3] = kernel
-    yield (_padded(arrays["heads.bias_in"], horizons, head), *matrix(first, hidden, horizons * head))
+    yield (_padded(arrays["heads.bias_in"], horizons, head), *matrix(heads, hidden, horizons * head))
     yield (_padded(arrays["heads.bias_out"].ravel(), shape[Header.LOGITS]),)
     yield matrix(second, horizons * head, shape[Header.LOGITS])
 
