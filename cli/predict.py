@@ -48,6 +48,7 @@ def predict(
         "split": split, "series": {one.name: len(one.ts_ns) for one in replayed}, "predictions": metrics.total,
         "unseen": None if trained_on is None else sorted({one.name for one in replayed} - trained_on),
         "unlabelled": unlabelled, "ticks": ticks, "seconds": seconds, "ticks_per_second": ticks / seconds,
+        "load_seconds": predictor.load_seconds,
         "latency_ns": metrics.snapshot()["latency_ns"], "average_confidence": metrics.average_confidence,
         "accuracy": accuracy(replayed, settings.horizons),
     }  # fmt: skip
@@ -76,6 +77,7 @@ def _about(checkpoint: Path, backend: str) -> tuple[DataConfig, set[str] | None]
 def _print(figures: dict[str, Any]) -> None:
     latency, backend = figures["latency_ns"], " ".join(filter(None, (figures["backend"], figures["precision"])))
     say(f"{figures['output']}: {figures['predictions']:,} predictions of {len(figures['series'])} series")
+    say(f"model read and compiled in {figures['load_seconds']:.1f} s")
     say(
         f"{figures['ticks_per_second']:,.0f} ticks/s with {backend}, "
         f"latency p50 {latency['p50'] / 1e3:.1f}, p99 {latency['p99'] / 1e3:.1f} µs"

@@ -72,6 +72,11 @@ def test_step_equals_scan(checkpoint: Checkpoint, step: StepPredictor) -> None:
     np.testing.assert_allclose(probabilities(step, TICKS), jax.nn.softmax(logits[0]), atol=1e-5)
 
 
+def test_it_says_what_loading_took(step: StepPredictor) -> None:
+    assert step.load_seconds is not None and step.load_seconds > 0
+    assert StepPredictor(step._backend).load_seconds is None
+
+
 def test_scoring_many_ticks_is_updating_with_each(step: StepPredictor) -> None:
     ticks = np.concatenate([TICKS, TICKS[::-1]])  # longer than a chunk
     step.reset()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import time
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -111,6 +112,9 @@ class Backend(Protocol):
 class StepPredictor:
     """Predict tick by tick: each `update` is one state update, whatever the length of the past.
 
+    Attributes:
+        load_seconds: what reading and compiling took; None if it was not loaded but made of a backend.
+
     Example:
         >>> predictor = StepPredictor.load("checkpoints/small")
         >>> prediction = predictor.update(features)  # (44,) raw features of the book, every tick
@@ -123,6 +127,7 @@ class StepPredictor:
         self.features = backend.features
         self.features, self.warm_up = backend.features, backend.window
         self.ticks = 0
+        self.load_seconds: float | None = None
 
     @classmethod
     def load(cls, path: str | Path, backend: str = "native", precision: str = "fp32") -> StepPredictor:
@@ -139,24 +144,10 @@ class StepPredictor:
             CheckpointError: see `load_checkpoint`.
             ExportError: an exported file that is missing, damaged or of another kind.
         """
-        if backend not in BACKENDS:
-            raise ConfigError(f"backend {backend!r}: expected one of {', '.join(BACKENDS)}")
-        if precision != "fp32" and (backend != "native" or Path(path).is_file()):
-            met = f"an exported file has its own ({path})" if Path(path).is_file() else f"backend {backend!r} has none"
-            raise ConfigError(f"precision {precision!r}: {met}; leave it out")
-        if backend == "onnx":
-            from nanoarb_jax.serving.onnx import OnnxStep
-
-            return cls(OnnxStep.load(path))
-        if backend == "jax":
-            from nanoarb_jax.serving.jax_step import JaxStep  # isort: skip – sets JAX up before anything computes
-            from nanoarb_jax.checkpoint import load_checkpoint
-
-            checkpoint = load_checkpoint(path)
-            return cls(JaxStep(checkpoint.model, checkpoint.version))
-        from nanoarb_jax.serving.native import NativeStep
-
-        return cls(NativeStep.load(path, precision))
+        began = time.perf_counter()
+        predictor = cls(_open(Path(path), backend, precision))
+        predictor.load_seconds = time.perf_counter() - began
+        return predictor
 
     def update(self, features: ArrayLike) -> Prediction:
         """Read one tick.
@@ -231,3 +222,25 @@ class StepPredictor:
             )
         self._backend.set_state(state)
         self.ticks = ticks
+
+
+def _open(path: Path, backend: str, precision: str) -> Backend:
+    """The backend of `StepPredictor.load`, ready for its first tick."""
+    if backend not in BACKENDS:
+        raise ConfigError(f"backend {backend!r}: expected one of {', '.join(BACKENDS)}")
+    if precision != "fp32" and (backend != "native" or path.is_file()):
+        met = f"an exported file has its own ({path})" if path.is_file() else f"backend {backend!r} has none"
+        raise ConfigError(f"precision {precision!r}: {met}; leave it out")
+    if backend == "onnx":
+        from nanoarb_jax.serving.onnx import OnnxStep
+
+        return OnnxStep.load(path)
+    if backend == "jax":
+        from nanoarb_jax.serving.jax_step import JaxStep  # isort: skip – sets JAX up before anything computes
+        from nanoarb_jax.checkpoint import load_checkpoint
+
+        checkpoint = load_checkpoint(path)
+        return JaxStep(checkpoint.model, checkpoint.version)
+    from nanoarb_jax.serving.native import NativeStep
+
+    return NativeStep.load(path, precision)
