@@ -52,7 +52,7 @@ def main() -> None:
         "distinct_ticks": len(features),
         **endure(native, features, options.ticks),
         **drift(native, checkpoint, features, options.ticks, options.twin_ticks, options.compared),
-        **speeds(native, features),
+        **speeds(checkpoint, features),
     }
     print(json.dumps(result, indent=1))
     if options.json is not None:
@@ -92,23 +92,37 @@ def drift(
     }
 
 
-def speeds(native: NativeStep, features: np.ndarray) -> dict[str, object]:
-    """Time per tick, interleaved rounds, on ticks of three kinds."""
-    n = 20_000
+def speeds(checkpoint: Checkpoint, features: np.ndarray) -> dict[str, object]:
+    """Time per tick, interleaved rounds, on inputs of some kinds, and through states that nothing drives.
+
+    A book that fades or stands still does not fade for the model, whose inputs are ratios. So "decaying" is the model
+    without B and C, whose state begins at ones, shrinks for n ticks and would pass through the denormal numbers.
+    """
+    n, arrays, config = 20_000, named_arrays(checkpoint.model), checkpoint.config
     fading = features[0] * np.float32(0.995) ** np.arange(n, dtype=np.float32)[:, None]
     kinds = {"real": features[:n], "constant": np.repeat(features[:1], n, axis=0), "fading": fading}
-    kinds["zero"] = np.zeros_like(fading)
-    states = {kind: initial_state(native.weights) for kind in kinds}
-    out = np.empty((n, native.horizons, 3), np.float32)
+    kinds["zero"], kinds["decaying"] = np.zeros_like(fading), features[:n]
+    weights = {kind: pack(arrays, config) for kind in ("real", "constant", "fading", "zero")}
+    silent = {name: 0 * a if name.endswith("x_proj.kernel") else a for name, a in arrays.items()}
+    weights["decaying"] = pack(silent, config)
+    states = {kind: initial_state(weights[kind]) for kind in kinds}
+    out = np.empty((n, len(config.horizons), 3), np.float32)
     times: dict[str, list[float]] = {kind: [] for kind in kinds}
     for _ in range(9):
         for kind, ticks in kinds.items():
+            if kind == "decaying":
+                for h in views(states[kind], config).recurrences:
+                    h[:] = 1.0
+            x = np.ascontiguousarray(ticks, np.float32)
             began = time.perf_counter()
-            step_all(native.weights, states[kind], np.ascontiguousarray(ticks, np.float32), out)
+            step_all(weights[kind], states[kind], x, out)
             times[kind].append((time.perf_counter() - began) / n * 1e6)
-    medians = {kind: float(np.median(t)) for kind, t in times.items()}
-    denormal = {kind: denormals(views(state, native.config)) for kind, state in states.items()}
-    return {"us_by_input": medians, "denormal_state_values": denormal}
+    decayed = np.concatenate([h.ravel() for h in views(states["decaying"], config).recurrences])
+    return {
+        "us_by_input": {kind: float(np.median(t)) for kind, t in times.items()},
+        "denormal_state_values": {kind: denormals(views(state, config)) for kind, state in states.items()},
+        "decayed_to_zero": float((decayed == 0).mean()),
+    }
 
 
 def denormals(state: Views) -> int:

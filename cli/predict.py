@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from nanoarb_jax.config import DataConfig, config_from_dict
+
+if TYPE_CHECKING:
+    from nanoarb_jax.serving.onnx import WindowPredictor
+    from nanoarb_jax.serving.predictor import StepPredictor
 
 from .output import JsonOption, claim_json, console, mcc, noting, say, write_json
 
@@ -16,7 +20,7 @@ Split = Literal["all", "train", "validation", "test"]
 
 
 def predict(
-    checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder, output folder of a run, or exported step.")],
+    checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder, output folder of a run, or exported file.")],
     data: Annotated[Path, typer.Option(help="Prepared dataset, or a folder or file of market data.")],
     output: Annotated[Path, typer.Option(help="File to write: .npz, .csv or .parquet.")],
     backend: Annotated[Literal["native", "jax", "onnx"], typer.Option(help="What computes.")] = "native",
@@ -29,11 +33,12 @@ def predict(
     from nanoarb_jax.predictions import claim_predictions, write_predictions
     from nanoarb_jax.replay import accuracy, open_streams, replay_dataset
     from nanoarb_jax.serving.monitor import ModelMetrics
-    from nanoarb_jax.serving.predictor import StepPredictor
 
     claim_predictions(output)
     with console.status("reading"):
-        predictor = StepPredictor.load(checkpoint, backend=backend, precision=precision)
+        loading = time.perf_counter()
+        predictor = _load(checkpoint, backend, precision)
+        load_seconds = time.perf_counter() - loading
         settings, trained_on = _about(checkpoint, backend)
         dataset, unlabelled = open_streams(data, settings)
     metrics, part, began = ModelMetrics(), None if split == "all" else split, time.perf_counter()
@@ -48,12 +53,23 @@ def predict(
         "split": split, "series": {one.name: len(one.ts_ns) for one in replayed}, "predictions": metrics.total,
         "unseen": None if trained_on is None else sorted({one.name for one in replayed} - trained_on),
         "unlabelled": unlabelled, "ticks": ticks, "seconds": seconds, "ticks_per_second": ticks / seconds,
-        "load_seconds": predictor.load_seconds,
+        "load_seconds": load_seconds,
         "latency_ns": metrics.snapshot()["latency_ns"], "average_confidence": metrics.average_confidence,
         "accuracy": accuracy(replayed, settings.horizons),
     }  # fmt: skip
     _print(figures)
     write_json(json_path, figures)
+
+
+def _load(checkpoint: Path, backend: str, precision: str) -> StepPredictor | WindowPredictor:
+    """The predictor; an exported window takes the place of a step, and reads the last ticks at every one."""
+    from nanoarb_jax.serving.onnx import WindowPredictor
+    from nanoarb_jax.serving.onnx_file import read_model
+    from nanoarb_jax.serving.predictor import StepPredictor
+
+    if backend == "onnx" and checkpoint.is_file() and read_model(checkpoint)[1].kind == "window":
+        return WindowPredictor.load(checkpoint)
+    return StepPredictor.load(checkpoint, backend=backend, precision=precision)
 
 
 def _about(checkpoint: Path, backend: str) -> tuple[DataConfig, set[str] | None]:

@@ -22,6 +22,7 @@ from nanoarb_jax.market.labels import UNDEFINED
 from nanoarb_jax.market.readers.sources import find_sources
 from nanoarb_jax.market.series import BookSeries, validate_books
 from nanoarb_jax.serving.monitor import ModelMetrics
+from nanoarb_jax.serving.onnx import WindowPredictor
 from nanoarb_jax.serving.predictor import StepPredictor
 from nanoarb_jax.streams import Stream, instrument_of, make_stream
 
@@ -113,7 +114,7 @@ def labels_at(stream: Stream, at: Sequence[int], horizons: Sequence[int]) -> NDA
 
 
 def replay(
-    predictor: StepPredictor,
+    predictor: StepPredictor | WindowPredictor,
     stream: Stream,
     labels: NDArray[np.int8],
     metrics: ModelMetrics,
@@ -165,7 +166,7 @@ def replay(
 
 
 def replay_dataset(
-    predictor: StepPredictor,
+    predictor: StepPredictor | WindowPredictor,
     dataset: Dataset,
     horizons: Sequence[int],
     metrics: ModelMetrics,

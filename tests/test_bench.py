@@ -23,8 +23,8 @@ from nanoarb_jax.errors import ConfigError
 KINDS = {
     "window": ("jax_window", "onnx_window"),
     "step": (
-        "jax_step", "onnx_step", "native_predictor", "native_step", "native_step_inloop", "native_step_inloop_bf16",
-        "native_step_inloop_int8", "tick_to_prediction",
+        "jax_step", "jax_scan", "onnx_step", "native_predictor", "native_step", "native_step_inloop",
+        "native_step_inloop_bf16", "native_step_inloop_int8", "tick_to_prediction",
     ),
     "floor": ("null", "native_null", "weight_read"),
     "stage": ("book_apply", "features", "features_lob44"),

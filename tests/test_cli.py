@@ -196,7 +196,7 @@ def test_bench_beside_rivals_and_sweeps(world: World, tmp_path: Path, monkeypatc
 
 def test_json_rows_of_numbers_take_one_line(world: World) -> None:
     text = (world.folder / "bench.json").read_text()
-    assert len(text.splitlines()) < 120
+    assert len(text.splitlines()) < 300
     assert '"confusion": [\n' in (world.folder / "evaluate.json").read_text()  # nested ones are rows
 
 

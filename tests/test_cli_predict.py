@@ -144,7 +144,7 @@ def test_a_feed_too_short_for_labels(nano_checkpoint: Path, tmp_path: Path) -> N
     start = ("--checkpoint", nano_checkpoint, "--data", tmp_path / "feed.npz", "--output", tmp_path / "p.csv")
     said = done(*start, "--json", tmp_path / "p.json")
     assert not [line for line in said if line.startswith("accuracy")]
-    assert "no labels: stream 'feed'" in said[2] and "expected at least" in said[2]
+    assert "no labels: stream 'feed'" in said[3] and "expected at least" in said[3]
     figures = read(tmp_path / "p.json")
     assert list(figures["unlabelled"]) == ["feed"] and figures["accuracy"]["h10"] == {"n": 0, "accuracy": None}
     table = csv.read_csv(tmp_path / "p.csv")

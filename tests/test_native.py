@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import json
+import os
 import subprocess
 import sys
 from functools import cache
@@ -13,10 +15,12 @@ import jax
 import numpy as np
 import pytest
 from flax import nnx
+from float64_twin import Float64Twin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nanoarb_jax.cli.main import app
 from numba import njit
+from numba.core.errors import TypingError
 from numpy.typing import NDArray
 from random_model import random_model
 from typer.testing import CliRunner
@@ -28,9 +32,12 @@ from nanoarb_jax.errors import ConfigError, DataError, ExportError
 from nanoarb_jax.market.features import lob44
 from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.model.torch_compat import load_torch_state_dict
+from nanoarb_jax.serving import native as native_module
+from nanoarb_jax.serving import native_kernel
 from nanoarb_jax.serving.jax_step import JaxStep
 from nanoarb_jax.serving.native import (
     NativeStep,
+    header,
     initial_state,
     initial_states,
     pack,
@@ -41,7 +48,8 @@ from nanoarb_jax.serving.native import (
 )
 from nanoarb_jax.serving.native_file import native_file, read_native
 from nanoarb_jax.serving.native_kernel import _matmul_one
-from nanoarb_jax.serving.native_weights import PRECISIONS, _matrix, aligned
+from nanoarb_jax.serving.native_state import views
+from nanoarb_jax.serving.native_weights import PRECISIONS, Header, _matrix, aligned
 from nanoarb_jax.serving.predictor import StepPredictor
 from nanoarb_jax.serving.simd import address
 
@@ -162,7 +170,7 @@ def test_every_way_to_call_it_is_the_same() -> None:
 @pytest.mark.parametrize("config", [NANO, ODD], ids=["nano", "odd"])
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_many_instruments_are_as_many_streams(config: ModelConfig, precision: str) -> None:
-    """Some tick and some do not, in groups of four and what is left; others' states stay as they are."""
+    """Some tick and some do not, in groups of four and what is left; others' states stay bit for bit."""
     backend, rng = native(config, precision), np.random.default_rng(0)
     states = initial_states(backend.weights, 7)
     read: list[list[int]] = [[] for _ in range(7)]
@@ -170,29 +178,69 @@ def test_many_instruments_are_as_many_streams(config: ModelConfig, precision: st
         rows = rng.permutation(7)[: rng.integers(1, 8)]
         for row in rows:
             read[row].append(i + 30 * row)
-        met = np.empty((len(rows), backend.horizons, 3), np.float32)
+        met, others = np.empty((len(rows), backend.horizons, 3), np.float32), np.delete(np.arange(7), rows)
+        before = states[others].copy()
         step_each(backend.weights, states, rows * states.shape[1], TICKS[i + 30 * rows], met)
+        np.testing.assert_array_equal(states[others], before)
     newest = dict(zip(rows.tolist(), met, strict=True))
     for row, ticks in enumerate(read):
         backend.reset()
         alone = backend.scan(TICKS[ticks])[-1]
-        np.testing.assert_allclose(states[row][:16], backend.packed_state[:16])
+        kept = np.s_[: header(backend.weights)[Header.STATE]]
+        np.testing.assert_allclose(states[row][kept], backend.packed_state[kept], rtol=1e-4, atol=1e-5)
         if row in newest:
             np.testing.assert_allclose(newest[row], alone, rtol=0, atol=1e-6)
 
 
-def test_it_reads_and_writes_nothing_beyond_its_arrays() -> None:
-    """Features that end before a whole vector, and neighbours of what is written, by the C entry."""
-    backend = native(NANO)
-    fenced = np.full(44 + 32, np.nan, np.float32)
-    fenced[16:60] = TICKS[0]
-    out = np.full(9 + 32, 7.0, np.float32)
-    state = initial_state(backend.weights)
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("config", [NANO, ODD, PLAIN], ids=["nano", "odd", "plain"])
+def test_it_reads_and_writes_nothing_beyond_its_arrays(config: ModelConfig, precision: str) -> None:
+    """Features that end before a whole vector, and neighbours of state and output, by the C entry."""
+    backend, f, h = native(config, precision), config.input_dim, len(config.horizons)
+    tick = ticks_of(config)[0]
+    fenced, out = np.full(f + 32, np.nan, np.float32), np.full(3 * h + 32, 7.0, np.float32)
+    fenced[16 : 16 + f] = tick
+    room = len(initial_state(backend.weights))
+    state = aligned(4 * (room + 32)).view(np.float32)
+    state[:16] = state[-16:] = 7.0
     call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)(step_address())
-    call(backend.weights.ctypes.data, state.ctypes.data, fenced[16:].ctypes.data, out[16:].ctypes.data)
-    assert np.isfinite(out[16:25]).all() and (np.delete(out, np.s_[16:25]) == 7.0).all()
+    call(*(a.ctypes.data for a in (backend.weights, state[16:], fenced[16:], out[16:])))
+    inner = np.s_[16 : 16 + 3 * h]
+    assert (np.delete(out, inner) == 7.0).all() and (state[:16] == 7.0).all() and (state[-16:] == 7.0).all()
     assert np.isfinite(state).all()
-    np.testing.assert_array_equal(out[16:25].reshape(3, 3), backend.step(TICKS[0]))
+    np.testing.assert_array_equal(out[inner].reshape(h, 3), backend.step(tick))
+
+
+def test_arrays_with_gaps_and_other_numbers_are_refused() -> None:
+    """The kernel reads by address: what does not lie in one piece would be read wrong, without a word."""
+    backend = native(NANO)
+    state, out = initial_state(backend.weights), np.empty((3, 3), np.float32)
+    for features in (np.asfortranarray(TICKS)[0], TICKS[:2].astype(np.float64)[0]):
+        with pytest.raises(TypingError, match="expected a C-contiguous array of float32"):
+            step(backend.weights, state, features, out)
+
+
+def test_predictors_take_features_however_they_lie(nano_checkpoint: Path) -> None:
+    predictor, wide, fixed = StepPredictor.load(nano_checkpoint), np.asfortranarray(TICKS), TICKS.copy()
+    fixed.setflags(write=False)
+    expected = predictor.score(TICKS[:20])
+    for ticks in (wide, fixed, TICKS[::-1][::-1]):
+        predictor.reset()
+        np.testing.assert_array_equal([predictor.update(tick).probabilities for tick in ticks[:20]], expected)
+        predictor.reset()
+        np.testing.assert_array_equal(predictor.score(ticks[:20]), expected)
+
+
+def test_a_changed_kernel_is_compiled_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """numba alone would run what it kept of the old one: it looks at the file of the function that is called."""
+    before = native_module._fingerprint()
+    changed = tmp_path / "kernel.py"
+    changed.write_bytes(Path(native_kernel.__file__).read_bytes() + b"#")
+    monkeypatch.setattr(native_kernel, "__file__", str(changed))
+    assert native_module._fingerprint() != before
+    for function in (step, step_all, step_each):
+        cells = dict(zip(function.py_func.__code__.co_freevars, function.py_func.__closure__, strict=True))
+        assert cells["fingerprint"].cell_contents == before
 
 
 def test_weights_that_are_none() -> None:
@@ -202,16 +250,40 @@ def test_weights_that_are_none() -> None:
             initial_state(bad)  # type: ignore[arg-type]
 
 
+def test_weights_of_another_shape_than_the_config(tmp_path: Path) -> None:
+    fewer = dataclasses.replace(NANO, horizons=(10,))
+    with pytest.raises(DataError, match="horizons is 3, the config's is 1"):
+        NativeStep(pack(arrays_of(NANO), NANO), fewer, "v")
+    path = tmp_path / "forged"
+    path.write_bytes(native_file(pack(arrays_of(NANO), NANO), fewer, "v"))
+    with pytest.raises(ExportError, match="horizons is 3"):
+        read_native(path)
+
+
 # Numbers at the edges
 
 
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_very_narrow_models(width: int) -> None:
+    config = ModelConfig(hidden_dim=width, d_state=3, num_layers=1, horizons=(1,))
+    twin = Float64Twin(arrays_of(config), config)
+    exact = [twin.step(tick) for tick in TICKS[:100]]
+    np.testing.assert_allclose(native(config).scan(TICKS[:100]), exact, rtol=0, atol=1e-5)
+
+
 def test_a_faded_state_is_zero_not_denormal() -> None:
-    """Ticks that stop moving: what fades must vanish, since many machines are slow with denormal numbers."""
-    backend = native(PLAIN)
-    backend.scan(ticks_of(PLAIN))
-    backend.scan(np.zeros((20_000, 7), np.float32))
-    state = np.abs(backend.packed_state)
-    assert not ((state > 0) & (state < np.finfo(np.float32).tiny)).any()
+    """Nothing drives the state: what fades must vanish, since many machines are slow with denormal numbers."""
+    silent = {name: 0 * a if name.endswith("x_proj.kernel") else a for name, a in arrays_of(PLAIN).items()}
+    backend = NativeStep(pack(silent, PLAIN), PLAIN, "v")
+    flat = backend.state()
+    backend.set_state(np.ones_like(flat))
+    seen = []
+    for _ in range(50):
+        backend.scan(ticks_of(PLAIN))
+        seen.append(np.concatenate([h.ravel() for h in views(backend.packed_state, PLAIN).recurrences]))
+    sizes = np.abs(np.array(seen))
+    assert (sizes[0] > 0).any() and (sizes[-1] == 0).all()
+    assert not ((sizes > 0) & (sizes < 1e-30)).any()
 
 
 @settings(max_examples=30)
@@ -295,9 +367,21 @@ def test_a_spoilt_file_is_refused(tmp_path: Path) -> None:
         read_native(tmp_path / "nowhere")
 
 
-def test_it_says_what_compiling_took() -> None:
-    backend = native(NANO)
-    assert backend.compile_seconds > 0 and backend.compiled_anew in (True, False)
+def test_it_says_what_compiling_took(tmp_path: Path) -> None:
+    """And that it was kept: the second process fetches what the first compiled."""
+    path = tmp_path / "model.native"
+    path.write_bytes(native_file(pack(arrays_of(NANO), NANO), NANO, "v"))
+    code = f"""
+from nanoarb_jax.serving.native import NativeStep
+native = NativeStep.load({str(path)!r})
+print(native.compiled_anew, native.compile_seconds > 0)
+"""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    said = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment).stdout
+        for _ in range(2)
+    ]
+    assert said == ["True True\n", "False True\n"]
 
 
 # Export

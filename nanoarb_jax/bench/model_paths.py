@@ -13,11 +13,12 @@ from flax import nnx
 from numba import njit
 from numpy.typing import NDArray
 
-from nanoarb_jax.serving.jax_step import JaxStep  # isort: skip – first: it sets JAX up before anything computes
+from nanoarb_jax.serving.jax_step import CHUNK, JaxStep  # isort: skip – first: it sets JAX up before anything computes
 from nanoarb_jax.bench.loops import EventsToPredictions, NativeLoop, WeightRead, repeats
 from nanoarb_jax.bench.measure import Call, Candidate, Note
 from nanoarb_jax.checkpoint import Checkpoint, named_arrays
 from nanoarb_jax.export import export_step, export_window
+from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.serving.native import NativeStep, initial_state, pack, step
 from nanoarb_jax.serving.onnx import OnnxStep, WindowPredictor
 from nanoarb_jax.serving.predictor import StepPredictor
@@ -75,6 +76,12 @@ def native_null(weights: NDArray[np.uint8], shape: tuple[int, int]) -> Call:
     return lambda features: _nothing(weights, state, features, probabilities)
 
 
+def jax_scan(model: MambaLOB, version: str, ticks: np.ndarray) -> Call:
+    """A chunk of recorded ticks at a call, in the sequence form, the state carried: offline scoring."""
+    backend = JaxStep(model, version)
+    return lambda features: backend.scan(ticks[:CHUNK])
+
+
 def jax_null() -> Call:
     """A jitted call that does nothing."""
     empty = jax.jit(lambda x: x)
@@ -128,6 +135,7 @@ def model_paths(
         Candidate("jax_window", "window", lambda: jax_window(model, config.window, config.input_dim)),
         *(Candidate(path, "window", partial(onnx, path)) for path in files if path.startswith("onnx_window")),
         Candidate("jax_step", "step", lambda: JaxStep(model, version).step),
+        Candidate("jax_scan", "step", lambda: jax_scan(model, version, ticks), CHUNK),
         *(Candidate(path, "step", partial(onnx, path)) for path in files if path.startswith("onnx_step")),
         Candidate(
             "native_predictor", "step", lambda: StepPredictor(NativeStep(pack(arrays, config), config, version)).update

@@ -16,7 +16,6 @@ from nanoarb_jax.checkpoint import Checkpoint, named_arrays
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.serving.jax_batch import JaxBatch
 from nanoarb_jax.serving.native import initial_states, pack, step_each
-from nanoarb_jax.serving.predictor import StepPredictor
 
 
 def lengths(
@@ -48,7 +47,7 @@ def lengths(
         for path, model in windows.items()
         for length in counts
     }
-    step = Candidate("jax_step", "step", lambda: StepPredictor(JaxStep(checkpoint.model, checkpoint.version)).update)
+    step = Candidate("jax_step", "step", lambda: JaxStep(checkpoint.model, checkpoint.version).step)
     native = Candidate("native_step", "step", lambda: native_call(pack(arrays, config), shape))
     candidates |= {step: ("jax_step", None), native: ("native_step", None)}
     calls, _ = load_all(list(candidates), ticks[0], note)

@@ -107,19 +107,10 @@ class MicroBatcher:
             raise ConfigError(f"batch={batch}, instruments={instruments}: expected 2 <= batch <= instruments")
         if backend not in BACKENDS:
             raise ConfigError(f"backend {backend!r}: expected one of {', '.join(BACKENDS)}")
-        if backend == "jax":
-            from nanoarb_jax.serving.jax_batch import JaxBatch  # isort: skip – sets JAX up before anything computes
-            from nanoarb_jax.checkpoint import load_checkpoint
-
-            checkpoint = load_checkpoint(path)
-            return cls(JaxBatch(checkpoint.model, checkpoint.version, instruments, batch), max_wait_ns, clock)
-        from nanoarb_jax.checkpoint import load_checkpoint, named_arrays
-        from nanoarb_jax.serving.native import pack
-        from nanoarb_jax.serving.native_batch import NativeBatch
-
-        checkpoint = load_checkpoint(path)
-        weights = pack(named_arrays(checkpoint.model), checkpoint.config)
-        states = NativeBatch(weights, checkpoint.config, checkpoint.version, instruments, batch)
+        states = _open(path, backend, instruments, batch)
+        first = states.step(np.arange(1), np.zeros((1, states.features), np.float32))
+        make_prediction(first[0], False, states.version)  # compiled now, not at the first flush
+        states.reset(0)
         return cls(states, max_wait_ns, clock)
 
     @property
@@ -187,3 +178,20 @@ class MicroBatcher:
         self._waiting.pop(instrument, None)
         self._backend.reset(self._rows[instrument])
         self._ticks[self._rows[instrument]] = 0
+
+
+def _open(path: str | Path, backend: str, instruments: int, batch: int) -> BatchBackend:
+    """The backend of `MicroBatcher.load`."""
+    if backend == "jax":
+        from nanoarb_jax.serving.jax_batch import JaxBatch  # isort: skip – sets JAX up before anything computes
+        from nanoarb_jax.checkpoint import load_checkpoint
+
+        checkpoint = load_checkpoint(path)
+        return JaxBatch(checkpoint.model, checkpoint.version, instruments, batch)
+    from nanoarb_jax.checkpoint import load_checkpoint, named_arrays
+    from nanoarb_jax.serving.native import pack
+    from nanoarb_jax.serving.native_batch import NativeBatch
+
+    checkpoint = load_checkpoint(path)
+    weights = pack(named_arrays(checkpoint.model), checkpoint.config)
+    return NativeBatch(weights, checkpoint.config, checkpoint.version, instruments, batch)

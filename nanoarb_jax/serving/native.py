@@ -14,6 +14,7 @@ The same weights give the same probabilities as `MambaLOB.step`, to 1e-5 in floa
 from __future__ import annotations
 
 import functools
+import hashlib
 import time
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,10 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import DataError
+from nanoarb_jax.serving import native_kernel, native_weights, simd, vector_math
 from nanoarb_jax.serving.native_kernel import GROUP, one, step_group
 from nanoarb_jax.serving.native_state import flat_state, unflatten_state
-from nanoarb_jax.serving.native_weights import HEADER, MAGIC, PRECISIONS, Header, aligned, pack
+from nanoarb_jax.serving.native_weights import HEADER, MAGIC, PRECISIONS, Header, aligned, pack, sizes
 from nanoarb_jax.serving.simd import address
 
 __all__ = [
@@ -43,44 +45,73 @@ __all__ = [
 _OPTIONS: dict[str, Any] = {"cache": True, "error_model": "numpy", "nogil": True, "_nrt": False}
 
 
-@njit(**_OPTIONS)
-def step(weights, state, features, probabilities):  # type: ignore[no-untyped-def]
-    """Read one tick: advance the state and give the probabilities. Allocates nothing, checks nothing, holds no GIL.
-
-    Args:
-        weights: (bytes,) uint8, from `pack`.
-        state: (floats,) float32, from `initial_state`; changed.
-        features: (f,) float32, raw and finite.
-        probabilities: (h, 3) float32 – down, neutral, up per horizon; overwritten.
-    """
-    w = address(weights)
-    step_group(w, one(w), 1, address(state), address(features), address(probabilities))
+def _fingerprint() -> int:
+    """Of the code that compiled functions hold: numba's cache on disk would not notice a change in another file."""
+    digest = hashlib.sha256()
+    for module in (simd, vector_math, native_weights, native_kernel):
+        digest.update(Path(str(module.__file__)).read_bytes())
+    return int.from_bytes(digest.digest()[:7], "little")
 
 
-@njit(**_OPTIONS)
-def step_all(weights, state, features, probabilities):  # type: ignore[no-untyped-def]
-    """`step` over the ticks of one stream in order: features (n, f), probabilities (n, h, 3), rows contiguous."""
-    w = address(weights)
-    for i in range(features.shape[0]):
-        step_group(w, one(w), 1, address(state), address(features[i]), address(probabilities[i]))
+def _entry_points(fingerprint: int) -> tuple[Any, Any, Any, Any]:
+    """What is cached on disk; `fingerprint`, a variable of these functions, is part of what they are kept under."""
+
+    @njit(**_OPTIONS)
+    def step(weights, state, features, probabilities):  # type: ignore[no-untyped-def]
+        """Read one tick: advance the state and give the probabilities. Allocates nothing, checks nothing, holds no GIL.
+
+        Args:
+            weights: (bytes,) uint8, from `pack`.
+            state: (floats,) float32, from `initial_state`; changed.
+            features: (f,) float32, raw and finite.
+            probabilities: (h, 3) float32 – down, neutral, up per horizon; overwritten.
+        """
+        _ = fingerprint
+        w = address(weights)
+        step_group(w, one(w), 1, address(state), address(features), address(probabilities))
+
+    @njit(**_OPTIONS)
+    def step_all(weights, state, features, probabilities):  # type: ignore[no-untyped-def]
+        """`step` over the ticks of one stream in order: features (n, f), probabilities (n, h, 3)."""
+        _ = fingerprint
+        w = address(weights)
+        for i in range(features.shape[0]):
+            step_group(w, one(w), 1, address(state), address(features[i]), address(probabilities[i]))
+
+    @njit(**_OPTIONS)
+    def step_each(weights, states, starts, features, probabilities):  # type: ignore[no-untyped-def]
+        """`step` for one tick of each of b instruments, four at a time: what is read of the weights serves four.
+
+        Args:
+            weights: as for `step`.
+            states: (instruments, floats) float32, from `initial_states`; changed where a tick is read.
+            starts: (b,) int64, where the instruments' states begin in `states`: row times floats; none twice.
+            features, probabilities: (b, f) and (b, h, 3) float32, rows in the order of `starts`.
+        """
+        _ = fingerprint
+        at, b = 0, len(starts)
+        while at < b:
+            streams = GROUP if at + GROUP <= b else 1
+            group, x, out = address(starts[at:]), address(features[at]), address(probabilities[at])
+            step_group(address(weights), group, streams, address(states), x, out)
+            at += streams
+
+    @functools.cache  # which also keeps it in memory
+    def c_function() -> Any:
+        floats = types.CPointer(types.float32)
+        signature = types.void(types.CPointer(types.uint8), floats, floats, floats)
+
+        @cfunc(signature, cache=True, error_model="numpy", _nrt=False)  # type: ignore[call-arg]  # not in numba's stubs
+        def native_step(weights, state, features, probabilities):  # type: ignore[no-untyped-def]
+            _ = fingerprint
+            step_group(weights, one(weights), 1, state, features, probabilities)
+
+        return native_step
+
+    return step, step_all, step_each, c_function
 
 
-@njit(**_OPTIONS)
-def step_each(weights, states, starts, features, probabilities):  # type: ignore[no-untyped-def]
-    """`step` for one tick of each of b instruments, four at a time: what is read of the weights serves four.
-
-    Args:
-        weights: as for `step`.
-        states: (instruments, floats) float32, from `initial_states`; changed where a tick is read.
-        starts: (b,) int64, where the instruments' states begin in `states`: row times floats; none twice.
-        features, probabilities: (b, f) and (b, h, 3) float32, rows in the order of `starts`.
-    """
-    at, b = 0, len(starts)
-    while at < b:
-        streams = GROUP if at + GROUP <= b else 1
-        group, x, out = address(starts[at:]), address(features[at]), address(probabilities[at])
-        step_group(address(weights), group, streams, address(states), x, out)
-        at += streams
+step, step_all, step_each, _c_function = _entry_points(_fingerprint())
 
 
 def header(weights: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -117,18 +148,6 @@ def step_address() -> int:
     return int(_c_function().address)
 
 
-@functools.cache  # which also keeps it in memory
-def _c_function() -> Any:
-    floats = types.CPointer(types.float32)
-    signature = types.void(types.CPointer(types.uint8), floats, floats, floats)
-
-    @cfunc(signature, cache=True, error_model="numpy", _nrt=False)  # type: ignore[call-arg]  # not in numba's stubs
-    def native_step(weights, state, features, probabilities):  # type: ignore[no-untyped-def]
-        step_group(weights, one(weights), 1, state, features, probabilities)
-
-    return native_step
-
-
 def _cache_misses() -> int:
     return sum(sum(function.stats.cache_misses.values()) for function in (step, step_all))
 
@@ -141,6 +160,9 @@ class NativeStep:
         config: the model's shape.
         version: of the weights.
 
+    Raises:
+        DataError: weights that `pack` did not make, or of another shape than the config's.
+
     Attributes:
         weights, packed_state: what `step` takes, for use in other compiled code.
         compile_seconds: what compiling, or fetching from numba's cache on disk, took.
@@ -150,7 +172,13 @@ class NativeStep:
     def __init__(self, weights: NDArray[np.uint8], config: ModelConfig, version: str):
         self.weights, self.config, self.version = weights, config, version
         self.features, self.window, self.horizons = config.input_dim, config.window, len(config.horizons)
-        self.precision = PRECISIONS[header(weights)[Header.PRECISION]]
+        met = header(weights)
+        for place, expected in sizes(config).items():
+            if met[place] != expected:
+                raise DataError(
+                    f"native weights: {place.name.lower()} is {met[place]}, the config's is {expected}; pack them anew"
+                )
+        self.precision = PRECISIONS[met[Header.PRECISION]]
         self.packed_state = initial_state(weights)
         missed, began = _cache_misses(), time.perf_counter()
         self.step(np.zeros(self.features, np.float32))
@@ -195,7 +223,10 @@ class NativeStep:
     def scan(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Backend`."""
         probabilities = np.empty((len(features), self.horizons, 3), np.float32)
-        step_all(self.weights, self.packed_state, np.ascontiguousarray(features), probabilities)
+        ticks = np.require(
+            features, np.float32, ["C", "A", "W"]
+        )  # numba would compile anew for what cannot be written to
+        step_all(self.weights, self.packed_state, ticks, probabilities)
         return probabilities
 
     def reset(self) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.config import ModelConfig, config_from_dict
-from nanoarb_jax.errors import ConfigError, ExportError
+from nanoarb_jax.errors import ConfigError, DataError, ExportError
 from nanoarb_jax.market.features import FEATURE_NAMES, FEATURE_SCHEMA, feature_hash
 from nanoarb_jax.serving.native import NativeStep
 from nanoarb_jax.serving.native_weights import HEADER, MAGIC, PRECISIONS, Header, aligned
@@ -94,4 +94,7 @@ def read_native(path: str | Path) -> NativeStep:
         raise ExportError(f"{path}: its config is of another version ({error}); export it anew") from error
     weights = aligned(size)
     weights[:] = np.frombuffer(content[:size], np.uint8)
-    return NativeStep(weights, config, about["version"])
+    try:
+        return NativeStep(weights, config, about["version"])
+    except DataError as error:
+        raise ExportError(f"{path}: {error}") from error

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from nanoarb_jax.market.compiled import compiled
 from nanoarb_jax.serving.native_weights import CELL, HEADER, TILE, Header
 from nanoarb_jax.serving.simd import (
     LANES,
@@ -27,7 +26,7 @@ from nanoarb_jax.serving.simd import (
     total,
     without_traces,
 )
-from nanoarb_jax.serving.vector_math import exp, exp2_below, gelu, inlined, signed_log, silu, softplus
+from nanoarb_jax.serving.vector_math import exp, exp2_below, gelu, inlined, kernel, signed_log, silu, softplus
 
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 _F32, _BF16, _INT8, _INT64 = np.float32(0), np.uint16(0), np.int8(0), np.int64(0)
@@ -57,7 +56,7 @@ def _add_rows(w, cell, x0, x1, x2, x3, a, b):  # type: ignore[no-untyped-def]
     return fma(x2, w2, fma(x0, w0, a)), fma(x3, w3, fma(x1, w1, b))
 
 
-@compiled
+@kernel
 def _matmul_one(at, kind, x, rows, outputs, plus, y):  # type: ignore[no-untyped-def]
     """y = x·W + plus, where `at` points to W; returns where W ends. `rows` are a multiple of 4, `outputs` of 16."""
     scales, w = cast(at, _F32), cast(ahead(at, 4 * outputs), kind)
@@ -96,7 +95,7 @@ def _add_four(w0, w1, w2, w3, x, row, a, b):  # type: ignore[no-untyped-def]
     return a, fma(splat(get(x, row + 3)), w3, fma(splat(get(x, row + 1)), w1, b))
 
 
-@compiled
+@kernel
 def _matmul_group(at, kind, group, x, rows, outputs, plus, own, y):  # type: ignore[no-untyped-def]
     """`_matmul` for four streams: what is read of W serves all of them."""
     scales, w = cast(at, _F32), cast(ahead(at, 4 * outputs), kind)
@@ -123,7 +122,7 @@ def _matmul_group(at, kind, group, x, rows, outputs, plus, own, y):  # type: ign
     return behind(w, rows * outputs)
 
 
-@compiled
+@kernel
 def _matmul(at, kind, group, streams, x, rows, outputs, plus, own, y):  # type: ignore[no-untyped-def]
     """y = x·W + plus for each stream of a group; returns where W, which `at` points to, ends.
 
@@ -138,21 +137,23 @@ def _matmul(at, kind, group, streams, x, rows, outputs, plus, own, y):  # type: 
     return _matmul_group(at, kind, group, x, rows, outputs, plus, own, y)
 
 
-@compiled
+@kernel
 def _normalise(x, width, used, y):  # type: ignore[no-untyped-def]
-    """y = (x - mean) / √(variance + ε) over the used lanes; the others hold 0 and give what no weight reads."""
+    """y = (x - mean) / √(variance + ε) over the used lanes; the others hold 0 and stay 0."""
     sums = splat(_ZERO)
     for i in range(0, width, LANES):
         sums = sums + load(x, i)
-    mean = total(sums) / np.float32(used)
+    mean = splat(total(sums) / np.float32(used))
+    for i in range(0, width, LANES):
+        store(y, i, load(x, i) - mean)
+    for i in range(used, width):
+        put(y, i, _ZERO)
     squares = splat(_ZERO)
     for i in range(0, width, LANES):
-        off = load(x, i) - splat(mean)
-        squares = fma(off, off, squares)
-    variance = (total(squares) - np.float32(width - used) * mean * mean) / np.float32(used)
-    scale = _ONE / np.sqrt(variance + _LAYER_NORM_EPSILON)
+        squares = fma(load(y, i), load(y, i), squares)
+    scale = splat(_ONE / np.sqrt(total(squares) / np.float32(used) + _LAYER_NORM_EPSILON))
     for i in range(0, width, LANES):
-        store(y, i, (load(x, i) - splat(mean)) * splat(scale))
+        store(y, i, load(y, i) * scale)
 
 
 @inlined
@@ -178,7 +179,7 @@ def _relative(x, before, out):  # type: ignore[no-untyped-def]
         put(out, i, _ZERO)
 
 
-@compiled
+@kernel
 def _transform(at, x, before, out):  # type: ignore[no-untyped-def]
     """Raw lob44 features to standardised, clipped inputs."""
     mean = cast(at, _F32)
@@ -191,7 +192,7 @@ def _transform(at, x, before, out):  # type: ignore[no-untyped-def]
     return behind(inverse, 64)
 
 
-@compiled
+@kernel
 def _convolve(at, inner, taps, past, u):  # type: ignore[no-untyped-def]
     """u = SiLU(convolution of the last inputs and u); past (taps - 1, inner) moves on by a tick."""
     w = cast(at, _F32)
@@ -209,7 +210,7 @@ def _convolve(at, inner, taps, past, u):  # type: ignore[no-untyped-def]
     return behind(w, inner * (taps + 1))
 
 
-@compiled
+@kernel
 def _recur(at, inner, states, h, u, z, delta, B, C):  # type: ignore[no-untyped-def]
     """One tick of the selective scan (`model.ssm.recur`) and its gate; the result goes where u was."""
     w = cast(at, _F32)
@@ -229,7 +230,7 @@ def _recur(at, inner, states, h, u, z, delta, B, C):  # type: ignore[no-untyped-
     return behind(w, inner * (states + 1))
 
 
-@compiled
+@kernel
 def _probabilities(logits, horizons, out):  # type: ignore[no-untyped-def]
     """Softmax over each three logits."""
     for h in range(horizons):
@@ -248,7 +249,7 @@ def _probabilities(logits, horizons, out):  # type: ignore[no-untyped-def]
         put(out, 3 * h + 2, c * scale)
 
 
-@compiled
+@kernel
 def _read(at, lob44, count, features, state, channels):  # type: ignore[no-untyped-def]
     """A tick's features into the state and, as the model's inputs, into `channels`."""
     previous = ahead(state, LANES)
@@ -263,7 +264,7 @@ def _read(at, lob44, count, features, state, channels):  # type: ignore[no-untyp
     return at
 
 
-@compiled
+@kernel
 def _step(weights, kind, group, streams, states, features, probabilities):  # type: ignore[no-untyped-def]
     """One tick of one stream, or of GROUP streams, in one precision.
 
@@ -312,10 +313,10 @@ def _step(weights, kind, group, streams, states, features, probabilities):  # ty
             _normalise(ahead(x, get(group, s)), hidden, used, ahead(normal, get(group, s)))
         bias = cast(at, _F32)
         at = _matmul(behind(bias, 2 * inner), kind, group, streams, normal, hidden, 2 * inner, bias, 0, u)
-        kernel = at
+        taps_at = at
         for s in range(streams):
             own = get(group, s)
-            at = _convolve(kernel, inner, taps, ahead(past, own), ahead(u, own))
+            at = _convolve(taps_at, inner, taps, ahead(past, own), ahead(u, own))
             for i in range(0, get(header, _MIXED), LANES):
                 store(mixed, own + i, splat(_ZERO))
         past = ahead(past, (taps - 1) * inner)
@@ -341,7 +342,7 @@ def _step(weights, kind, group, streams, states, features, probabilities):  # ty
         _probabilities(ahead(logits, get(group, s)), horizons, ahead(probabilities, 3 * horizons * s))
 
 
-@compiled
+@kernel
 def step_group(weights, group, streams, states, features, probabilities):  # type: ignore[no-untyped-def]
     """`_step` in the precision of the weights."""
     precision = get(cast(weights, _INT64), _PRECISION)

@@ -32,7 +32,8 @@ from nanoarb_jax.errors import ConfigError
 from nanoarb_jax.serving.simd import LANES
 
 PRECISIONS = ("fp32", "bf16", "int8")
-MAGIC = 0x4E414E4F41524231  # "NANOARB1"
+LAYOUT = 1  # to be raised whenever the order or form of what follows the header changes
+MAGIC = 0x4E414E4F41524200 + LAYOUT  # "NANOARB" and the layout
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 HEADER = 32
 TILE = 64  # outputs that the kernel sums up at once

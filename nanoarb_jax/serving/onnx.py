@@ -151,7 +151,7 @@ class WindowPredictor:
             ExportError: missing, truncated, altered, not a window model, or made for other features.
         """
         predictor = cls(*_open(path, "window"))
-        predictor._run()
+        make_prediction(predictor._run(), False, predictor.version)
         return predictor
 
     def update(self, features: ArrayLike) -> Prediction:

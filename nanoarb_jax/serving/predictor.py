@@ -45,6 +45,12 @@ def make_prediction(probabilities: np.ndarray, ready: bool, version: str) -> Pre
     return Prediction(direction, confidence, probabilities, ready, version)
 
 
+def name_first_prediction(backend: Backend) -> None:
+    """Make one prediction and forget it, so that everything is compiled before the first tick."""
+    make_prediction(backend.step(np.zeros(backend.features, np.float32)), False, backend.version)
+    backend.reset()
+
+
 @njit(cache=True)
 def _most_probable(probabilities, direction, confidence):  # type: ignore[no-untyped-def]
     """Of each row the first largest class, as -1, 0, 1, and its probability; numpy's calls take four times as long."""
@@ -65,6 +71,8 @@ def check_features(features: ArrayLike, expected: int) -> np.ndarray:
     x = features if isinstance(features, np.ndarray) and features.dtype == np.float32 else _as_float32(features)
     if x.shape != (expected,):
         raise DataError(f"features of shape {x.shape}: expected ({expected},), one tick in the order of FEATURE_NAMES")
+    if not x.flags.carray:  # compiled code reads it as it lies
+        x = x.copy()
     # one sum of squares costs half of isfinite over all; it may overflow, so its verdict is looked into
     if not math.isfinite(x.dot(x)):
         strange = np.flatnonzero(~np.isfinite(x))
@@ -145,7 +153,9 @@ class StepPredictor:
             ExportError: an exported file that is missing, damaged or of another kind.
         """
         began = time.perf_counter()
-        predictor = cls(_open(Path(path), backend, precision))
+        opened = _open(Path(path), backend, precision)
+        name_first_prediction(opened)
+        predictor = cls(opened)
         predictor.load_seconds = time.perf_counter() - began
         return predictor
 

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 from llvmlite import ir
 from numba import types
+from numba.core.errors import TypingError
 from numba.core.typing.templates import ConcreteTemplate, infer_global
 from numba.extending import intrinsic, lower_builtin, models, register_model
 from numba.np.arrayobj import make_array
@@ -34,6 +35,7 @@ f32x16 = F32x16()
 _INT, _FLOAT = ir.IntType(32), ir.FloatType()
 _INTS, _FLOATS = ir.VectorType(_INT, LANES), ir.VectorType(_FLOAT, LANES)
 _FIRST_ONLY = ir.Constant(_INTS, [0] * LANES)
+_POINTED_AT = (types.float32, types.uint8, types.int64)
 FUSED = ("contract",)  # a product and a sum may become one instruction; nothing else about rounding is given up
 
 
@@ -71,7 +73,12 @@ def _splat(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
 
 @_instruction
 def address(typingctx: Any, array: types.Array) -> Any:
-    """Pointer to the first element of an array, which must outlive it."""
+    """Pointer to the first element of an array without gaps, which must outlive it."""
+    if not isinstance(array, types.Array) or array.layout != "C" or array.dtype not in _POINTED_AT:
+        raise TypingError(
+            f"{array}: expected a C-contiguous array of float32 (features, state, probabilities), uint8 (weights) or "
+            "int64; copy it with numpy.ascontiguousarray(array, dtype)"
+        )
 
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
         return make_array(signature.args[0])(context, builder, args[0]).data

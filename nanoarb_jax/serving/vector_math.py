@@ -45,9 +45,16 @@ _E, _E1, _E2, _E3, _E4, _E5 = (
 _ROOT_HALF = np.float32(0.7071067811865476)
 
 
+# Neither is cached on disk by itself: numba looks only at a function's own file for changes. The entry points in
+# `native.py`, which are cached, look at all of these files.
 def inlined(function: Any) -> Any:
     """Compile a function that becomes part of its caller, where its vectors stay in registers."""
-    return njit(cache=True, error_model="numpy", forceinline=True, _nrt=False)(function)  # type: ignore[call-overload]
+    return njit(error_model="numpy", forceinline=True, _nrt=False)(function)  # type: ignore[call-overload]
+
+
+def kernel(function: Any) -> Any:
+    """Compile a function that allocates nothing; without reference counts, see `nanoarb_jax.market.compiled`."""
+    return njit(error_model="numpy", _nrt=False)(function)  # type: ignore[call-overload]
 
 
 @inlined
