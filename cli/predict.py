@@ -51,7 +51,7 @@ def predict(
         "output": str(output), "version": predictor.version, "backend": backend,
         "precision": None if checkpoint.is_file() else precision,  # an exported file has its own
         "split": split, "series": {one.name: len(one.ts_ns) for one in replayed}, "predictions": metrics.total,
-        "unseen": None if trained_on is None else sorted({one.name for one in replayed} - trained_on),
+        "unseen": sorted({one.name for one in replayed} - trained_on),
         "unlabelled": unlabelled, "ticks": ticks, "seconds": seconds, "ticks_per_second": ticks / seconds,
         "load_seconds": load_seconds,
         "latency_ns": metrics.snapshot()["latency_ns"], "average_confidence": metrics.average_confidence,
@@ -72,22 +72,27 @@ def _load(checkpoint: Path, backend: str, precision: str) -> StepPredictor | Win
     return StepPredictor.load(checkpoint, backend=backend, precision=precision)
 
 
-def _about(checkpoint: Path, backend: str) -> tuple[DataConfig, set[str] | None]:
-    """How the model's data were made, with its horizons, and the series it was trained on, where that is known."""
-    if checkpoint.is_file():  # exported, which says nothing of its data
-        from nanoarb_jax.serving.native_file import read_native
+def _about(checkpoint: Path, backend: str) -> tuple[DataConfig, set[str]]:
+    """How the model's data were made, with its horizons, and the names of the series it was trained on."""
+    if not checkpoint.is_file():
+        from nanoarb_jax.checkpoint import load_checkpoint
+
+        model = load_checkpoint(checkpoint)
+        horizons, made = model.config.horizons, model.data.get("config")
+        series = [one["name"] for one in model.data.get("streams", [])]
+    elif backend == "native":
+        from nanoarb_jax.serving.native_file import describe_native
+
+        about = describe_native(checkpoint)
+        horizons, made, series = about["config"]["horizons"], about["data"]["config"], about["data"]["series"]
+    else:
         from nanoarb_jax.serving.onnx_file import read_model
 
-        native = backend == "native"
-        horizons = read_native(checkpoint).config.horizons if native else read_model(checkpoint)[1].horizons
-        return DataConfig(horizons=horizons), None
-    from nanoarb_jax.checkpoint import load_checkpoint
-
-    model = load_checkpoint(checkpoint)
-    shared = {"horizons": model.config.horizons}
-    tables = {"model": shared, "data": model.data.get("config", {}) | shared}
-    settings = config_from_dict(tables, f"checkpoint {checkpoint}").data
-    return settings, {series["name"] for series in model.data.get("streams", [])}
+        info = read_model(checkpoint)[1]
+        horizons, made, series = info.horizons, info.data["config"], info.data["series"]
+    shared = {"horizons": horizons}
+    tables = {"model": shared, "data": (made or {}) | shared}
+    return config_from_dict(tables, str(checkpoint)).data, set(series)
 
 
 def _print(figures: dict[str, Any]) -> None:
@@ -100,8 +105,10 @@ def _print(figures: dict[str, Any]) -> None:
     )
     known = {h: f for h, f in figures["accuracy"].items() if f["n"]}
     if known:
-        say("accuracy " + ", ".join(f"{h} {mcc(f['accuracy'], 3)}" for h, f in known.items()))
+        rows = "all rows, those trained on too" if figures["split"] == "all" else f"{figures['split']} rows"
+        say("accuracy " + ", ".join(f"{h} {mcc(f['accuracy'], 3)}" for h, f in known.items()) + f" ({rows})")
     for reason in figures["unlabelled"].values():
         say(f"no labels: {reason}")
     if figures["unseen"]:
-        say(f"not trained on, quantities scaled by their own training part: {', '.join(figures['unseen'])}")
+        say("no series of these names among those trained on; quantities scaled by their own")
+        say(f"training part: {', '.join(figures['unseen'])}")

@@ -156,7 +156,8 @@ def find_checkpoint(path: str | Path) -> Path:
     """
     path = Path(path)
     if not path.is_dir():
-        raise CheckpointError(f"checkpoint {path}: no such folder; give a folder with {MANIFEST} or a training output")
+        met = "a file" if path.exists() else "no such folder"
+        raise CheckpointError(f"checkpoint {path}: {met}; give a folder with {MANIFEST} or a training output")
     for place in (path, path / "best"):
         if (place / MANIFEST).is_file():
             return place

@@ -262,7 +262,7 @@ def test_find(kept: Path, tmp_path: Path) -> None:
 def test_find_nothing(tmp_path: Path) -> None:
     (tmp_path / "empty" / "best").mkdir(parents=True)
     (tmp_path / "file").write_text("")
-    for name, word in (("nowhere", "no such folder"), ("file", "no such folder"), ("empty", MANIFEST)):
+    for name, word in (("nowhere", "no such folder"), ("file", "a file; give a folder"), ("empty", MANIFEST)):
         with pytest.raises(CheckpointError, match=word) as caught:
             find_checkpoint(tmp_path / name)
         assert str(tmp_path / name) in str(caught.value)

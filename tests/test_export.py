@@ -139,6 +139,7 @@ def test_metadata(nano_onnx: Path, nano: Checkpoint) -> None:
         "opset": "17",
         "optimized": "false",
         "states": "{}",
+        "data": '{"config": null, "series": []}',
     }
     assert shapes_of([*model.graph.input, *model.graph.output]) == {
         "features": ["batch", 100, 44],

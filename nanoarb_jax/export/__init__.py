@@ -10,7 +10,7 @@ import importlib.util
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -140,7 +140,9 @@ def export_native(
     step = NativeStep(weights, checkpoint.config, checkpoint.version)
     accuracy = compare_native(step, checkpoint.model, samples, measured_on)
     _check(path, precision, accuracy)
-    content = native_file(weights, checkpoint.config, checkpoint.version, software_versions())
+    content = native_file(
+        weights, checkpoint.config, checkpoint.version, data=_data_of(checkpoint), software=software_versions()
+    )
     _write_new(path, content)
     return ExportResult(path, len(content), None, accuracy)
 
@@ -230,8 +232,15 @@ def _info(kind: Kind, checkpoint: Checkpoint, precision: Precision, opset: int, 
         opset=opset,
         optimized=optimized,
         states=state_shapes(checkpoint.model, optimized) if kind == "step" else {},
+        data=_data_of(checkpoint),
         software=software_versions() | {name: metadata.version(name) for name in PACKAGES},
     )
+
+
+def _data_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What a file says of the data its model was trained on."""
+    series = [stream["name"] for stream in checkpoint.data.get("streams", [])]
+    return {"config": checkpoint.data.get("config"), "series": series}
 
 
 def _write(path: Path, graph: onnx.ModelProto, info: ModelInfo, accuracy: Accuracy) -> ExportResult:

@@ -26,7 +26,12 @@ FORMAT = 1
 
 
 def native_file(
-    weights: NDArray[np.uint8], config: ModelConfig, version: str, software: Mapping[str, str] | None = None
+    weights: NDArray[np.uint8],
+    config: ModelConfig,
+    version: str,
+    *,
+    data: Mapping[str, Any] | None = None,
+    software: Mapping[str, str] | None = None,
 ) -> bytes:
     """A file's content.
 
@@ -34,6 +39,7 @@ def native_file(
         weights: from `pack`.
         config: the model's shape.
         version: of the weights in the checkpoint.
+        data: how the training data were made, see `onnx_file.ModelInfo`.
         software: versions it was made with.
     """
     known = config.input_dim == len(FEATURE_NAMES)
@@ -48,6 +54,7 @@ def native_file(
         "features": {"schema": FEATURE_SCHEMA, "names": FEATURE_NAMES, "hash": feature_hash(FEATURE_NAMES)}
         if known
         else None,
+        "data": dict(data or {"config": None, "series": []}),
         "software": dict(software or {}),
     }
     return weights.tobytes() + json.dumps(about | {"sha256": _checksum(weights.tobytes(), about)}).encode()
@@ -64,6 +71,23 @@ def read_native(path: str | Path) -> NativeStep:
     Raises:
         ExportError: missing, truncated, altered, of other make, or for other features than this version computes.
     """
+    content, about = _read(path)
+    config = _config(path, about)
+    weights = aligned(len(content))
+    weights[:] = np.frombuffer(content, np.uint8)
+    try:
+        return NativeStep(weights, config, about["version"])
+    except DataError as error:
+        raise ExportError(f"{path}: {error}") from error
+
+
+def describe_native(path: str | Path) -> dict[str, Any]:
+    """What such a file says of itself; raises as `read_native`."""
+    return _read(path)[1]
+
+
+def _read(path: str | Path) -> tuple[bytes, dict[str, Any]]:
+    """The buffer's bytes and what follows them, verified."""
     try:
         content = Path(path).read_bytes()
     except OSError as error:
@@ -73,7 +97,10 @@ def read_native(path: str | Path) -> NativeStep:
     head = np.frombuffer(content[: 8 * HEADER].ljust(8 * HEADER, b"\0"), np.int64)
     size = int(head[Header.BYTES])
     if head[Header.MAGIC] != MAGIC:
-        raise ExportError(f"{path}: no native weights; give a file of nanoarb-jax export --kind native")
+        raise ExportError(
+            f"{path}: no native weights of this version; give a file of nanoarb-jax export --kind native (an ONNX file "
+            "goes with backend 'onnx')"
+        )
     try:
         about = json.loads(content[size:])
         intact = about["sha256"] == _checksum(content[:size], about)
@@ -83,18 +110,16 @@ def read_native(path: str | Path) -> NativeStep:
         raise ExportError(f"{path}: truncated, altered or damaged; export it anew")
     if about["format"] != FORMAT:
         raise ExportError(f"{path}: format {about['format']}, this version reads {FORMAT}; export it anew")
+    return content[:size], about
+
+
+def _config(path: str | Path, about: Mapping[str, Any]) -> ModelConfig:
     if about["features"] is not None and about["features"]["hash"] != feature_hash(FEATURE_NAMES):
         raise ExportError(
             f"{path}: made for other {about['features']['schema']} features than this version computes; export it anew"
         )
     try:
         tables = {"model": about["config"], "data": {"horizons": about["config"]["horizons"]}}
-        config = config_from_dict(tables, str(path)).model
+        return config_from_dict(tables, str(path)).model
     except ConfigError as error:
         raise ExportError(f"{path}: its config is of another version ({error}); export it anew") from error
-    weights = aligned(size)
-    weights[:] = np.frombuffer(content[:size], np.uint8)
-    try:
-        return NativeStep(weights, config, about["version"])
-    except DataError as error:
-        raise ExportError(f"{path}: {error}") from error

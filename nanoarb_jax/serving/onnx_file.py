@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nanoarb_jax.errors import ExportError
 
@@ -36,6 +36,7 @@ class ModelInfo:
         opset: ONNX operator set.
         optimized: rewritten by onnxruntime, with operators of its own.
         states: shape of every state input of a step, "batch" for a dynamic axis; empty for a window.
+        data: how the training data were made, `config` as in a checkpoint (None: not known), and `series`, their names.
         software: versions it was made with.
     """
 
@@ -50,6 +51,7 @@ class ModelInfo:
     opset: int
     optimized: bool
     states: Mapping[str, tuple[int | str, ...]]
+    data: Mapping[str, Any]
     software: dict[str, str]
 
 
@@ -78,6 +80,7 @@ def write_metadata(model: onnx.ModelProto, info: ModelInfo) -> None:
         "opset": str(info.opset),
         "optimized": json.dumps(info.optimized),
         "states": json.dumps(info.states),
+        "data": json.dumps(info.data),
         "software": json.dumps(info.software),
     }
     for key, value in entries.items():
@@ -99,6 +102,8 @@ def read_model(path: str | Path) -> tuple[bytes, ModelInfo]:
 
     try:
         content = Path(path).read_bytes()
+        if content[1:8] == b"BRAONAN":  # little-endian "NANOARB"
+            raise ExportError(f"{path}: weights of the native step; use backend 'native', or export another kind")
         model = onnx.load_model_from_string(content)
     except OSError as error:
         raise ExportError(
@@ -129,6 +134,7 @@ def read_model(path: str | Path) -> tuple[bytes, ModelInfo]:
         opset=int(entries["opset"]),
         optimized=json.loads(entries["optimized"]),
         states={name: tuple(shape) for name, shape in json.loads(entries["states"]).items()},
+        data=json.loads(entries["data"]),
         software=json.loads(entries["software"]),
     )
 

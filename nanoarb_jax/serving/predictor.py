@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike
 
-from nanoarb_jax.errors import ConfigError, DataError
+from nanoarb_jax.errors import ConfigError, DataError, ExportError
 
 BACKENDS = ("native", "jax", "onnx")
 SNAPSHOT_FORMAT = 1
@@ -242,6 +242,8 @@ def _open(path: Path, backend: str, precision: str) -> Backend:
         met = f"an exported file has its own ({path})" if path.is_file() else f"backend {backend!r} has none"
         raise ConfigError(f"precision {precision!r}: {met}; leave it out")
     if backend == "onnx":
+        if path.is_dir():
+            raise ExportError(f"{path}: a folder; backend 'onnx' takes a file of nanoarb-jax export --kind step")
         from nanoarb_jax.serving.onnx import OnnxStep
 
         return OnnxStep.load(path)
