@@ -341,7 +341,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     # checkpoints
     "no checkpoint": ("evaluate --checkpoint {0}/gone --data {0}/data", ["gone", "no such folder", "give a folder"]),
     "no checkpoint in it": ("export --checkpoint {0}/full --output {0}/new.onnx", ["full", "no checkpoint.json"]),
-    "a file for a checkpoint": ("bench --checkpoint {0}/run.onnx", ["run.onnx", "no such folder"]),
+    "a file for a checkpoint": ("bench --checkpoint {0}/run.onnx", ["run.onnx", "a file; give a folder"]),
     "checkpoint's JSON cut": ("evaluate --checkpoint {0}/cut_json --data {0}/data", ["cut_json", "checkpoint.json"]),
     "checkpoint's arrays cut": ("bench --checkpoint {0}/cut_arrays", ["cut_arrays", "arrays/", "train it anew"]),
     "nothing to resume": ("train --data {0}/data --output-dir {0}/empty --resume", ["empty", "no run to resume"]),
