@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from nanoarb_jax.config import config_from_dict
-
+from .options import labelled_as_trained
 from .output import JsonOption, claim_json, console, metrics_table, say, write_json
 
 
@@ -23,17 +22,12 @@ def evaluate(
     """Judge a model beside two baselines on the same rows."""
     claim_json(json_path)
     from nanoarb_jax.checkpoint import load_checkpoint
-    from nanoarb_jax.dataset import MANIFEST, open_dataset
+    from nanoarb_jax.dataset import open_dataset
     from nanoarb_jax.evaluation.validation import evaluate as judge
 
     with console.status("reading"):
         model = load_checkpoint(checkpoint)
-        # books are labelled as those the model learnt from; a prepared dataset is labelled already
-        settings = None
-        if "config" in model.data and not (data / MANIFEST).is_file():
-            tables = {"model": {"horizons": model.config.horizons}, "data": model.data["config"]}
-            settings = config_from_dict(tables, f"checkpoint {checkpoint}").data
-        dataset = open_dataset(data, settings, verify=True)
+        dataset = open_dataset(data, labelled_as_trained(model, data), verify=True)
     with console.status(f"judging {len(dataset.streams)} series"):
         result = judge(model, dataset, split)
     console.print(metrics_table(result))

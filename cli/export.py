@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from nanoarb_jax.config import config_from_dict
 from nanoarb_jax.errors import ConfigError
 
+from .options import labelled_as_trained
 from .output import JsonOption, claim_json, console, say, write_json
 
 
@@ -46,7 +46,7 @@ def export(
         option = "--optimize" if optimize else f"--opset {opset}"
         raise ConfigError(f"{option}: --kind native is no ONNX file; leave it out")
     from nanoarb_jax.checkpoint import load_checkpoint
-    from nanoarb_jax.dataset import MANIFEST, open_dataset
+    from nanoarb_jax.dataset import open_dataset
     from nanoarb_jax.export import claim_output, export_native, export_step, export_window
 
     if kind != "native" and opset is None:
@@ -54,14 +54,7 @@ def export(
     claim_output(output, opset)
     with console.status(f"exporting the {kind} model"):
         model = load_checkpoint(checkpoint)
-        dataset = None
-        if data is not None:
-            # books are labelled as those the model learnt from; a prepared dataset is labelled already
-            settings = None
-            if "config" in model.data and not (data / MANIFEST).is_file():
-                tables = {"model": {"horizons": model.config.horizons}, "data": model.data["config"]}
-                settings = config_from_dict(tables, f"checkpoint {checkpoint}").data
-            dataset = open_dataset(data, settings)
+        dataset = None if data is None else open_dataset(data, labelled_as_trained(model, data))
         if kind == "native":
             result = export_native(model, output, precision=precision, data=dataset)
         else:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from nanoarb_jax.config import DataConfig, config_from_dict
-
 if TYPE_CHECKING:
+    from nanoarb_jax.config import DataConfig
     from nanoarb_jax.serving.onnx import WindowPredictor
     from nanoarb_jax.serving.predictor import StepPredictor
 
+from .options import data_settings
 from .output import JsonOption, claim_json, console, mcc, noting, say, write_json
 
 Split = Literal["all", "train", "validation", "test"]
@@ -90,9 +90,7 @@ def _about(checkpoint: Path, backend: str) -> tuple[DataConfig, set[str]]:
 
         info = read_model(checkpoint)[1]
         horizons, made, series = info.horizons, info.data["config"], info.data["series"]
-    shared = {"horizons": horizons}
-    tables = {"model": shared, "data": (made or {}) | shared}
-    return config_from_dict(tables, str(checkpoint)).data, set(series)
+    return data_settings(horizons, made or {}, str(checkpoint)), set(series)
 
 
 def _print(figures: dict[str, Any]) -> None:

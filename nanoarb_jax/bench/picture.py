@@ -16,7 +16,11 @@ FAMILIES = {
     "torch": "#000000",
 }  # fmt: skip
 OTHER = "#56B4E9"
-DASHES: dict[str, Any] = {"native_predictor": ":", "native_step_inloop": (0, (5, 1.2, 1, 1.2))}
+DASHES: dict[str, Any] = {
+    "native_predictor": ":",
+    "native_step_inloop": (0, (5, 1.2, 1, 1.2)),
+    "jax_scan": (0, (5, 1.2, 1, 1.2)),
+}
 FLOORS = {"null": "empty JAX call", "native_null": "empty compiled call", "weight_read": "weights read once"}
 PERCENTILES = (0, 50, 90, 99, 99.9)
 VARIANTS = ("_fp16", "_bf16", "_int8", "_optimized", "_any_batch")  # of a path that is drawn

@@ -223,9 +223,8 @@ class NativeStep:
     def scan(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Backend`."""
         probabilities = np.empty((len(features), self.horizons, 3), np.float32)
-        ticks = np.require(
-            features, np.float32, ["C", "A", "W"]
-        )  # numba would compile anew for what cannot be written to
+        # writable too: for an array that is not, numba would compile anew
+        ticks = np.require(features, np.float32, ["C", "A", "W"])
         step_all(self.weights, self.packed_state, ticks, probabilities)
         return probabilities
 

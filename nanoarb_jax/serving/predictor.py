@@ -132,7 +132,6 @@ class StepPredictor:
     def __init__(self, backend: Backend):
         self._backend = backend
         self.version = backend.version
-        self.features = backend.features
         self.features, self.warm_up = backend.features, backend.window
         self.ticks = 0
         self.load_seconds: float | None = None
