@@ -24,9 +24,10 @@ from nanoarb_jax.config import DataConfig, ModelConfig, TrainConfig
 from nanoarb_jax.dataset import make_stream
 from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.model.mamba import MambaLOB
+from nanoarb_jax.training.batch import gather
 from nanoarb_jax.training.device import choose_device, matmul_dtype, peak_memory_bytes
 from nanoarb_jax.training.optimizer import make_optimizer
-from nanoarb_jax.training.plan import gather, plan_streams
+from nanoarb_jax.training.plan import plan_streams
 from nanoarb_jax.training.update import initial_state, make_update
 
 WARM_UP = 2
@@ -53,7 +54,7 @@ def main(
         seconds = []
         for i in range(updates + WARM_UP):
             began = time.perf_counter()
-            state = update(state, gather([stream], plan, i, chunk_length, config.magnitude_cap, config.mirror))
+            state = update(state, gather([stream], plan, i, chunk_length, config))
             jax.block_until_ready(state)
             seconds.append(time.perf_counter() - began)
     ticks = batch_size * chunk_length

@@ -43,7 +43,9 @@ def train(
         Literal["stream", "window"] | None,
         _option("Loss at every tick of streams, or at the end of windows.", DEFAULT.objective),
     ] = None,
-    loss: Annotated[Literal["cost-aware", "cross-entropy"] | None, _option("Training loss.", DEFAULT.loss)] = None,
+    loss: Annotated[
+        Literal["cost-aware", "cross-entropy", "expected-pnl"] | None, _option("Training loss.", DEFAULT.loss)
+    ] = None,
     class_weights: Annotated[
         bool | None,
         typer.Option("--class-weights/--no-class-weights", help="Weight classes by inverse frequency.  [default: no]"),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nanoarb_jax.market.event import EVENT
     from nanoarb_jax.market.extractor import LobFeatureExtractor
     from nanoarb_jax.market.series import BookSeries
-    from nanoarb_jax.model.losses import transaction_cost_aware_loss
+    from nanoarb_jax.model.losses import expected_pnl_loss, transaction_cost_aware_loss
     from nanoarb_jax.model.mamba import MambaLOB
     from nanoarb_jax.model.ssm import selective_scan, selective_step
     from nanoarb_jax.model.torch_compat import load_torch_state_dict
@@ -41,6 +41,7 @@ _HOME = {
     "EVENT": "market.event",
     "LobFeatureExtractor": "market.extractor",
     "OrderBook": "market.book",
+    "expected_pnl_loss": "model.losses",
     "transaction_cost_aware_loss": "model.losses",
     "MambaLOB": "model.mamba",
     "selective_scan": "model.ssm",
@@ -75,6 +76,7 @@ __all__ = [
     "TrainConfig",
     "WindowPredictor",
     "create_training_samples",
+    "expected_pnl_loss",
     "load_torch_state_dict",
     "selective_scan",
     "selective_step",

@@ -294,7 +294,7 @@ class TrainConfig:
     Args:
         objective: "stream" – parallel streams in chunks, loss at every tick, state carried, gradients cut between
             chunks; "window" – independent windows, loss at the last tick.
-        loss: "cost-aware" (`transaction_cost_aware_loss`) or "cross-entropy".
+        loss: "cost-aware" (`transaction_cost_aware_loss`), "cross-entropy" or "expected-pnl" (`expected_pnl_loss`).
         epochs: passes over the training rows.
         batch_size: parallel streams ("stream") or windows ("window") per update; None fits device and data, see
             `nanoarb_jax.training.device.default_batch`.
@@ -307,8 +307,11 @@ class TrainConfig:
         patience: epochs without a better mean validation MCC before training stops; 0 never stops early.
         mirror: show half of the streams with bid and ask swapped and labels flipped.
         class_weights: weight classes by inverse training frequency (off: decisions are prior-corrected instead).
-        spread_penalty, slippage_estimate, magnitude_cap: of the cost-aware loss; magnitudes are in label thresholds,
-            capped so that one jump does not drown the rest.
+        spread_penalty, slippage_estimate: of the cost-aware loss.
+        fee_ticks, slippage_ticks: of the expected-pnl loss, per unit bought and sold again, beside each tick's spread.
+        magnitude_cap: in label thresholds, so that instruments weigh alike: the largest magnitude of the cost-aware
+            loss; of the expected-pnl loss the most that a trade can earn (moves are cut at the costs plus this). One
+            jump then does not drown the rest.
         teacher: checkpoint or run folder of a larger model to learn from beside the labels; None trains on labels
             alone. As given: a run is resumed from the same working folder.
         teacher_weight: share of the loss that is the distance to the teacher's probabilities, in (0, 1].
@@ -321,7 +324,7 @@ class TrainConfig:
     """
 
     objective: Literal["stream", "window"] = "stream"
-    loss: Literal["cost-aware", "cross-entropy"] = "cost-aware"
+    loss: Literal["cost-aware", "cross-entropy", "expected-pnl"] = "cost-aware"
     epochs: int = 24
     batch_size: int | None = None
     chunk_length: int = 256
@@ -336,6 +339,8 @@ class TrainConfig:
     class_weights: bool = False
     spread_penalty: float = 0.001
     slippage_estimate: float = 0.0005
+    fee_ticks: float = 0.0
+    slippage_ticks: float = 0.0
     magnitude_cap: float = 1.0
     teacher: str | None = None
     teacher_weight: float = 0.5
@@ -350,10 +355,10 @@ class TrainConfig:
         _check_kinds("train", self)
         _require(self.objective in ("stream", "window"), "train.objective", self.objective, '"stream" or "window"')
         _require(
-            self.loss in ("cost-aware", "cross-entropy"),
+            self.loss in ("cost-aware", "cross-entropy", "expected-pnl"),
             "train.loss",
             self.loss,
-            '"cost-aware" or "cross-entropy"',
+            '"cost-aware", "cross-entropy" or "expected-pnl"',
         )
         for name in ("epochs", "chunk_length", "checkpoint_every"):
             _require(getattr(self, name) >= 1, f"train.{name}", getattr(self, name), "an integer of at least 1")
@@ -361,8 +366,13 @@ class TrainConfig:
         _require(batch is None or batch >= 1, "train.batch_size", batch, "None or an integer of at least 1")
         for name in ("lr", "clip_norm", "teacher_temperature"):
             _require(getattr(self, name) > 0, f"train.{name}", getattr(self, name), "more than 0")
-        for name in ("weight_decay", "spread_penalty", "slippage_estimate", "magnitude_cap", "patience"):
+        costs = ("spread_penalty", "slippage_estimate", "fee_ticks", "slippage_ticks", "magnitude_cap")
+        for name in ("weight_decay", *costs, "patience"):
             _require(getattr(self, name) >= 0, f"train.{name}", getattr(self, name), "0 or more")
+        _require(
+            not (self.class_weights and self.loss == "expected-pnl"),
+            "train.class_weights", self.class_weights, 'false with loss "expected-pnl", which weighs trades',
+        )  # fmt: skip
         for name in ("warmup_fraction", "final_lr_fraction", "ema_decay"):
             _require(0 <= getattr(self, name) < 1, f"train.{name}", getattr(self, name), "a share in [0, 1)")
         named = self.teacher is None or (isinstance(self.teacher, str) and self.teacher != "")

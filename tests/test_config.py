@@ -126,7 +126,8 @@ BAD: list[tuple[str, str, Any]] = [
     *[("train", name, value) for name in ("lr", "clip_norm", "teacher_temperature") for value in
       (0, -1, float("nan"), float("inf"), "1")],
     *[("train", name, -1) for name in
-      ("weight_decay", "spread_penalty", "slippage_estimate", "magnitude_cap", "patience", "seed")],
+      ("weight_decay", "spread_penalty", "slippage_estimate", "fee_ticks", "slippage_ticks", "magnitude_cap",
+       "patience", "seed")],
     ("train", "patience", 1.5), ("train", "seed", 2**32), ("train", "seed", 0.5),
     *[("train", name, 1) for name in ("warmup_fraction", "final_lr_fraction", "ema_decay", "mirror", "tensorboard")],
     ("train", "class_weights", "yes"), ("train", "teacher", ""), ("train", "teacher", 3),
@@ -140,6 +141,11 @@ def test_bad_value_is_named(table: str, name: str, value: Any) -> None:
         TABLES[table](**{name: value})
     line = str(caught.value)
     assert line.startswith(f"{table}.{name}={value!r}: expected ") and "\n" not in line
+
+
+def test_class_weights_are_not_for_trades() -> None:
+    with pytest.raises(ConfigError, match=r'^train.class_weights=True: expected false with loss "expected-pnl"'):
+        TrainConfig(loss="expected-pnl", class_weights=True)
 
 
 def test_the_window_of_tlob_is_named() -> None:

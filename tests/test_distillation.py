@@ -26,8 +26,8 @@ from nanoarb_jax.errors import CheckpointError, ConfigError, NanoarbError
 from nanoarb_jax.evaluation.scoring import make_score, score_streams
 from nanoarb_jax.model.losses import distillation_loss
 from nanoarb_jax.model.mamba import MambaLOB, ModelState
+from nanoarb_jax.training.batch import Batch
 from nanoarb_jax.training.loop import train
-from nanoarb_jax.training.plan import Batch
 from nanoarb_jax.training.update import initial_state, make_update
 
 pytestmark = pytest.mark.usefixtures("compile_quickly", "compile_once", "look_at_every_update")

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanoarb_jax.config import DataConfig
-from nanoarb_jax.dataset import make_stream, mirror_stream
+from nanoarb_jax.dataset import make_stream
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.synthetic import synthetic_books
-from nanoarb_jax.training.plan import Plan, gather, plan_streams, plan_windows, training_lengths
+from nanoarb_jax.training.plan import Plan, plan_streams, plan_windows, training_lengths
 
 lengths_and_ticks = st.integers(1, 40).flatmap(
     lambda ticks: st.tuples(st.lists(st.integers(ticks, 400), min_size=1, max_size=6), st.just(ticks))
@@ -96,24 +96,6 @@ def test_streams_run_long() -> None:
 
 CONFIG = DataConfig(horizons=(2, 5), threshold_ticks=0.5, threshold_spreads=0.0)
 STREAMS = [make_stream(synthetic_books(1_200 + 300 * i, i), CONFIG)._replace(train=(100, 700)) for i in range(2)]
-
-
-@pytest.mark.parametrize("mirror", [False, True])
-def test_gather(mirror: bool) -> None:
-    plan = Plan(*(np.array([row]) for row in ([1, 0, 1], [0, 7, 472], [False, True, True], [True, False, True])))
-    batch = gather(STREAMS, plan, 0, 128, magnitude_cap=1.5, mirror=mirror)
-    assert batch.features.shape == (3, 128, 44) and batch.features.dtype == np.float32
-    assert batch.labels.shape == batch.magnitudes.shape == (3, 128, 2) and batch.labels.dtype == np.int32
-    np.testing.assert_array_equal(batch.fresh, [True, False, True])
-    for lane, (number, start, flipped) in enumerate(((1, 100, False), (0, 107, True), (1, 572, True))):
-        stream = mirror_stream(STREAMS[number]) if flipped and mirror else STREAMS[number]
-        rows = slice(start, start + 128)
-        np.testing.assert_array_equal(batch.features[lane], stream.features[rows])
-        np.testing.assert_array_equal(batch.labels[lane], stream.labels[rows])
-        expected = np.minimum(np.abs(stream.moves[rows]) / stream.threshold_ticks, 1.5)
-        np.testing.assert_allclose(batch.magnitudes[lane], expected)
-        assert len(np.unique(batch.labels[lane])) > 1
-    assert batch.magnitudes.max() == 1.5
 
 
 def test_too_short() -> None:

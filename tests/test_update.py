@@ -18,9 +18,9 @@ from nanoarb_jax.checkpoint import named_arrays
 from nanoarb_jax.config import ModelConfig, TrainConfig
 from nanoarb_jax.model.mamba import MambaLOB, ModelState
 from nanoarb_jax.model.transform import Statistic
+from nanoarb_jax.training.batch import Batch
 from nanoarb_jax.training.optimizer import average_weights, decay_mask, make_optimizer
-from nanoarb_jax.training.plan import Batch
-from nanoarb_jax.training.update import TrainState, initial_state, make_update
+from nanoarb_jax.training.update import TrainState, initial_state, label_loss, make_update
 
 LANES, TICKS, STEP = 3, 20, 0.1
 KERNELS = {
@@ -41,7 +41,8 @@ def batch_of(seed: int, fresh: list[bool]) -> Batch:
     return Batch(
         rng.normal(size=(LANES, TICKS, 44)).astype(np.float32),
         rng.integers(0, 3, (LANES, TICKS, 2)).astype(np.int32),
-        rng.uniform(0, 3, (LANES, TICKS, 2)).astype(np.float32),
+        rng.uniform(-3, 3, (LANES, TICKS, 2)).astype(np.float32),
+        rng.uniform(0, 2, (LANES, TICKS, 2)).astype(np.float32),
         np.array(fresh),
     )
 
@@ -63,13 +64,18 @@ class Twin(NamedTuple):
     def loss(self, params: Any, batch: Batch, carried: ModelState, key: Any = None) -> jax.Array:
         logits, _ = self.scan(params, batch, carried, key)
         rows = slice(-1, None) if self.settings.objective == "window" else slice(None)
-        logits, labels, magnitudes = (a[:, rows].reshape(-1, *a.shape[2:]) for a in (logits, *batch[1:3]))
+        logits, labels, moves = (a[:, rows].reshape(-1, *a.shape[2:]) for a in (logits, *batch[1:3]))
         if self.settings.loss == "cross-entropy":
             weights = jnp.ones(3) if self.class_weights is None else self.class_weights
             each = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
             return (weights[labels] * each).mean()
         return nj.transaction_cost_aware_loss(
-            logits, labels, magnitudes, spread_penalty=0.3, slippage_estimate=0.2, class_weights=self.class_weights
+            logits,
+            labels,
+            jnp.minimum(jnp.abs(moves), 1.0),
+            spread_penalty=0.3,
+            slippage_estimate=0.2,
+            class_weights=self.class_weights,
         )
 
 
@@ -127,7 +133,7 @@ def test_windows_count_their_last_tick_only() -> None:
     fresh = FIRST._replace(fresh=np.ones(LANES, bool))
     one = update(copied(start), fresh)
     assert_near(one.loss, jax.jit(Twin(model, settings).loss)(start.params, fresh, model.initial_state(LANES)))
-    for field in ("labels", "magnitudes"):
+    for field in ("labels", "moves", "costs"):
         other = getattr(SECOND, field).copy()
         other[:, -1] = getattr(FIRST, field)[:, -1]
         changed = fresh._replace(**{field: other})
@@ -151,6 +157,18 @@ def test_cross_entropy_class_weights_and_dropout() -> None:
     assert abs(losses[0] - losses[1]) > 1e-3
     unweighted = loss_of(jnp.ones(3), start.params, FIRST, start.carried, key)
     assert abs(float(unweighted) - losses[1]) > 1e-3
+
+
+def test_a_trade_can_pay_at_any_spread() -> None:
+    """Of expected-pnl, moves are cut at the costs plus the cap, on both sides; unknown labels do not count."""
+    settings = TrainConfig(loss="expected-pnl", magnitude_cap=0.5)
+    up, down = jnp.array([[[-9.0, 0.0, 9.0]]]), jnp.array([[[9.0, 0.0, -9.0]]])
+    costs, label = jnp.array([[4.0]]), jnp.array([[2]])
+    for move, profit in ((4.25, 0.25), (4.5, 0.5), (30.0, 0.5), (-30.0, -8.5)):
+        for logits, sign in ((up, 1), (down, -1)):
+            loss = label_loss(logits, label, jnp.array([[sign * move]]), costs, settings, None)
+            assert float(loss) == pytest.approx(-profit, abs=2e-3)
+    assert float(label_loss(up, jnp.array([[-1]]), jnp.array([[9.0]]), costs, settings, None)) == 0.0
 
 
 def by_name(tree: Any) -> dict[str, Any]:

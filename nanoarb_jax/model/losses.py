@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 if TYPE_CHECKING:
-    from jaxtyping import Array, Float, Int
+    from jaxtyping import Array, Bool, Float, Int
 
 
 def transaction_cost_aware_loss(
@@ -26,7 +26,7 @@ def transaction_cost_aware_loss(
 
     Args:
         logits: unnormalised class scores.
-        targets: classes 0 down, 1 neutral, 2 up; below 0: not known, left out of the first mean.
+        targets: classes 0 down, 1 neutral, 2 up; below 0: not known, left out of both means.
         magnitudes: signed moves; a trade on a move of m earns in proportion to |m|. None leaves the factor at 1.
         spread_penalty: cost per nat of entropy: an undecided model trades in and out and pays the spread.
         slippage_estimate: added to the penalty, since each such trade also slips. NanoARB's PyTorch loss declared
@@ -46,12 +46,49 @@ def transaction_cost_aware_loss(
     # the 1e-8 is NanoARB's, kept so that the losses agree
     entropy = -jnp.sum(p * jnp.log(p + 1e-8), axis=-1)
     known = targets >= 0
-    mean = jnp.sum(jnp.where(known, cross_entropy, 0.0)) / jnp.maximum(jnp.sum(known), 1)
-    return mean + (spread_penalty + slippage_estimate) * jnp.mean(entropy)
+    return _mean(cross_entropy, known) + (spread_penalty + slippage_estimate) * _mean(entropy, known)
+
+
+def expected_pnl_loss(
+    logits: Float[Array, "b h c"],
+    moves: Float[Array, "b h"],
+    costs: Float[Array, "b h"] | float,
+    *,
+    known: Bool[Array, "b h"] | None = None,
+) -> Float[Array, ""]:
+    """Minus the profit that the probabilities, held as positions, are expected to make: costs made literal.
+
+        -mean(p_up · (move - cost) + p_down · (-move - cost))
+
+    Every sample is a trade of its own, opened there and closed when the move is over: long with the share p_up of a
+    unit, short with p_down, out of the market with the rest. So the best answer is a position where the move exceeds
+    the cost, and "neutral" everywhere else. It asks for good trades, not for true probabilities: where none pays, every
+    class but neutral vanishes.
+
+    Args:
+        logits: unnormalised scores of down, neutral and up.
+        moves: signed price moves over the horizon, in ticks or any other unit.
+        costs: of a unit bought and sold again, in the unit of the moves: spread, fees and slippage.
+        known: which moves are; the others are left out of the mean. None: all.
+
+    Returns:
+        The scalar loss, in the unit of the moves; below 0 where trades pay.
+
+    Example:
+        >>> expected_pnl_loss(jnp.array([[[-9.0, -9.0, 9.0]]]), jnp.array([[3.0]]), 1.0)  # surely long
+        Array(-2., dtype=float32)
+    """
+    p = jax.nn.softmax(logits, axis=-1)
+    down, up = p[..., 0], p[..., 2]
+    profit = (up - down) * moves - (up + down) * costs
+    return -_mean(profit, jnp.ones(moves.shape, bool) if known is None else known)
 
 
 def distillation_loss(
-    logits: Float[Array, "b h c"], teacher_logits: Float[Array, "b h c"], temperature: float
+    logits: Float[Array, "b h c"],
+    teacher_logits: Float[Array, "b h c"],
+    temperature: float,
+    counted: Bool[Array, b] | None = None,
 ) -> Float[Array, ""]:
     """How far a student's probabilities are from its teacher's (Hinton, Vinyals, Dean 2015).
 
@@ -62,9 +99,10 @@ def distillation_loss(
         teacher_logits: the teacher's, on the same inputs.
         temperature: T; a higher one makes both softer, so that the order of the unlikely classes counts more. The
             factor T² keeps the size of the gradient.
+        counted: (b,) samples to average over; None: every one, also those without a known label.
 
     Returns:
-        The scalar loss, 0 where both agree. Every sample counts, also those without a known label.
+        The scalar loss, 0 where both agree.
 
     Example:
         >>> distillation_loss(logits, logits, 2.0)
@@ -73,4 +111,10 @@ def distillation_loss(
     log_p = jax.nn.log_softmax(logits / temperature, axis=-1)
     teacher_log_p = jax.nn.log_softmax(teacher_logits / temperature, axis=-1)
     divergence = jnp.sum(jnp.exp(teacher_log_p) * (teacher_log_p - log_p), axis=-1)  # (b, h)
-    return temperature**2 * jnp.mean(divergence)
+    every = jnp.ones(len(divergence), bool) if counted is None else counted
+    return temperature**2 * _mean(divergence, jnp.broadcast_to(every[:, None], divergence.shape))
+
+
+def _mean(values: Float[Array, "b h"], known: Bool[Array, "b h"]) -> Float[Array, ""]:
+    """Over the known ones; 0 where there is none."""
+    return jnp.sum(jnp.where(known, values, 0.0)) / jnp.maximum(jnp.sum(known), 1)

@@ -28,11 +28,12 @@ from nanoarb_jax.evaluation.metrics import class_prior
 from nanoarb_jax.evaluation.scoring import make_score, score_streams
 from nanoarb_jax.evaluation.validation import check_fit, validation_mcc
 from nanoarb_jax.model.mamba import MambaLOB
+from nanoarb_jax.training.batch import gather
 from nanoarb_jax.training.device import choose_device, default_batch, matmul_dtype, peak_memory_bytes
 from nanoarb_jax.training.log import RunLog, require_tensorboard
 from nanoarb_jax.training.normalise import fit_transform
 from nanoarb_jax.training.optimizer import make_optimizer
-from nanoarb_jax.training.plan import Plan, gather, plan_streams, plan_windows, training_lengths
+from nanoarb_jax.training.plan import Plan, plan_streams, plan_windows, training_lengths
 from nanoarb_jax.training.resume import RunCheckpoints, claim_folder
 from nanoarb_jax.training.teacher import load_teacher
 from nanoarb_jax.training.update import initial_state, make_update
@@ -165,7 +166,7 @@ class _Run:
             plan, first = self.plan(epoch), done - epoch * self.updates_per_epoch
             epoch_began, epoch_start = time.perf_counter(), done
             for i in range(first, self.updates_per_epoch):
-                batch = gather(self.dataset.streams, plan, i, self.ticks, settings.magnitude_cap, settings.mirror)
+                batch = gather(self.dataset.streams, plan, i, self.ticks, settings)
                 self.state = self.update(self.state, batch)
                 done += 1
                 last = i + 1 == self.updates_per_epoch

@@ -6,14 +6,12 @@ Nothing here is state, so a resumed run finds its place by recomputing the plan.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from nanoarb_jax.dataset import Stream
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.labels import mirror_labels
-from nanoarb_jax.market.mirror import mirror_features
 
 
 class Plan(NamedTuple):
@@ -23,15 +21,6 @@ class Plan(NamedTuple):
     start: np.ndarray  # int, first row of the chunk
     mirrored: np.ndarray  # bool, bid and ask swapped, labels flipped
     fresh: np.ndarray  # bool, the lane's state starts anew: the chunk does not continue the previous update's
-
-
-class Batch(NamedTuple):
-    """What one update is computed from: s lanes, l ticks, f features, h horizons; on the host, inside jit traced."""
-
-    features: Any  # (s, l, f) float32
-    labels: Any  # (s, l, h) int32
-    magnitudes: Any  # (s, l, h) float32, |move| in label thresholds
-    fresh: Any  # (s,) bool
 
 
 def plan_streams(lengths: Sequence[int], chunk_length: int, lanes: int, rng: np.random.Generator) -> Plan:
@@ -77,36 +66,6 @@ def plan_windows(lengths: Sequence[int], window: int, batch: int, rng: np.random
     order = rng.permutation(len(start))[: len(start) // batch * batch].reshape(-1, batch)
     coin = rng.random(order.shape) < 0.5
     return Plan(stream[order], start[order], coin, np.ones_like(coin))
-
-
-def gather(streams: Sequence[Stream], plan: Plan, update: int, ticks: int, magnitude_cap: float, mirror: bool) -> Batch:
-    """Read the rows of one update.
-
-    Args:
-        streams: as numbered in the plan.
-        plan, update: the epoch and the update within it.
-        ticks: rows per lane.
-        magnitude_cap: largest magnitude, in label thresholds.
-        mirror: whether to heed `plan.mirrored`.
-    """
-    features, labels, magnitudes = [], [], []
-    for index, start, flip in zip(plan.stream[update], plan.start[update], plan.mirrored[update], strict=True):
-        stream = streams[index]
-        first = stream.train[0] + start
-        rows = slice(first, first + ticks)
-        x, y, move = stream.features[rows], stream.labels[rows], stream.moves[rows]
-        if flip and mirror:
-            x = mirror_features(x, float(stream.features[0, 0]))
-            y = mirror_labels(y)
-        features.append(x)
-        labels.append(y)
-        magnitudes.append(np.minimum(np.abs(move) / stream.threshold_ticks, magnitude_cap))
-    return Batch(
-        np.stack(features).astype(np.float32, copy=False),
-        np.stack(labels).astype(np.int32),
-        np.stack(magnitudes).astype(np.float32),
-        plan.fresh[update],
-    )
 
 
 def training_lengths(streams: Sequence[Stream], ticks: int, setting: str) -> list[int]:

@@ -11,14 +11,14 @@ import optax
 from flax import nnx
 
 from nanoarb_jax.config import TrainConfig
-from nanoarb_jax.model.losses import distillation_loss, transaction_cost_aware_loss
+from nanoarb_jax.model.losses import distillation_loss, expected_pnl_loss, transaction_cost_aware_loss
 from nanoarb_jax.model.mamba import MambaLOB, ModelState
 from nanoarb_jax.model.transform import Statistic
+from nanoarb_jax.training.batch import Batch
 from nanoarb_jax.training.optimizer import average_weights
-from nanoarb_jax.training.plan import Batch
 
-# ticks between the states kept for the backward pass; on a CPU 16 was fastest of 8, 16, 32
-CHECKPOINT_TICKS = 16
+# ticks between the states kept for the backward pass; on a CPU 8 was fastest of 4, 8, 16
+CHECKPOINT_TICKS = 8
 
 
 class TrainState(NamedTuple):
@@ -83,8 +83,8 @@ def make_update(
             batch.features, _clear(state.carried, batch.fresh), dropout_key=key, checkpoint_ticks=CHECKPOINT_TICKS
         )  # (s, l, h, c)
         last = slice(-1 if config.objective == "window" else None, None)
-        logits, labels, magnitudes = (_samples(a, last) for a in (logits, batch.labels, batch.magnitudes))
-        loss = label_loss(logits, labels, magnitudes, config, class_weights)
+        logits, labels, moves, costs = (_samples(a, last) for a in (logits, batch.labels, batch.moves, batch.costs))
+        loss = label_loss(logits, labels, moves, costs, config, class_weights)
         if taught is not None:
             distance = distillation_loss(logits, _samples(taught, last), config.teacher_temperature)
             loss = (1 - config.teacher_weight) * loss + config.teacher_weight * distance
@@ -104,20 +104,29 @@ def make_update(
 
 
 def label_loss(
-    logits: jax.Array, labels: jax.Array, magnitudes: jax.Array, config: TrainConfig, class_weights: jax.Array | None
+    logits: jax.Array,
+    labels: jax.Array,
+    moves: jax.Array,
+    costs: jax.Array,
+    config: TrainConfig,
+    class_weights: jax.Array | None,
 ) -> jax.Array:
-    """The settings' loss against the labels: logits (b, h, c), labels and magnitudes (b, h)."""
-    if config.loss == "cost-aware":
+    """The settings' loss against the labels: logits (b, h, c), the others (b, h), see `Batch`."""
+    cap = config.magnitude_cap
+    if config.loss == "expected-pnl":
+        # cut at the costs and a fixed profit, not at a fixed move: a trade must be able to pay at any spread
+        return expected_pnl_loss(logits, jnp.clip(moves, -costs - cap, costs + cap), costs, known=labels >= 0)
+    if config.loss == "cross-entropy":
         return transaction_cost_aware_loss(
-            logits,
-            labels,
-            magnitudes,
-            spread_penalty=config.spread_penalty,
-            slippage_estimate=config.slippage_estimate,
-            class_weights=class_weights,
+            logits, labels, spread_penalty=0.0, slippage_estimate=0.0, class_weights=class_weights
         )
     return transaction_cost_aware_loss(
-        logits, labels, spread_penalty=0.0, slippage_estimate=0.0, class_weights=class_weights
+        logits,
+        labels,
+        jnp.minimum(jnp.abs(moves), cap),
+        spread_penalty=config.spread_penalty,
+        slippage_estimate=config.slippage_estimate,
+        class_weights=class_weights,
     )
 
 
