@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from nanoarb_jax.config import ModelConfig
-from nanoarb_jax.model.ssm import recur, recur_sequence
+from nanoarb_jax.model.recurrence import recur, recur_sequence
 from nanoarb_jax.model.transform import InputTransform
 
 if TYPE_CHECKING:

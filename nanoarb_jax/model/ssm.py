@@ -5,73 +5,19 @@ C output vectors (both depend on the input), D skip, h state. Shapes: b batch, l
 
     h = exp(Δ·A) · h + Δ·B·u        y = C·h + D·u
 
-The state is public as (b, d, n), the paper's layout. Inside a recurrence it is (b, n, d): channels last fill the vector
-registers, which made the scan 3.6 times faster on a CPU than (b, d, n).
+The state is (b, d, n) here, the paper's layout; recurrence.py computes with another.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import jax
 import jax.numpy as jnp
+
+from nanoarb_jax.model.recurrence import recur, recur_sequence
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
-
-
-def recur(
-    h: Float[Array, "b n d"],
-    u: Float[Array, "b d"],
-    delta: Float[Array, "b d"],
-    A: Float[Array, "n d"],
-    B: Float[Array, "b n"],
-    C: Float[Array, "b n"],
-) -> tuple[Float[Array, "b n d"], Float[Array, "b d"]]:
-    """One tick, without the skip. The only place where the discretisation is written down.
-
-    The products are einsums because XLA's CPU backend runs those and their gradients as matrix products; a sum over n
-    of elementwise products took ten times longer for a single stream.
-    """
-    decay = jnp.exp(delta[:, None, :] * A[None])  # (b, n, d)
-    h = decay * h + jnp.einsum("bn,bd->bnd", B, delta * u)
-    return h, jnp.einsum("bnd,bn->bd", h, C)
-
-
-def recur_sequence(
-    h: Float[Array, "b n d"],
-    u: Float[Array, "b l d"],
-    delta: Float[Array, "b l d"],
-    A: Float[Array, "n d"],
-    B: Float[Array, "b l n"],
-    C: Float[Array, "b l n"],
-    checkpoint_ticks: int | None = None,
-) -> tuple[Float[Array, "b n d"], Float[Array, "b l d"]]:
-    """`recur` over l ticks as a `jax.lax.scan`.
-
-    With `checkpoint_ticks`, the backward pass keeps only every so many states and recomputes those between: the states
-    of l ticks, l times the size of one, are what fills the memory in training.
-    """
-    ticks = u.shape[1]
-
-    def tick(h: jax.Array, inputs: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
-        u_t, delta_t, B_t, C_t = inputs
-        return recur(h, u_t, delta_t, A, B_t, C_t)
-
-    sequence = tuple(jnp.moveaxis(a, 1, 0) for a in (u, delta, B, C))  # (l, b, .)
-    if checkpoint_ticks is None or ticks <= checkpoint_ticks:
-        h, y = jax.lax.scan(tick, h, sequence)
-        return h, jnp.moveaxis(y, 0, 1)
-
-    # Ticks that pad the last chunk have Δ = 0: exp(0) = 1 and Δ·B·u = 0 leave the state as it was.
-    chunks = -(-ticks // checkpoint_ticks)
-    padding = chunks * checkpoint_ticks - ticks
-    sequence = tuple(
-        jnp.pad(a, ((0, padding), (0, 0), (0, 0))).reshape(chunks, checkpoint_ticks, *a.shape[1:]) for a in sequence
-    )
-    h, y = jax.lax.scan(jax.checkpoint(lambda h, chunk: jax.lax.scan(tick, h, chunk)), h, sequence)
-    y = y.reshape(chunks * checkpoint_ticks, *y.shape[2:])[:ticks]
-    return h, jnp.moveaxis(y, 0, 1)
 
 
 def selective_scan(
