@@ -306,7 +306,11 @@ class TrainConfig:
         ema_decay: of the weights that are validated, kept and served; ramped up over the first updates.
         patience: epochs without a better mean validation MCC before training stops; 0 never stops early.
         mirror: show half of the streams with bid and ask swapped and labels flipped.
+        burn_in: ticks that do not count in the loss after a lane of "stream" started fresh: its state knows too little.
         class_weights: weight classes by inverse training frequency (off: decisions are prior-corrected instead).
+        logit_adjustment: τ of the logit-adjusted loss (Menon et al. 2021): τ·log of the training class frequencies is
+            added to the logits that the labels are compared with, so that those served are of more equal classes. They
+            are then no estimates of the classes' probabilities, and a teacher should be trained alike.
         spread_penalty, slippage_estimate: of the cost-aware loss.
         fee_ticks, slippage_ticks: of the expected-pnl loss, per unit bought and sold again, beside each tick's spread.
         magnitude_cap: in label thresholds, so that instruments weigh alike: the largest magnitude of the cost-aware
@@ -336,7 +340,9 @@ class TrainConfig:
     ema_decay: float = 0.99
     patience: int = 10
     mirror: bool = True
+    burn_in: int = 0
     class_weights: bool = False
+    logit_adjustment: float = 0.0
     spread_penalty: float = 0.001
     slippage_estimate: float = 0.0005
     fee_ticks: float = 0.0
@@ -367,12 +373,9 @@ class TrainConfig:
         for name in ("lr", "clip_norm", "teacher_temperature"):
             _require(getattr(self, name) > 0, f"train.{name}", getattr(self, name), "more than 0")
         costs = ("spread_penalty", "slippage_estimate", "fee_ticks", "slippage_ticks", "magnitude_cap")
-        for name in ("weight_decay", *costs, "patience"):
+        for name in ("weight_decay", *costs, "patience", "burn_in", "logit_adjustment"):
             _require(getattr(self, name) >= 0, f"train.{name}", getattr(self, name), "0 or more")
-        _require(
-            not (self.class_weights and self.loss == "expected-pnl"),
-            "train.class_weights", self.class_weights, 'false with loss "expected-pnl", which weighs trades',
-        )  # fmt: skip
+        self._check_fit()
         for name in ("warmup_fraction", "final_lr_fraction", "ema_decay"):
             _require(0 <= getattr(self, name) < 1, f"train.{name}", getattr(self, name), "a share in [0, 1)")
         named = self.teacher is None or (isinstance(self.teacher, str) and self.teacher != "")
@@ -384,6 +387,23 @@ class TrainConfig:
         )  # fmt: skip
         _require(self.device in ("auto", "cpu", "gpu"), "train.device", self.device, '"auto", "cpu" or "gpu"')
         _require(0 <= self.seed < 2**32, "train.seed", self.seed, "an integer from 0 to 2**32 - 1")
+
+    def _check_fit(self) -> None:
+        """Refuse settings that contradict each other."""
+        trades = self.loss == "expected-pnl"
+        _require(
+            not (trades and self.class_weights),
+            "train.class_weights", self.class_weights, 'false with loss "expected-pnl", which weighs trades',
+        )  # fmt: skip
+        _require(
+            self.logit_adjustment == 0 or not (trades or self.class_weights),
+            "train.logit_adjustment", self.logit_adjustment,
+            '0 with class_weights, which correct the same, or with loss "expected-pnl", which needs none',
+        )  # fmt: skip
+        _require(
+            self.burn_in == 0 or self.objective == "stream",
+            "train.burn_in", self.burn_in, '0 with objective "window", where only the last tick counts',
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ STREAMS = [
     make_stream(synthetic_books(1_200 + 300 * i, i), DATA)._replace(train=(100, 700), threshold_ticks=(0.5, 2.0))
     for i in range(2)
 ]
-PLAN = Plan(*(np.array([row]) for row in ([1, 0, 1], [0, 7, 472], [False, True, True], [True, False, True])))
+PLAN = Plan(*(np.array([row]) for row in ([1, 0, 1], [0, 7, 472], [False, True, True], [0, 128, 0])))
 
 
 @pytest.mark.parametrize("mirror", [False, True])
@@ -34,3 +34,11 @@ def test_gather(mirror: bool) -> None:
         np.testing.assert_allclose(batch.moves[lane], stream.moves[rows] / [0.5, 2.0])
         np.testing.assert_allclose(batch.costs[lane], (stream.spread[rows, None] + 0.75) / [0.5, 2.0])
         assert len(np.unique(batch.labels[lane])) > 1
+    assert batch.counted.shape == (3, 128) and batch.counted.all()
+
+
+def test_the_burn_in_of_a_lane_goes_on_in_its_next_chunk() -> None:
+    for burn_in, uncounted in ((100, (100, 0, 100)), (200, (128, 72, 128))):
+        counted = gather(STREAMS, PLAN, 0, 128, TrainConfig(burn_in=burn_in)).counted
+        for lane, first in enumerate(uncounted):
+            np.testing.assert_array_equal(counted[lane], np.arange(128) >= first)

@@ -127,7 +127,7 @@ BAD: list[tuple[str, str, Any]] = [
       (0, -1, float("nan"), float("inf"), "1")],
     *[("train", name, -1) for name in
       ("weight_decay", "spread_penalty", "slippage_estimate", "fee_ticks", "slippage_ticks", "magnitude_cap",
-       "patience", "seed")],
+       "patience", "burn_in", "logit_adjustment", "seed")], ("train", "burn_in", 1.5),
     ("train", "patience", 1.5), ("train", "seed", 2**32), ("train", "seed", 0.5),
     *[("train", name, 1) for name in ("warmup_fraction", "final_lr_fraction", "ema_decay", "mirror", "tensorboard")],
     ("train", "class_weights", "yes"), ("train", "teacher", ""), ("train", "teacher", 3),
@@ -143,9 +143,22 @@ def test_bad_value_is_named(table: str, name: str, value: Any) -> None:
     assert line.startswith(f"{table}.{name}={value!r}: expected ") and "\n" not in line
 
 
-def test_class_weights_are_not_for_trades() -> None:
-    with pytest.raises(ConfigError, match=r'^train.class_weights=True: expected false with loss "expected-pnl"'):
-        TrainConfig(loss="expected-pnl", class_weights=True)
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"loss": "expected-pnl", "class_weights": True},
+            'class_weights=True: expected false with loss "expected-pnl"',
+        ),
+        ({"logit_adjustment": 0.5, "class_weights": True}, "logit_adjustment=0.5: expected 0 with class_weights"),
+        ({"logit_adjustment": 1.0, "loss": "expected-pnl"}, "logit_adjustment=1.0: expected 0 .*expected-pnl"),
+        ({"burn_in": 9, "objective": "window"}, 'burn_in=9: expected 0 with objective "window"'),
+    ],
+)
+def test_settings_that_contradict_each_other(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^train.{message}") as caught:
+        TrainConfig(**settings)
+    assert "\n" not in str(caught.value)
 
 
 def test_the_window_of_tlob_is_named() -> None:

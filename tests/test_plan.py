@@ -51,6 +51,7 @@ def test_chunks_of_streams(given_: tuple[list[int], int], lanes: int, seed: int)
     assert (plan.stream[1:][on] == plan.stream[:-1][on]).all()
     assert (plan.start[1:][on] == plan.start[:-1][on] + ticks).all()
     assert (plan.mirrored[1:][on] == plan.mirrored[:-1][on]).all()
+    assert (plan.age[1:][on] == plan.age[:-1][on] + ticks).all()
     # and says so only when it must
     follows = (plan.stream[1:] == plan.stream[:-1]) & (plan.start[1:] == plan.start[:-1] + ticks)
     assert (on == follows).all()

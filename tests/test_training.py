@@ -286,7 +286,7 @@ def test_early_stopping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_class_weights_are_inverse_frequencies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen: list[Any] = []
 
-    def stop(model: Any, optimizer: Any, settings: Any, class_weights: Any, teacher: Any) -> None:
+    def stop(model: Any, optimizer: Any, settings: Any, class_weights: Any, *rest: Any, **given: Any) -> None:
         seen.append(class_weights)
         raise Stopped
 
@@ -297,6 +297,28 @@ def test_class_weights_are_inverse_frequencies(monkeypatch: pytest.MonkeyPatch, 
     labels = np.concatenate([stream.labels[slice(*stream.train)].ravel() for stream in DATASET.streams])
     inverse = len(labels) / np.bincount(labels, minlength=3)
     np.testing.assert_allclose(seen[0], inverse / inverse.mean(), rtol=1e-5)
+    assert seen[1] is None
+
+
+def test_logits_are_adjusted_by_log_frequencies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Per horizon; a stream of which half the rows are gone weighs as before."""
+    seen: list[Any] = []
+
+    def stop(*_: Any, logit_offset: Any) -> None:
+        seen.append(logit_offset)
+        raise Stopped
+
+    monkeypatch.setattr(loop, "make_update", stop)
+    long, other = DATASET.streams
+    short = long._replace(train=(long.train[0], sum(long.train) // 2))
+    data = dataclasses.replace(DATASET, streams=(short, other))
+    for tau in (2.0, 0.0):
+        with pytest.raises(Stopped):
+            train(config_of(dataclasses.replace(STREAM, logit_adjustment=tau)), data, tmp_path / str(tau))
+    for column in range(3):
+        counts = [np.bincount(s.labels[slice(*s.train), column], minlength=3) for s in (short, other)]
+        expected = np.mean([c / c.sum() for c in counts], axis=0)
+        np.testing.assert_allclose(seen[0][column], 2.0 * np.log(expected), rtol=1e-5)
     assert seen[1] is None
 
 
@@ -326,6 +348,7 @@ def test_weights_that_are_not_finite_are_never_the_best(tmp_path: Path, monkeypa
     [
         ({}, {"device": "gpu"}, DeviceError, "device 'gpu': JAX sees only cpu"),
         ({}, {"chunk_length": 5_000}, DataError, r"stream 'market_0': 1390 training rows, chunk_length=5000"),
+        ({}, {"burn_in": 1_390}, DataError, r"stream 'market_0': 1390 training rows, burn_in=1390 leaves none"),
         ({"window": 1_400}, {"objective": "window"}, DataError, r"stream 'market_0': 1390 training rows, window=1400"),
         ({"input_dim": 43, "input_transform": "identity"}, {}, DataError, "44 features per tick, the model expects 43"),
     ],

@@ -44,9 +44,11 @@ def batch_of(seed: int, fresh: list[bool]) -> Batch:
         rng.uniform(-3, 3, (LANES, TICKS, 2)).astype(np.float32),
         rng.uniform(0, 2, (LANES, TICKS, 2)).astype(np.float32),
         np.array(fresh),
+        np.ones((LANES, TICKS), bool),
     )
 
 
+BURNT = np.arange(TICKS)[None] >= np.array([[TICKS // 2], [0], [0]])
 FIRST, SECOND = batch_of(0, [True] * LANES), batch_of(1, [False, True, False])
 
 
@@ -56,6 +58,8 @@ class Twin(NamedTuple):
     model: MambaLOB
     settings: TrainConfig
     class_weights: Any = None
+    logit_offset: Any = np.zeros((2, 3), np.float32)
+    counted: Any = np.ones((LANES, TICKS), bool)
 
     def scan(self, params: Any, batch: Batch, carried: ModelState, key: Any = None) -> tuple[jax.Array, ModelState]:
         graph, _, statistics = nnx.split(self.model, nnx.Param, Statistic)
@@ -67,8 +71,8 @@ class Twin(NamedTuple):
         logits, labels, moves = (a[:, rows].reshape(-1, *a.shape[2:]) for a in (logits, *batch[1:3]))
         if self.settings.loss == "cross-entropy":
             weights = jnp.ones(3) if self.class_weights is None else self.class_weights
-            each = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-            return (weights[labels] * each).mean()
+            each = optax.softmax_cross_entropy_with_integer_labels(logits + self.logit_offset[None], labels)
+            return (weights[labels] * each)[self.counted[:, rows].ravel()].mean()
         return nj.transaction_cost_aware_loss(
             logits,
             labels,
@@ -144,15 +148,18 @@ def test_windows_count_their_last_tick_only() -> None:
 
 
 def test_cross_entropy_class_weights_and_dropout() -> None:
+    """Also logits adjusted per horizon, and a lane whose first half is burn-in."""
     model, settings = small(dropout=0.5), TrainConfig(loss="cross-entropy", seed=5)
     weights, optimizer = jnp.array([3.0, 0.5, 1.5]), optax.sgd(STEP)
-    update, start = make_update(model, optimizer, settings, weights), initial_state(model, optimizer, LANES)
-    loss_of = jax.jit(lambda class_weights, *given: Twin(model, settings, class_weights).loss(*given))
+    offset = jnp.array([[1.0, 0.0, -1.0], [0.5, 2.0, 0.0]])
+    update = make_update(model, optimizer, settings, weights, logit_offset=offset)
+    start = initial_state(model, optimizer, LANES)
+    loss_of = jax.jit(lambda class_weights, *given: Twin(model, settings, class_weights, offset, BURNT).loss(*given))
     losses = []
     for number in (0, 7):
         state = copied(start)._replace(update=jnp.int32(number))
         key = jax.random.fold_in(jax.random.key(5), number)
-        losses.append(float(update(state, FIRST).loss))
+        losses.append(float(update(state, FIRST._replace(counted=BURNT)).loss))
         assert losses[-1] == pytest.approx(float(loss_of(weights, start.params, FIRST, start.carried, key)), rel=1e-5)
     assert abs(losses[0] - losses[1]) > 1e-3
     unweighted = loss_of(jnp.ones(3), start.params, FIRST, start.carried, key)

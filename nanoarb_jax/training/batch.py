@@ -24,7 +24,8 @@ class Batch(NamedTuple):
     labels: Any  # (s, l, h) int32
     moves: Any  # (s, l, h) float32, signed
     costs: Any  # (s, l, h) float32, of a unit bought and sold again: spread, fees and slippage
-    fresh: Any  # (s,) bool
+    fresh: Any  # (s,) bool, the lane's state starts anew
+    counted: Any  # (s, l) bool, the tick counts in the loss: the burn-in of its lane is over
 
 
 def gather(streams: Sequence[Stream], plan: Plan, update: int, ticks: int, config: TrainConfig) -> Batch:
@@ -34,12 +35,13 @@ def gather(streams: Sequence[Stream], plan: Plan, update: int, ticks: int, confi
         streams: as numbered in the plan.
         plan, update: the epoch and the update within it.
         ticks: rows per lane.
-        config: costs, and whether to heed `plan.mirrored`.
+        config: costs, burn-in, and whether to heed `plan.mirrored`.
     """
     lanes = zip(plan.stream[update], plan.start[update], plan.mirrored[update], strict=True)
     rows = [_lane(streams[index], start, ticks, flip and config.mirror, config) for index, start, flip in lanes]
     features, labels, moves, costs = (np.stack(column) for column in zip(*rows, strict=True))
-    return Batch(features, labels, moves, costs, plan.fresh[update])
+    counted = plan.age[update][:, None] + np.arange(ticks)[None] >= config.burn_in
+    return Batch(features, labels, moves, costs, plan.fresh[update], counted)
 
 
 def _lane(stream: Stream, start: int, ticks: int, mirrored: bool, config: TrainConfig) -> tuple[np.ndarray, ...]:

@@ -24,10 +24,10 @@ from nanoarb_jax.checkpoint import save_checkpoint
 from nanoarb_jax.config import Config
 from nanoarb_jax.dataset import Dataset, describe_stream
 from nanoarb_jax.errors import TrainingError
-from nanoarb_jax.evaluation.metrics import class_prior
 from nanoarb_jax.evaluation.scoring import make_score, score_streams
 from nanoarb_jax.evaluation.validation import check_fit, validation_mcc
 from nanoarb_jax.model.mamba import MambaLOB
+from nanoarb_jax.training.balance import class_weights, log_prior
 from nanoarb_jax.training.batch import gather
 from nanoarb_jax.training.device import choose_device, default_batch, matmul_dtype, peak_memory_bytes
 from nanoarb_jax.training.log import RunLog, require_tensorboard
@@ -120,7 +120,8 @@ class _Run:
         check_fit(dataset, config.model)
         self.window = settings.objective == "window"
         self.ticks = config.model.window if self.window else settings.chunk_length
-        self.lengths = training_lengths(dataset.streams, self.ticks, "window" if self.window else "chunk_length")
+        setting = "window" if self.window else "chunk_length"
+        self.lengths = training_lengths(dataset.streams, self.ticks, setting, settings.burn_in)
         self.batch = settings.batch_size or default_batch(device, sum(self.lengths), self.ticks, self.window)
         first = self.plan(0)
         self.updates_per_epoch, self.lanes = first.start.shape
@@ -137,7 +138,9 @@ class _Run:
         self.model = MambaLOB(config.model, rngs=nnx.Rngs(settings.seed), dtype=dtype)
         fit_transform(self.model, dataset.streams)
         optimizer = make_optimizer(settings, self.updates)
-        self.update = make_update(self.model, optimizer, settings, self._class_weights(), teacher)
+        weights = class_weights(dataset.streams) if settings.class_weights else None
+        offset = settings.logit_adjustment * log_prior(dataset.streams) if settings.logit_adjustment else None
+        self.update = make_update(self.model, optimizer, settings, weights, teacher, logit_offset=offset)
         self.score = make_score(self.model)
         self.state = initial_state(self.model, optimizer, self.lanes, teacher)
         # epoch under way, best so far, epochs since; saved beside the state
@@ -269,14 +272,6 @@ class _Run:
         self.checkpoints.save(
             done, self.state, {**self.progress, "best_mcc": best if math.isfinite(best) else str(best)}
         )
-
-    def _class_weights(self) -> jax.Array | None:
-        """Inverse class frequencies over all training labels, mean 1."""
-        if not self.config.train.class_weights:
-            return None
-        prior = class_prior(np.concatenate([s.labels[slice(*s.train)].ravel() for s in self.dataset.streams]))
-        weights = 1 / np.maximum(prior, 1e-3)
-        return jax.numpy.asarray(weights / weights.mean(), jax.numpy.float32)
 
     def _drop_newer_than_state(self) -> None:
         """A best kept after the state that is resumed will be made again, the same."""

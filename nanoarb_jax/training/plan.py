@@ -20,7 +20,12 @@ class Plan(NamedTuple):
     stream: np.ndarray  # int, index of the stream
     start: np.ndarray  # int, first row of the chunk
     mirrored: np.ndarray  # bool, bid and ask swapped, labels flipped
-    fresh: np.ndarray  # bool, the lane's state starts anew: the chunk does not continue the previous update's
+    age: np.ndarray  # int, ticks since the lane's state started anew; 0: the chunk does not continue the previous one
+
+    @property
+    def fresh(self) -> np.ndarray:
+        """Whether the lane's state starts anew."""
+        return self.age == 0
 
 
 def plan_streams(lengths: Sequence[int], chunk_length: int, lanes: int, rng: np.random.Generator) -> Plan:
@@ -41,13 +46,13 @@ def plan_streams(lengths: Sequence[int], chunk_length: int, lanes: int, rng: np.
     updates, lanes = _shape(line.shape[1], lanes)
     # lane i works through the i-th part of the line, one chunk an update
     stream, start = line[:, : updates * lanes].reshape(2, lanes, updates).swapaxes(1, 2)
-    fresh = np.ones_like(stream, dtype=bool)
-    fresh[1:] = (stream[1:] != stream[:-1]) | (start[1:] != start[:-1] + chunk_length)
-    coin = rng.random(stream.shape) < 0.5
-    mirrored = np.empty_like(coin)
-    for update in range(updates):  # a run keeps the side it began with
-        mirrored[update] = coin[update] if update == 0 else np.where(fresh[update], coin[update], mirrored[update - 1])
-    return Plan(stream, start, mirrored, fresh)
+    goes_on = (stream[1:] == stream[:-1]) & (start[1:] == start[:-1] + chunk_length)
+    mirrored, age = rng.random(stream.shape) < 0.5, np.zeros_like(stream)
+    for update in range(1, updates):  # a run keeps the side it began with
+        on, before = goes_on[update - 1], update - 1
+        mirrored[update] = np.where(on, mirrored[before], mirrored[update])
+        age[update] = np.where(on, age[before] + chunk_length, 0)
+    return Plan(stream, start, mirrored, age)
 
 
 def _shape(chunks: int, lanes: int) -> tuple[int, int]:
@@ -64,15 +69,14 @@ def plan_windows(lengths: Sequence[int], window: int, batch: int, rng: np.random
     start = np.concatenate([np.arange(count) for count in counts])
     batch = min(batch, len(start))
     order = rng.permutation(len(start))[: len(start) // batch * batch].reshape(-1, batch)
-    coin = rng.random(order.shape) < 0.5
-    return Plan(stream[order], start[order], coin, np.ones_like(coin))
+    return Plan(stream[order], start[order], rng.random(order.shape) < 0.5, np.zeros_like(order))
 
 
-def training_lengths(streams: Sequence[Stream], ticks: int, setting: str) -> list[int]:
+def training_lengths(streams: Sequence[Stream], ticks: int, setting: str, burn_in: int = 0) -> list[int]:
     """Training rows per stream.
 
     Raises:
-        DataError: no streams, or one whose training part is shorter than one chunk or window.
+        DataError: no streams, or one whose training part is shorter than one chunk or window, or all burn-in.
     """
     if not streams:
         raise DataError("no streams to train on; give at least one")
@@ -82,5 +86,10 @@ def training_lengths(streams: Sequence[Stream], ticks: int, setting: str) -> lis
             raise DataError(
                 f"stream {stream.name!r}: {length} training rows, {setting}={ticks} needs at least as many; "
                 "shorten it or leave the stream out"
+            )
+        if length <= burn_in:
+            raise DataError(
+                f"stream {stream.name!r}: {length} training rows, burn_in={burn_in} leaves none that counts; shorten it "
+                "or leave the stream out"
             )
     return lengths

@@ -11,6 +11,7 @@ import optax
 from flax import nnx
 
 from nanoarb_jax.config import TrainConfig
+from nanoarb_jax.market.labels import UNDEFINED
 from nanoarb_jax.model.losses import distillation_loss, expected_pnl_loss, transaction_cost_aware_loss
 from nanoarb_jax.model.mamba import MambaLOB, ModelState
 from nanoarb_jax.model.transform import Statistic
@@ -60,6 +61,8 @@ def make_update(
     config: TrainConfig,
     class_weights: jax.Array | None,
     teacher: MambaLOB | None = None,
+    *,
+    logit_offset: jax.Array | None = None,
 ) -> Update:
     """Compile the update.
 
@@ -70,6 +73,7 @@ def make_update(
         class_weights: (c,) or None.
         teacher: scans the same chunks as the student, forward only, without dropout and with a state of its own; the
             loss is then `teacher_weight` parts `distillation_loss` and the rest the loss against the labels.
+        logit_offset: (h, c), added to the logits that the labels are compared with; None: 0.
 
     Returns:
         `(state, batch) -> state`; the state passed in is donated.
@@ -83,10 +87,13 @@ def make_update(
             batch.features, _clear(state.carried, batch.fresh), dropout_key=key, checkpoint_ticks=CHECKPOINT_TICKS
         )  # (s, l, h, c)
         last = slice(-1 if config.objective == "window" else None, None)
-        logits, labels, moves, costs = (_samples(a, last) for a in (logits, batch.labels, batch.moves, batch.costs))
-        loss = label_loss(logits, labels, moves, costs, config, class_weights)
+        labels = jnp.where(batch.counted[..., None], batch.labels, UNDEFINED)
+        logits, labels, moves, costs = (_samples(a, last) for a in (logits, labels, batch.moves, batch.costs))
+        adjusted = logits if logit_offset is None else logits + logit_offset[None]
+        loss = label_loss(adjusted, labels, moves, costs, config, class_weights)
         if taught is not None:
-            distance = distillation_loss(logits, _samples(taught, last), config.teacher_temperature)
+            counted = _samples(batch.counted, last)
+            distance = distillation_loss(logits, _samples(taught, last), config.teacher_temperature, counted)
             loss = (1 - config.teacher_weight) * loss + config.teacher_weight * distance
         return loss, carried
 
