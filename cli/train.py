@@ -34,6 +34,10 @@ def train(
     preset: Annotated[str | None, _option("Model size: base, small or nano.", "base")] = None,
     epochs: Annotated[int | None, _option("Passes over the training rows.", DEFAULT.epochs)] = None,
     batch_size: Annotated[int | None, _option("Parallel streams, or windows, per update.", "by device")] = None,
+    sampling: Annotated[
+        Literal["rows", "instrument"] | None,
+        _option("Share of a stream in an epoch: by its rows, or the same for every instrument.", DEFAULT.sampling),
+    ] = None,
     chunk_length: Annotated[
         int | None, _option("Ticks per update of each parallel stream.", DEFAULT.chunk_length)
     ] = None,
@@ -79,7 +83,7 @@ def train(
     changes = {
         "epochs": epochs, "batch_size": batch_size, "chunk_length": chunk_length, "lr": lr, "objective": objective,
         "loss": loss, "class_weights": class_weights, "mirror": mirror, "tensorboard": tensorboard, "device": device,
-        "seed": seed, "teacher": None if teacher is None else str(teacher),
+        "seed": seed, "sampling": sampling, "teacher": None if teacher is None else str(teacher),
     }  # fmt: skip
     changes = {name: value for name, value in changes.items() if value is not None}
     claim_json(json_path)

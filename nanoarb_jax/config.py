@@ -296,6 +296,8 @@ class TrainConfig:
             chunks; "window" – independent windows, loss at the last tick.
         loss: "cost-aware" (`transaction_cost_aware_loss`), "cross-entropy" or "expected-pnl" (`expected_pnl_loss`).
         epochs: passes over the training rows.
+        sampling: "rows" – every row once an epoch; "instrument" – every instrument has the same share of an epoch as
+            long, a long stream by another part of it each time, a short one by repetition.
         batch_size: parallel streams ("stream") or windows ("window") per update; None fits device and data, see
             `nanoarb_jax.training.device.default_batch`.
         chunk_length: ticks per update of each parallel stream.
@@ -330,6 +332,7 @@ class TrainConfig:
     objective: Literal["stream", "window"] = "stream"
     loss: Literal["cost-aware", "cross-entropy", "expected-pnl"] = "cost-aware"
     epochs: int = 24
+    sampling: Literal["rows", "instrument"] = "rows"
     batch_size: int | None = None
     chunk_length: int = 256
     lr: float = 2e-3
@@ -366,6 +369,7 @@ class TrainConfig:
             self.loss,
             '"cost-aware", "cross-entropy" or "expected-pnl"',
         )
+        _require(self.sampling in ("rows", "instrument"), "train.sampling", self.sampling, '"rows" or "instrument"')
         for name in ("epochs", "chunk_length", "checkpoint_every"):
             _require(getattr(self, name) >= 1, f"train.{name}", getattr(self, name), "an integer of at least 1")
         batch = self.batch_size

@@ -118,6 +118,7 @@ BAD: list[tuple[str, str, Any]] = [
     *[("data", "split", value) for value in ("week", None)],
     *[("data", "timezone", value) for value in ("America/Atlantis", "America", "../UTC", "/etc/passwd", "", 3, None)],
     *[("data", "session_start", value) for value in ("24:00", "9:30", "09:30:00", "0930", "", 930, None)],
+    *[("train", "sampling", value) for value in ("stream", None)],
     ("train", "objective", "both"), ("train", "loss", "mse"), ("train", "device", "tpu"),
     ("train", "matmul_dtype", "float16"),
     *[("train", name, value) for name in ("epochs", "chunk_length", "checkpoint_every") for value in

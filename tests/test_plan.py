@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,9 +11,9 @@ from hypothesis import strategies as st
 
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.dataset import make_stream
-from nanoarb_jax.errors import DataError
+from nanoarb_jax.errors import ConfigError, DataError
 from nanoarb_jax.market.synthetic import synthetic_books
-from nanoarb_jax.training.plan import Plan, plan_streams, plan_windows, training_lengths
+from nanoarb_jax.training.plan import Plan, plan_streams, plan_windows, quotas, training_lengths
 
 lengths_and_ticks = st.integers(1, 40).flatmap(
     lambda ticks: st.tuples(st.lists(st.integers(ticks, 400), min_size=1, max_size=6), st.just(ticks))
@@ -87,6 +89,78 @@ def test_another_seed_is_another_epoch() -> None:
 )
 def test_lanes_that_leave_little_out(chunks: int, lanes: int, shape: tuple[int, int]) -> None:
     assert plan_streams([10 * chunks], 10, lanes, np.random.default_rng(0)).stream.shape == shape
+
+
+@pytest.mark.parametrize(
+    ("chunks", "lanes", "multiple", "shape"),
+    [(54, 32, 8, (2, 24)), (54, 31, 4, (2, 24)), (70, 16, 8, (4, 16)), (9, 32, 8, (1, 8)), (8, 8, 8, (1, 8))],
+)
+def test_lanes_that_are_a_multiple(chunks: int, lanes: int, multiple: int, shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    assert plan_streams([10 * chunks], 10, lanes, rng, multiple=multiple).stream.shape == shape
+    windows = plan_windows([chunks], 1, lanes, rng, multiple=multiple)
+    assert windows.stream.shape[1] == min(lanes, chunks) // multiple * multiple
+
+
+def test_lanes_that_are_too_few() -> None:
+    rng = np.random.default_rng(0)
+    for lanes, chunks in ((7, 100), (100, 7)):
+        with pytest.raises(ConfigError, match=rf"^7 lanes .*batch_size={lanes}, {chunks} .*at least .* = 8; lower"):
+            plan_streams([10 * chunks], 10, lanes, rng, multiple=8)
+        with pytest.raises(ConfigError, match=r"^7 lanes"):
+            plan_windows([chunks], 1, lanes, rng, multiple=8)
+
+
+traded = st.lists(st.tuples(st.integers(1, 60), st.sampled_from("abc")), min_size=1, max_size=6)
+
+
+@given(streams=traded, seed=seeds)
+def test_quotas(streams: list[tuple[int, str]], seed: int) -> None:
+    counts, instruments = ([s[i] for s in streams] for i in (0, 1))
+    rng = np.random.default_rng(seed)
+    found, total = quotas(counts, instruments, rng), sum(counts)
+    assert found.sum() == total
+    for name in set(instruments):
+        mine = [i for i, instrument in enumerate(instruments) if instrument == name]
+        fair = np.array([counts[i] for i in mine]) / sum(counts[i] for i in mine) * total / len(set(instruments))
+        assert (abs(found[mine] - fair) < 1 + 1e-9).all()
+    assert quotas(counts, None, rng).tolist() == counts
+    if len(set(instruments)) == len(instruments) and total % len(instruments) == 0:
+        assert (found == total // len(instruments)).all()
+
+
+def test_quotas_are_exact_on_average() -> None:
+    rng = np.random.default_rng(0)
+    mean = np.mean([quotas([5, 2, 1, 1], ["a", "a", "b", "c"], rng) for _ in range(2_000)], axis=0)
+    np.testing.assert_allclose(mean, [3 * 5 / 7, 3 * 2 / 7, 3, 3], atol=0.05)
+
+
+@given(given_=lengths_and_ticks, lanes=lanes_, seed=seeds)
+def test_instruments_alike(given_: tuple[list[int], int], lanes: int, seed: int) -> None:
+    """Chunks and windows in the training rows; an epoch as long as without; a long stream is read in one piece."""
+    lengths, ticks = given_
+    names = [str(i) for i in range(len(lengths))]
+    for build in (plan_streams, plan_windows):
+        plan = build(lengths, ticks, lanes, np.random.default_rng(seed), instruments=names)
+        again = build(lengths, ticks, lanes, np.random.default_rng(seed), instruments=names)
+        assert same(plan, again)
+        assert plan.stream.shape == build(lengths, ticks, lanes, np.random.default_rng(seed)).stream.shape
+        assert all(start >= 0 and start + ticks <= lengths[stream] for stream, start in chunks_of(plan))
+
+
+def test_a_long_stream_by_a_part_a_short_one_repeated() -> None:
+    """Of 100 chunks half are of either; both keep to runs, so that state is carried."""
+    build = functools.partial(plan_streams, [900, 100], 10, 4, instruments=["long", "short"])
+    starts = []
+    for epoch in range(2):
+        plan = build(np.random.default_rng([0, epoch]))
+        assert np.bincount(plan.stream.ravel()).tolist() == [50, 50]
+        chosen = sorted(start for stream, start in chunks_of(plan) if stream == 0)
+        assert chosen == list(range(chosen[0], chosen[0] + 500, 10))
+        starts.append(chosen[0])
+        assert sorted(start for stream, start in chunks_of(plan) if stream == 1) == sorted(5 * list(range(0, 100, 10)))
+        assert plan.fresh.sum() <= 4 + 6
+    assert starts[0] != starts[1]
 
 
 def test_streams_run_long() -> None:

@@ -157,7 +157,9 @@ class _Run:
         """The epoch's plan, the same whenever it is asked for."""
         rng = np.random.default_rng([self.config.train.seed, epoch])
         build = plan_windows if self.window else plan_streams
-        return build(self.lengths, self.ticks, self.batch, rng)
+        by_instrument = self.config.train.sampling == "instrument"
+        instruments = [stream.instrument for stream in self.dataset.streams] if by_instrument else None
+        return build(self.lengths, self.ticks, self.batch, rng, instruments=instruments)
 
     def go(self, on_update: Callable[[Progress], None], on_epoch: Callable[[dict[str, Any]], None]) -> TrainResult:
         settings = self.config.train

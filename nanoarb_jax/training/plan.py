@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nanoarb_jax.dataset import Stream
-from nanoarb_jax.errors import DataError
+from nanoarb_jax.errors import ConfigError, DataError
 
 
 class Plan(NamedTuple):
@@ -28,22 +28,40 @@ class Plan(NamedTuple):
         return self.age == 0
 
 
-def plan_streams(lengths: Sequence[int], chunk_length: int, lanes: int, rng: np.random.Generator) -> Plan:
-    """Lay all chunks of all streams end to end, in a random order of streams, and cut that line into lanes.
+def plan_streams(
+    lengths: Sequence[int],
+    chunk_length: int,
+    lanes: int,
+    rng: np.random.Generator,
+    *,
+    instruments: Sequence[str] | None = None,
+    multiple: int = 1,
+) -> Plan:
+    """Lay chunks of all streams end to end, in a random order of streams, and cut that line into lanes.
 
     Args:
         lengths: training rows of each stream.
         chunk_length: ticks per chunk.
         lanes: parallel streams per update; fewer where there are fewer chunks, or where fewer leave less out.
         rng: draws the order, where in its leftover rows a stream starts, and which runs are mirrored.
+        instruments: of each stream: every instrument then gets the same share of an epoch, see `quotas`, a long stream
+            by a part of it, a short one over and over. None: every chunk once.
+        multiple: lanes are rounded down to one of it.
+
+    Raises:
+        ConfigError: fewer lanes than `multiple`.
     """
-    runs = []
-    for stream in rng.permutation(len(lengths)):
-        chunks = lengths[stream] // chunk_length
-        offset = rng.integers(lengths[stream] - chunks * chunk_length + 1)
-        runs.append(np.stack([np.full(chunks, stream), offset + chunk_length * np.arange(chunks)]))
-    line = np.concatenate(runs, axis=1)  # (2, chunks)
-    updates, lanes = _shape(line.shape[1], lanes)
+    chunks = [length // chunk_length for length in lengths]
+    runs = []  # (stream, chunks in one go)
+    for stream, quota in enumerate(quotas(chunks, instruments, rng)):
+        whole, rest = divmod(int(quota), chunks[stream])
+        runs += [(stream, chunks[stream])] * whole + [(stream, rest)] * (rest > 0)
+    parts = []
+    for stream, count in (runs[i] for i in rng.permutation(len(runs))):
+        offset = rng.integers(lengths[stream] - count * chunk_length + 1)
+        parts.append(np.stack([np.full(count, stream), offset + chunk_length * np.arange(count)]))
+    line = np.concatenate(parts, axis=1)  # (2, chunks)
+    updates, lanes = _shape(line.shape[1], lanes, multiple)
     # lane i works through the i-th part of the line, one chunk an update
     stream, start = line[:, : updates * lanes].reshape(2, lanes, updates).swapaxes(1, 2)
     goes_on = (stream[1:] == stream[:-1]) & (start[1:] == start[:-1] + chunk_length)
@@ -55,21 +73,70 @@ def plan_streams(lengths: Sequence[int], chunk_length: int, lanes: int, rng: np.
     return Plan(stream, start, mirrored, age)
 
 
-def _shape(chunks: int, lanes: int) -> tuple[int, int]:
-    """Updates and lanes that leave the fewest chunks out: 54 chunks in 32 lanes are one update, in 27 they are two."""
-    lanes = min(lanes, chunks)
-    updates = chunks // lanes
-    return max((updates, lanes), (updates + 1, chunks // (updates + 1)), key=lambda shape: shape[0] * shape[1])
+def plan_windows(
+    lengths: Sequence[int],
+    window: int,
+    batch: int,
+    rng: np.random.Generator,
+    *,
+    instruments: Sequence[str] | None = None,
+    multiple: int = 1,
+) -> Plan:
+    """Windows of every stream in random order, each once; what does not fill a last batch is left out.
 
-
-def plan_windows(lengths: Sequence[int], window: int, batch: int, rng: np.random.Generator) -> Plan:
-    """Every window of every stream once, in random order; what does not fill a last batch is left out."""
-    counts = [max(length - window + 1, 0) for length in lengths]
-    stream = np.repeat(np.arange(len(lengths)), counts)
-    start = np.concatenate([np.arange(count) for count in counts])
-    batch = min(batch, len(start))
+    With `instruments` as many of each as `quotas` says, some left out or repeated; the rest is as in `plan_streams`.
+    """
+    counts = [length - window + 1 for length in lengths]
+    found = []
+    for count, quota in zip(counts, quotas(counts, instruments, rng), strict=True):
+        whole, rest = divmod(int(quota), count)
+        some = rng.choice(count, rest, replace=False) if rest else np.arange(0)
+        found.append(np.concatenate([np.tile(np.arange(count), whole), some]))
+    stream, start = np.repeat(np.arange(len(lengths)), [len(part) for part in found]), np.concatenate(found)
+    batch = _rounded(batch, len(start), multiple)
     order = rng.permutation(len(start))[: len(start) // batch * batch].reshape(-1, batch)
     return Plan(stream[order], start[order], rng.random(order.shape) < 0.5, np.zeros_like(order))
+
+
+def quotas(counts: Sequence[int], instruments: Sequence[str] | None, rng: np.random.Generator) -> np.ndarray:
+    """How many chunks or windows of each stream an epoch sees; together as many as there are.
+
+    Args:
+        counts: those that each stream has.
+        instruments: of each stream. All instruments get the same; within one, streams get in proportion to `counts`.
+            None: each stream gets what it has.
+        rng: rounds, so that on average over epochs the shares are exact.
+
+    >>> quotas([30, 10, 2], ["ES", "ES", "BTC"], np.random.default_rng(0))
+    array([16,  5, 21])
+    """
+    if instruments is None:
+        return np.array(counts)
+    together = dict.fromkeys(instruments, 0)
+    for instrument, count in zip(instruments, counts, strict=True):
+        together[instrument] += count
+    shares = [count / together[instrument] for instrument, count in zip(instruments, counts, strict=True)]
+    edges = np.cumsum([0.0, *shares]) * (sum(counts) / len(together))
+    edges[-1] = sum(counts)  # exactly: every epoch has as many updates
+    return np.diff(np.floor(edges + rng.random())).astype(int)
+
+
+def _shape(chunks: int, lanes: int, multiple: int) -> tuple[int, int]:
+    """Updates and lanes that leave the fewest chunks out: 54 chunks in 32 lanes are one update, in 27 they are two."""
+    lanes = _rounded(lanes, chunks, multiple)
+    updates = chunks // lanes
+    fewer = chunks // (updates + 1) // multiple * multiple
+    return max((updates, lanes), (updates + 1, fewer), key=lambda shape: shape[0] * shape[1])
+
+
+def _rounded(lanes: int, available: int, multiple: int) -> int:
+    rounded = min(lanes, available) // multiple * multiple
+    if rounded == 0:
+        raise ConfigError(
+            f"{min(lanes, available)} lanes in an update (batch_size={lanes}, {available} chunks or windows in an "
+            f"epoch): expected at least devices × accumulate = {multiple}; lower these or raise that"
+        )
+    return rounded
 
 
 def training_lengths(streams: Sequence[Stream], ticks: int, setting: str, burn_in: int = 0) -> list[int]:
@@ -89,7 +156,7 @@ def training_lengths(streams: Sequence[Stream], ticks: int, setting: str, burn_i
             )
         if length <= burn_in:
             raise DataError(
-                f"stream {stream.name!r}: {length} training rows, burn_in={burn_in} leaves none that counts; shorten it "
-                "or leave the stream out"
+                f"stream {stream.name!r}: {length} training rows, burn_in={burn_in} leaves none that counts; shorten "
+                "it or leave the stream out"
             )
     return lengths
