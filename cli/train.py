@@ -57,6 +57,10 @@ def train(
     mirror: Annotated[
         bool | None, typer.Option("--mirror/--no-mirror", help="Swap bid and ask half of the time.  [default: yes]")
     ] = None,
+    init: Annotated[
+        Path | None,
+        _option("Checkpoint or run folder to begin from; without --preset and --config its shape holds.", "none"),
+    ] = None,
     teacher: Annotated[
         Path | None, _option("Checkpoint or run folder of a larger model to learn from beside the labels.", "none")
     ] = None,
@@ -83,7 +87,8 @@ def train(
     changes = {
         "epochs": epochs, "batch_size": batch_size, "chunk_length": chunk_length, "lr": lr, "objective": objective,
         "loss": loss, "class_weights": class_weights, "mirror": mirror, "tensorboard": tensorboard, "device": device,
-        "seed": seed, "sampling": sampling, "teacher": None if teacher is None else str(teacher),
+        "seed": seed, "sampling": sampling, "init": None if init is None else str(init),
+        "teacher": None if teacher is None else str(teacher),
     }  # fmt: skip
     changes = {name: value for name, value in changes.items() if value is not None}
     claim_json(json_path)
@@ -141,8 +146,9 @@ def run(settings: Config, dataset: Dataset, output_dir: Path, resume: bool = Fal
     rows = sum(stream.train[1] - stream.train[0] for stream in dataset.streams)
     epochs, keys = settings.train.epochs, [f"h{horizon}" for horizon in settings.model.horizons]
     say(f"{settings.model.preset_name} preset, {len(dataset.streams)} streams with {rows:,} training rows")
-    if settings.train.teacher is not None:
-        say(f"teacher: {settings.train.teacher}")
+    for name, place in (("begins from", settings.train.init), ("teacher", settings.train.teacher)):
+        if place is not None:
+            say(f"{name}: {place}")
     heading = f"{'epoch':>9}{'loss':>9}  " + "".join(f"{key:>7}" for key in [*keys, "mean"])
     columns = (
         TextColumn("epoch {task.fields[epoch]}"),
@@ -180,6 +186,11 @@ def run(settings: Config, dataset: Dataset, output_dir: Path, resume: bool = Fal
 
 def _settings(config: Path | None, preset: str | None, dropout: float | None, changes: dict[str, Any]) -> Config:
     base = load_config(config) if config is not None else Config()
+    if "init" in changes and config is None and preset is None:
+        from nanoarb_jax.checkpoint import load_checkpoint
+
+        model = load_checkpoint(changes["init"]).config
+        base = dataclasses.replace(base, model=model, data=dataclasses.replace(base.data, horizons=model.horizons))
     model = base.model
     if preset is not None:
         model = dataclasses.replace(ModelConfig.preset(preset), horizons=model.horizons, dropout=model.dropout)

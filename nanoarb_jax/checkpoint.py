@@ -44,7 +44,8 @@ class Checkpoint:
         model: the model, ready for inference.
         version: first 12 hex digits of the checksum over all arrays; what `Prediction.version` carries.
         metrics: validation metrics at the update it was kept at.
-        data: streams it was trained on, with tick size, quantity scale, label threshold and row counts.
+        data: streams it was trained on, with tick size, quantity scale, label threshold and row counts; and of the
+            checkpoints it learnt from, `initial` weights and a `teacher`, their version and streams.
         training: training settings, and the update and epoch it was kept at.
         path: folder it was read from.
     """
@@ -59,6 +60,12 @@ class Checkpoint:
     @property
     def config(self) -> ModelConfig:
         return self.model.config
+
+    @property
+    def streams_seen(self) -> set[str]:
+        """Names of all streams that its weights know of: its own, and those of the checkpoints it learnt from."""
+        own = {stream["name"] for stream in self.data.get("streams", [])}
+        return own.union(*(self.data.get(given, {}).get("streams", []) for given in ("initial", "teacher")))
 
 
 def named_arrays(model: MambaLOB) -> dict[str, np.ndarray]:

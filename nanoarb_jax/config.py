@@ -320,6 +320,8 @@ class TrainConfig:
             jump then does not drown the rest.
         teacher: checkpoint or run folder of a larger model to learn from beside the labels; None trains on labels
             alone. As given: a run is resumed from the same working folder.
+        init: checkpoint or run folder to begin from (fine-tuning), with its input statistics; None draws new weights
+            and takes the statistics of the training rows. The model must have its shape, dropout apart.
         teacher_weight: share of the loss that is the distance to the teacher's probabilities, in (0, 1].
         teacher_temperature: divides both models' logits there; the higher, the more the unlikely classes count.
         matmul_dtype: "auto" – bfloat16 on a GPU, float32 on a CPU.
@@ -351,6 +353,7 @@ class TrainConfig:
     fee_ticks: float = 0.0
     slippage_ticks: float = 0.0
     magnitude_cap: float = 1.0
+    init: str | None = None
     teacher: str | None = None
     teacher_weight: float = 0.5
     teacher_temperature: float = 2.0
@@ -382,8 +385,10 @@ class TrainConfig:
         self._check_fit()
         for name in ("warmup_fraction", "final_lr_fraction", "ema_decay"):
             _require(0 <= getattr(self, name) < 1, f"train.{name}", getattr(self, name), "a share in [0, 1)")
-        named = self.teacher is None or (isinstance(self.teacher, str) and self.teacher != "")
-        _require(named, "train.teacher", self.teacher, "None or the folder of a checkpoint")
+        for name in ("init", "teacher"):
+            value = getattr(self, name)
+            named = value is None or (isinstance(value, str) and value != "")
+            _require(named, f"train.{name}", value, "None or the folder of a checkpoint")
         _require(0 < self.teacher_weight <= 1, "train.teacher_weight", self.teacher_weight, "a share in (0, 1]")
         _require(
             self.matmul_dtype in ("auto", "float32", "bfloat16"),

@@ -97,7 +97,8 @@ def test_without_a_teacher_nothing_is_kept_of_one() -> None:
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = random_model(dataclasses.replace(WIDER, horizons=HORIZONS))
-    return save_checkpoint(tmp_path_factory.mktemp("teacher") / "wide é", model)
+    data = {"streams": [{"name": "taught here"}]}
+    return save_checkpoint(tmp_path_factory.mktemp("teacher") / "wide é", model, data=data)
 
 
 def taught(teacher: Path, **changes: Any) -> Config:
@@ -133,9 +134,11 @@ def test_a_student_comes_near_its_teacher(whole: Path, teacher: Path) -> None:
 
 def test_the_teacher_is_on_record(whole: Path, teacher: Path) -> None:
     version = load_checkpoint(teacher).version
-    assert json.loads((whole / "run.json").read_text())["teacher_version"] == version
-    record = load_checkpoint(whole).training
-    assert record["teacher"] == str(teacher) and record["teacher_version"] == version
+    origin = {"version": version, "streams": ["taught here"]}
+    assert json.loads((whole / "run.json").read_text())["teacher"] == origin
+    kept = load_checkpoint(whole)
+    assert kept.training["teacher"] == str(teacher) and kept.data["teacher"] == origin
+    assert kept.streams_seen == {"market_0", "market_1", "taught here"}
     assert any(name.startswith(".teacher") for name in states(whole)["44"])
 
 
@@ -157,7 +160,9 @@ def test_another_teacher_in_its_place(whole: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"^teacher: checkpoint .*teacher: no such folder"):
         train(config, DATASET, folder, resume=True)
     other = save_checkpoint(place, random_model(dataclasses.replace(WIDER, horizons=HORIZONS, d_state=4)))
-    with pytest.raises(CheckpointError, match=r"run: taught by weights \w{12}, .*teacher holds \w{12}; put back") as e:
+    with pytest.raises(
+        CheckpointError, match=r"run: began with teacher weights \w{12}, .*teacher holds \w{12}; put back"
+    ) as e:
         train(config, DATASET, folder, resume=True)
     assert load_checkpoint(other).version in str(e.value) and "\n" not in str(e.value)
 

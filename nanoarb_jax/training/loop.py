@@ -1,6 +1,6 @@
 """The training loop: epochs of planned updates, validation on averaged weights, checkpoints, early stopping.
 
-Folder of a run:  config.toml · run.json (data and teacher it was begun with) · metrics.jsonl (a line per epoch) ·
+Folder of a run:  config.toml · run.json (what it learns from) · metrics.jsonl (a line per epoch) ·
 tensorboard/ · latest/ (whole state, for --resume) · best/<update>/ (the model to evaluate, export and serve)
 """
 
@@ -30,12 +30,12 @@ from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.training.balance import class_weights, log_prior
 from nanoarb_jax.training.batch import gather
 from nanoarb_jax.training.device import choose_device, default_batch, matmul_dtype, peak_memory_bytes
+from nanoarb_jax.training.lineage import load_initial, load_teacher, origin
 from nanoarb_jax.training.log import RunLog, require_tensorboard
 from nanoarb_jax.training.normalise import fit_transform
 from nanoarb_jax.training.optimizer import make_optimizer
 from nanoarb_jax.training.plan import Plan, plan_streams, plan_windows, training_lengths
 from nanoarb_jax.training.resume import RunCheckpoints, claim_folder
-from nanoarb_jax.training.teacher import load_teacher
 from nanoarb_jax.training.update import initial_state, make_update
 
 # ticks that a validation state sees before the first validated row
@@ -86,7 +86,7 @@ def train(
         dataset: labelled streams.
         output_dir: folder of the run; must not hold one, unless `resume`.
         resume: go on from the latest state: every later weight and metric is bit for bit what it would have been. A
-            teacher is read again and must be the one the run began with.
+            teacher, or the weights it began from, are read again and must be the same.
         on_update: called every few updates.
         on_epoch: called with each line of metrics.jsonl.
 
@@ -127,16 +127,20 @@ class _Run:
         self.updates_per_epoch, self.lanes = first.start.shape
         self.updates = self.updates_per_epoch * settings.epochs
         streams = [describe_stream(s, dataset.horizons) for s in dataset.streams]
-        # as it reads back from JSON, so that a resumed run can compare
-        self.description = json.loads(json.dumps({"streams": streams, "config": dataclasses.asdict(dataset.config)}))
         dtype = matmul_dtype(settings.matmul_dtype, device)
-        taught_by = load_teacher(config, dtype)
-        teacher = None if taught_by is None else taught_by.model
-        self.teacher_version = None if taught_by is None else taught_by.version
-        claim_folder(folder, config, self.description, self.teacher_version, resume)
+        learnt_from = {"initial": load_initial(config, dtype), "teacher": load_teacher(config, dtype)}
+        given = {name: checkpoint for name, checkpoint in learnt_from.items() if checkpoint is not None}
+        record = {"streams": streams, "config": dataclasses.asdict(dataset.config)}
+        record |= {name: origin(checkpoint) for name, checkpoint in given.items()}
+        self.record = json.loads(json.dumps(record))  # as it reads back, so that a resumed run can compare
+        claim_folder(folder, config, self.record, resume)
 
         self.model = MambaLOB(config.model, rngs=nnx.Rngs(settings.seed), dtype=dtype)
-        fit_transform(self.model, dataset.streams)
+        if "initial" in given:
+            nnx.update(self.model, nnx.state(given["initial"].model))
+        else:
+            fit_transform(self.model, dataset.streams)
+        teacher = given["teacher"].model if "teacher" in given else None
         optimizer = make_optimizer(settings, self.updates)
         weights = class_weights(dataset.streams) if settings.class_weights else None
         offset = settings.logit_adjustment * log_prior(dataset.streams) if settings.logit_adjustment else None
@@ -238,10 +242,9 @@ class _Run:
             self.folder / "best" / str(record["update"]),
             self.model,
             metrics={"validation_mcc": record["validation_mcc"], "loss": record["loss"]},
-            data=self.description,
+            data=self.record,
             training={
                 **dataclasses.asdict(self.config.train),
-                "teacher_version": self.teacher_version,
                 "epoch_kept": record["epoch"],
                 "update_kept": record["update"],
                 "device": f"{self.device.platform}:{self.device.device_kind}",

@@ -13,19 +13,19 @@ from nanoarb_jax.config import Config, load_config
 from nanoarb_jax.errors import CheckpointError, ConfigError, DataError
 
 
-def claim_folder(folder: Path, config: Config, data: dict[str, Any], teacher: str | None, resume: bool) -> None:
+def claim_folder(folder: Path, config: Config, record: dict[str, Any], resume: bool) -> None:
     """Begin a run's folder, or with `resume` see that the run in it was begun alike.
 
     Args:
         folder: of the run.
         config: its settings, kept in config.toml.
-        data: what it is trained on, plain JSON values, kept in run.json.
-        teacher: weights version of the teacher, kept in run.json; None without one.
+        record: what it learns from, plain JSON values, kept in run.json: streams, how they were made, and of `initial`
+            weights and a `teacher`, where there are any, their `version`.
         resume: whether to go on with the run that is there.
 
     Raises:
-        CheckpointError: nothing to resume, a folder that holds a run already or cannot be written, or other teacher
-            weights than the run began with.
+        CheckpointError: nothing to resume, a folder that holds a run already or cannot be written, or other weights
+            of the teacher or to begin from than the run had.
         ConfigError, DataError: other settings or data than the run's.
     """
     settings, description = folder / "config.toml", folder / "run.json"
@@ -35,21 +35,21 @@ def claim_folder(folder: Path, config: Config, data: dict[str, Any], teacher: st
         if load_config(settings) != config:
             raise ConfigError(f"{folder}: its config.toml differs from the settings given; resume with its own")
         began = json.loads(description.read_text())
-        began_with = began.pop("teacher_version", None)
-        if began != data:
+        for given, place in (("teacher", config.train.teacher), ("initial", config.train.init)):
+            was, now = (about.get(given, {}).get("version") for about in (began, record))
+            if was != now:
+                raise CheckpointError(
+                    f"{folder}: began with {given} weights {was}, {place} holds {now}; put back the checkpoint it "
+                    "began with"
+                )
+        if began != record:
             raise DataError(f"{folder}: trained on other data than given; resume with the same --data")
-        if began_with != teacher:
-            raise CheckpointError(
-                f"{folder}: taught by weights {began_with}, {config.train.teacher} holds {teacher}; put back the "
-                "checkpoint it began with"
-            )
         return
     for name in ("config.toml", "run.json", "metrics.jsonl", "latest", "best", "tensorboard"):
         if (folder / name).exists():
             raise CheckpointError(
                 f"{folder}: holds a training run ({name}); resume it with --resume or choose another folder"
             )
-    record = data if teacher is None else {**data, "teacher_version": teacher}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         settings.write_text(config.to_toml(), encoding="utf-8")

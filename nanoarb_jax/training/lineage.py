@@ -1,0 +1,85 @@
+"""Checkpoints that a run learns from: the teacher of a distillation, and the initial weights of a fine-tuning."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+
+from nanoarb_jax.checkpoint import Checkpoint, load_checkpoint
+from nanoarb_jax.config import Config, ModelConfig
+from nanoarb_jax.errors import CheckpointError, ConfigError
+
+
+def load_teacher(config: Config, dtype: jnp.dtype) -> Checkpoint | None:
+    """The teacher that the settings name, if any.
+
+    It reads the same raw features as the student and keeps its own training statistics. Its probabilities know what it
+    was trained on: one that saw the student's validation or test rows would tell of them.
+
+    Args:
+        config: settings of the student's run.
+        dtype: of the projections' operands, see `MambaLOB`.
+
+    Raises:
+        CheckpointError: there is no such checkpoint, or it is damaged.
+        ConfigError: it predicts other horizons or reads other features than the student.
+    """
+    name, student = config.train.teacher, config.model
+    if name is None:
+        return None
+    teacher = _load("teacher", name, dtype)
+    for setting, what in (("horizons", "predicts horizons {}"), ("input_dim", "reads {} features per tick")):
+        met, expected = getattr(teacher.config, setting), getattr(student, setting)
+        if met != expected:
+            raise ConfigError(
+                f"teacher {name}: {what.format(met)}, the student {expected}; give one trained on data prepared alike"
+            )
+    return teacher
+
+
+def load_initial(config: Config, dtype: jnp.dtype) -> Checkpoint | None:
+    """The checkpoint that the settings' run begins from, if any: its weights, and its frozen input statistics.
+
+    The statistics stay what they were, for the weights were learnt on inputs standardised by them: with others the same
+    weights would be another function, before a single update. They are of scale-free inputs, so that an instrument
+    that was not among them finds its place.
+
+    Args:
+        config: settings of the new run.
+        dtype: of the projections' operands, see `MambaLOB`.
+
+    Raises:
+        CheckpointError: there is no such checkpoint, or it is damaged.
+        ConfigError: its model has another shape than the run's; dropout may differ.
+    """
+    name = config.train.init
+    if name is None:
+        return None
+    initial = _load("init", name, dtype)
+    met, expected = _shape(initial.config), _shape(config.model)
+    for setting, value in expected.items():
+        if met[setting] != value:
+            raise ConfigError(
+                f"init {name}: model.{setting}={met[setting]!r}, the run's is {value!r}; give the run the shape of the "
+                "checkpoint, or data prepared as its were"
+            )
+    return initial
+
+
+def origin(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What the record of a run says of a checkpoint that it learns from."""
+    return {"version": checkpoint.version, "streams": sorted(checkpoint.streams_seen)}
+
+
+def _load(setting: str, name: str, dtype: jnp.dtype) -> Checkpoint:
+    try:
+        return load_checkpoint(name, dtype)
+    except CheckpointError as error:
+        raise CheckpointError(f"{setting}: {error}") from error
+
+
+def _shape(model: ModelConfig) -> dict[str, Any]:
+    shape = dataclasses.asdict(dataclasses.replace(model, dt_rank=model.rank))
+    return {setting: value for setting, value in shape.items() if setting != "dropout"}
