@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import confusion_matrix, matthews_corrcoef
+from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, matthews_corrcoef
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.evaluation.metrics import (
@@ -18,9 +18,9 @@ from nanoarb_jax.evaluation.metrics import (
     class_prior,
     confusion_counts,
     decide,
-    expected_calibration_error,
     horizon_metrics,
     mcc_from_confusion,
+    mcc_of_confusions,
     mean_over_series,
 )
 
@@ -85,20 +85,6 @@ def test_choose_tau_takes_the_smallest_of_equals() -> None:
     assert choose_tau(one_hot, labels, class_prior(labels)) == 0.0
 
 
-def test_calibration_error_by_hand() -> None:
-    # two bins: confidence .9 right half of the time, confidence .5 always right
-    probs = [[0.9, 0.05, 0.05], [0.9, 0.05, 0.05], [0.25, 0.5, 0.25], [0.25, 0.25, 0.5]]
-    assert expected_calibration_error(np.log(probs), [0, 1, 1, 2]) == pytest.approx(0.5 * 0.4 + 0.5 * 0.5)
-    assert expected_calibration_error([[0, -50, -50], [0, -50, -50]], [0, 0]) == pytest.approx(0.0)
-
-
-def test_calibration_error_of_calibrated_forecasts_is_small() -> None:
-    rng = np.random.default_rng(0)
-    probs = rng.dirichlet([1, 1, 1], size=50_000)
-    labels = (rng.random((50_000, 1)) > probs.cumsum(axis=1)).sum(axis=1)
-    assert expected_calibration_error(np.log(probs), labels) < 0.01
-
-
 def test_horizon_metrics() -> None:
     log_probs, labels = forecasts(500)
     prior, tau = class_prior(labels), 0.8
@@ -113,14 +99,17 @@ def test_horizon_metrics() -> None:
     assert metrics["log_loss"] == pytest.approx(-np.mean([row[y] for row, y in zip(log_probs, labels, strict=True)]))
     confusion = np.array(metrics["confusion"])
     np.testing.assert_array_equal(confusion.sum(axis=1), np.bincount(labels))
-    f1 = 2 * np.diag(confusion) / (confusion.sum(axis=0) + confusion.sum(axis=1))
+    f1 = f1_score(labels, decisions, average=None)
+    assert list(metrics["f1"]) == ["down", "neutral", "up"] and list(metrics["f1"].values()) == pytest.approx(list(f1))
     assert metrics["macro_f1"] == pytest.approx(f1.mean())
+    assert metrics["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(labels, decisions))
+    assert metrics["brier"] == pytest.approx(((np.exp(log_probs) - np.eye(3)[labels]) ** 2).sum(axis=1).mean())
 
 
 def test_macro_f1_counts_a_class_that_is_not_there() -> None:
     log_probs = np.log(np.full((4, 3), 1e-12) + np.eye(3)[[0, 0, 1, 1]])
     metrics = horizon_metrics(log_probs, [0, 0, 1, 1], np.array([0.5, 0.5, 0.0]), 0.0)
-    assert metrics["accuracy"] == 1.0
+    assert metrics["accuracy"] == metrics["balanced_accuracy"] == 1.0
     assert metrics["macro_f1"] == pytest.approx(2 / 3)
 
 
@@ -133,11 +122,23 @@ def test_undefined_labels_are_refused(labels: list[int]) -> None:
         choose_tau(log_probs, labels, np.full(3, 1 / 3))
 
 
+def test_mcc_of_many_matrices() -> None:
+    counts = np.random.default_rng(0).integers(0, 50, size=(4, 5, 3, 3))
+    counts[0, 0] = [[5, 0, 0], [3, 0, 0], [2, 0, 0]]
+    expected = [[mcc_from_confusion(one) for one in row] for row in counts]
+    np.testing.assert_allclose(mcc_of_confusions(counts), expected)
+    assert expected[0][0] == 0.0
+
+
 def test_mean_over_series() -> None:
-    one = {"mcc": 0.1, "macro_f1": 0.4, "accuracy": 0.5, "ece": 0.0, "mcc_argmax": 0.0, "n": 10}
-    two = one | {"mcc": 0.3, "n": 99}
+    one = {"mcc": 0.1, "macro_f1": 0.4, "profit_per_trade_bp": None, "profit_per_trade_ticks": None, "n": 10}
+    two = one | {"mcc": 0.3, "profit_per_trade_ticks": -2.0, "n": 99}
     mean = mean_over_series({"a": {"model": {"h10": one}}, "b": {"model": {"h10": two}}})
     assert mean.keys() == {"model"}
-    assert mean["model"]["h10"].keys() == {"mcc", "macro_f1", "accuracy", "ece", "mcc_argmax"}
+    assert mean["model"]["h10"].keys() == {"mcc", "macro_f1", "profit_per_trade_bp", "profit_per_trade_ticks"}
     assert math.isclose(mean["model"]["h10"]["mcc"], 0.2)
+    # series without trades do not count; none at all has no mean
+    assert (
+        mean["model"]["h10"]["profit_per_trade_ticks"] == -2.0 and mean["model"]["h10"]["profit_per_trade_bp"] is None
+    )
     assert mean_over_series({}) == {}

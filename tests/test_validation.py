@@ -16,9 +16,10 @@ from nanoarb_jax.config import DataConfig, ModelConfig
 from nanoarb_jax.dataset import Dataset, make_stream
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.evaluation import scoring
-from nanoarb_jax.evaluation.metrics import choose_tau, class_prior
-from nanoarb_jax.evaluation.scoring import make_score, score_streams
-from nanoarb_jax.evaluation.validation import evaluate, judge, rows_of, train_priors, validation_mcc
+from nanoarb_jax.evaluation.baselines import BASELINES, baseline_log_probs
+from nanoarb_jax.evaluation.judging import judge, judge_streams
+from nanoarb_jax.evaluation.scoring import make_score, score_streams, score_windows
+from nanoarb_jax.evaluation.validation import evaluate, validation_mcc
 from nanoarb_jax.market.synthetic import synthetic_books
 
 HORIZONS = (3, 10)
@@ -39,7 +40,7 @@ def scores(streams: tuple, rows: list[tuple[int, int]]) -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def judged() -> dict:
-    return evaluate(CHECKPOINT, DATASET)
+    return evaluate(CHECKPOINT, DATASET, window_mode=True)
 
 
 def test_scores_are_of_one_scan_over_each_stream() -> None:
@@ -63,14 +64,28 @@ def test_scores_of_a_part_begin_with_a_fresh_state() -> None:
         np.testing.assert_array_equal(log_p, expected)
 
 
+def test_windows_are_scored_as_the_window_model_does() -> None:
+    stream, window = STREAMS[0], MODEL.config.window
+    (scored,) = score_windows(MODEL, [stream], [[(500, 640), (630, 650)]])
+    asked = np.zeros(stream.rows, bool)
+    asked[500:650] = True
+    assert np.isnan(scored[~asked]).all()
+    fresh = scores((stream, stream), [(row - window + 1, row + 1) for row in (500, 649)])
+    np.testing.assert_allclose(scored[[500, 649]], [log_p[-1] for log_p in fresh], rtol=1e-5, atol=1e-5)
+    with pytest.raises(DataError, match="stream 'market_0': row 98 has no window of 100 ticks; expected rows from 99"):
+        score_windows(MODEL, [stream], [[(98, 120)]])
+
+
 def test_keys_of_the_design(judged: dict) -> None:
     assert json.loads(json.dumps(judged)) == judged
-    assert judged.keys() == {"split", "version", "unseen", "series", "mean"}
+    assert judged.keys() == {
+        "split", "version", "unseen", "series", "mean", "pooled", "intervals", "paired", "regimes", "hours",
+    }  # fmt: skip
     assert (judged["split"], judged["version"], judged["unseen"]) == ("test", "0123456789ab", ["market_1"])
     assert judged["series"].keys() == {"market_0", "market_1"}
     for stream in STREAMS:
         judges = judged["series"][stream.name]
-        assert judges.keys() == {"model", "persistence", "logistic"}
+        assert list(judges) == ["model", "model_window", *BASELINES]
         for horizons in judges.values():
             assert horizons.keys() == {"h3", "h10"}
             for horizon, metrics in horizons.items():
@@ -78,44 +93,36 @@ def test_keys_of_the_design(judged: dict) -> None:
                 # all rows of the test part whose future is known
                 assert metrics["n"] == stream.test[1] - stream.test[0] - int(horizon[1:])
                 assert np.sum(metrics["confusion"]) == metrics["n"]
-    for name, horizons in judged["mean"].items():
-        for horizon, metrics in horizons.items():
-            each = [judged["series"][stream.name][name][horizon]["mcc"] for stream in STREAMS]
-            assert metrics["mcc"] == pytest.approx(np.mean(each)) and "macro_f1" in metrics
 
 
-def test_all_judges_use_the_same_rows_and_protocol(judged: dict) -> None:
-    stream, log_p = STREAMS[1], scores(STREAMS, ALL)[1]
-    model = judge(stream, log_p, "test", HORIZONS)
-    assert model.keys() == judged["series"]["market_1"]["model"].keys()
-    for column, horizon in enumerate(("h3", "h10")):
-        validation = slice(*stream.validation)
-        prior = class_prior(stream.labels[slice(*stream.train), column])
-        tau = choose_tau(log_p[validation, column], stream.labels[validation, column], prior)
-        expected = judged["series"]["market_1"]["model"][horizon]
-        assert expected["tau"] == model[horizon]["tau"] == tau
-        assert model[horizon]["confusion"] == expected["confusion"]
-        np.testing.assert_array_equal(train_priors(stream)[column], prior)
+def test_carried_state_and_windows_differ_little(judged: dict) -> None:
+    """What a hundred ticks leave of an older state decides little, but it is another judge."""
+    carried, windows = (judged["mean"][name]["h10"]["log_loss"] for name in ("model", "model_window"))
+    assert carried != windows and carried == pytest.approx(windows, rel=0.05)
 
 
 def test_nothing_from_the_test_part(judged: dict) -> None:
-    """Another test part changes neither a tau nor anything that is said of the validation part."""
+    """Another test part changes neither a τ nor a temperature nor anything that is said of the validation part."""
     rng, changed = np.random.default_rng(0), []
     for stream in STREAMS:
         features, labels = stream.features.copy(), stream.labels.copy()
         test = slice(*stream.test)
         features[test] *= rng.uniform(0.5, 2.0, features[test].shape).astype(np.float32)
-        labels[test] = rng.permutation(labels[test])
+        labels[test] = rng.choice(3, size=labels[test].shape)
         changed.append(stream._replace(features=features, labels=labels))
-    other = dataclasses.replace(DATASET, streams=tuple(changed))
-    assert evaluate(CHECKPOINT, other, "validation")["series"] == evaluate(CHECKPOINT, DATASET, "validation")["series"]
-    again = evaluate(CHECKPOINT, other)
-    for name, judges in again["series"].items():
-        for who, horizons in judges.items():
+    judges, others = (
+        {"model": scores(streams, ALL), **baseline_log_probs(streams, HORIZONS)} for streams in (STREAMS, changed)
+    )
+    before, after = (
+        judge_streams(of, streams, HORIZONS, "validation") for of, streams in ((judges, STREAMS), (others, changed))
+    )
+    assert before == after
+    for name, met in judge_streams(others, changed, HORIZONS)["series"].items():
+        for who, horizons in met.items():
             for horizon, metrics in horizons.items():
-                before = judged["series"][name][who][horizon]
-                assert metrics["tau"] == before["tau"]
-                assert metrics["log_loss"] != before["log_loss"]
+                was = judged["series"][name][who][horizon]
+                assert (metrics["tau"], metrics["temperature"]) == (was["tau"], was["temperature"])
+                assert metrics["log_loss"] != was["log_loss"]
 
 
 def test_validation_mcc_is_that_of_the_protocol() -> None:
@@ -129,11 +136,7 @@ def test_validation_mcc_is_that_of_the_protocol() -> None:
     assert got.keys() == {"mean", "h3", "h10"}
 
 
-def test_parts() -> None:
-    stream = STREAMS[0]
-    assert [rows_of(stream, part) for part in ("train", "validation", "test")] == [
-        stream.train, stream.validation, stream.test,
-    ]  # fmt: skip
+def test_unknown_part() -> None:
     with pytest.raises(DataError, match="split 'holdout': expected one of train, validation, test"):
         evaluate(CHECKPOINT, DATASET, "holdout")
 

@@ -1,25 +1,43 @@
-"""What a direction forecast is worth: prior-corrected decisions, MCC, macro-F1, calibration.
+"""What a direction forecast is worth: prior-corrected decisions, MCC, F1.
 
-Everything but `horizon_metrics` is plain numpy, so that training can validate where scikit-learn is not installed.
+Plain numpy, so that training can validate where scikit-learn is not installed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nanoarb_jax.errors import DataError
+from nanoarb_jax.evaluation.calibration import brier_score, expected_calibration_error, log_loss
 
-CLASSES = 3  # down, neutral, up
-ECE_BINS = 15
+CLASS_NAMES = ("down", "neutral", "up")
+CLASSES = len(CLASS_NAMES)
 TAU_GRID = np.linspace(0.0, 1.5, 16)
 # A class never seen in training has prior 0; its correction must stay finite. 1.5·log(1e-6) is -21, less than the -28
 # of a probability of 1e-12: no correction can revive a class that a baseline rules out.
 PRIOR_FLOOR = 1e-6
-MEAN_KEYS = ("mcc", "macro_f1", "accuracy", "ece", "mcc_argmax")
+# what `mean_over_series` averages, where it is there
+MEAN_KEYS = (
+    "mcc",
+    "macro_f1",
+    "accuracy",
+    "balanced_accuracy",
+    "mcc_argmax",
+    "ece",
+    "ece_scaled",
+    "ece_floor",
+    "log_loss",
+    "log_loss_scaled",
+    "brier",
+    "brier_scaled",
+    "gross_per_trade_ticks",
+    "profit_per_trade_ticks",
+    "profit_per_trade_bp",
+)
 
 
 def class_prior(labels: ArrayLike) -> NDArray[np.float64]:
@@ -60,11 +78,16 @@ def mcc_from_confusion(confusion: ArrayLike) -> float:
     0 where it is undefined, when all truths or all decisions are one class (there scikit-learn's
     `matthews_corrcoef`, otherwise the same, warns).
     """
-    counts = np.asarray(confusion, dtype=np.float64)
-    total, truths, decisions = counts.sum(), counts.sum(axis=1), counts.sum(axis=0)
-    covariance = np.trace(counts) * total - truths @ decisions
-    spread = (total**2 - truths @ truths) * (total**2 - decisions @ decisions)
-    return float(covariance / np.sqrt(spread)) if spread > 0 else 0.0
+    return float(mcc_of_confusions(confusion))
+
+
+def mcc_of_confusions(confusions: ArrayLike) -> NDArray[np.float64]:
+    """`mcc_from_confusion` of many matrices at once: (…, c, c) counts give (…)."""
+    counts = np.asarray(confusions, dtype=np.float64)
+    total, truths, decisions = counts.sum(axis=(-2, -1)), counts.sum(axis=-1), counts.sum(axis=-2)
+    covariance = np.trace(counts, axis1=-2, axis2=-1) * total - (truths * decisions).sum(axis=-1)
+    spread = (total**2 - (truths**2).sum(axis=-1)) * (total**2 - (decisions**2).sum(axis=-1))
+    return np.where(spread > 0, covariance / np.sqrt(np.where(spread > 0, spread, 1.0)), 0.0)
 
 
 def choose_tau(log_probs: ArrayLike, labels: ArrayLike, prior: ArrayLike) -> float:
@@ -81,22 +104,11 @@ def choose_tau(log_probs: ArrayLike, labels: ArrayLike, prior: ArrayLike) -> flo
     return float(TAU_GRID[np.argmax(np.round(scores, 12))])
 
 
-def expected_calibration_error(log_probs: ArrayLike, labels: ArrayLike) -> float:
-    """Mean |accuracy - confidence| of the argmax class over 15 equal-width bins, by bin size (Guo et al. 2017)."""
-    log_probs = np.asarray(log_probs, dtype=np.float64)
-    confidence = np.exp(log_probs.max(axis=-1))
-    hit = log_probs.argmax(axis=-1) == np.asarray(labels)
-    # (low, high] bins, as in the paper
-    bins = np.clip(np.ceil(confidence * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1)
-    gaps = np.bincount(bins, weights=hit - confidence, minlength=ECE_BINS)
-    return float(np.abs(gaps).sum() / len(bins))
-
-
 def horizon_metrics(log_probs: ArrayLike, labels: ArrayLike, prior: ArrayLike, tau: float) -> dict[str, Any]:
     """Judge one horizon of one series.
 
-    Accuracy, macro-F1 (always over all three classes), MCC and the confusion matrix are of the prior-corrected
-    decisions; `mcc_argmax`, ECE and log loss are of the probabilities as they come.
+    Accuracies, F1 (macro is always over all three classes), MCC and the confusion matrix are of the prior-corrected
+    decisions; `mcc_argmax`, ECE, log loss and Brier score are of the probabilities as they come.
 
     Args:
         log_probs: (n, 3) log-probabilities of down, neutral, up.
@@ -105,26 +117,28 @@ def horizon_metrics(log_probs: ArrayLike, labels: ArrayLike, prior: ArrayLike, t
         tau: of `choose_tau` on the validation part.
 
     Returns:
-        plain JSON values: n, accuracy, macro_f1, mcc, mcc_argmax, ece, log_loss, confusion (rows truth, columns
-        decision), tau.
+        plain JSON values: n, accuracy, balanced_accuracy (mean recall of the classes that occur), macro_f1, f1 by class
+        name, mcc, mcc_argmax, ece, log_loss, brier, confusion (rows truth, columns decision), tau.
 
     Raises:
         DataError: no rows, or an undefined label.
     """
-    from sklearn.metrics import accuracy_score, f1_score
-
     _require_defined(labels)
     log_probs, labels = np.asarray(log_probs, dtype=np.float64), np.asarray(labels, dtype=np.int64)
-    decisions = decide(log_probs, prior, tau)
-    confusion = confusion_counts(labels, decisions)
+    confusion = confusion_counts(labels, decide(log_probs, prior, tau))
+    right, truths, decided = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    f1 = 2 * right / np.maximum(truths + decided, 1)
     return {
         "n": len(labels),
-        "accuracy": float(accuracy_score(labels, decisions)),
-        "macro_f1": float(f1_score(labels, decisions, labels=range(CLASSES), average="macro", zero_division=0)),
+        "accuracy": float(right.sum() / len(labels)),
+        "balanced_accuracy": float((right[truths > 0] / truths[truths > 0]).mean()),
+        "macro_f1": float(f1.mean()),
+        "f1": dict(zip(CLASS_NAMES, f1.tolist(), strict=True)),
         "mcc": mcc_from_confusion(confusion),
         "mcc_argmax": mcc_from_confusion(confusion_counts(labels, log_probs.argmax(axis=-1))),
         "ece": expected_calibration_error(log_probs, labels),
-        "log_loss": float(-log_probs[np.arange(len(labels)), labels].mean()),
+        "log_loss": log_loss(log_probs, labels),
+        "brier": brier_score(log_probs, labels),
         "confusion": confusion.tolist(),
         "tau": float(tau),
     }
@@ -132,19 +146,30 @@ def horizon_metrics(log_probs: ArrayLike, labels: ArrayLike, prior: ArrayLike, t
 
 def mean_over_series(
     results: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]],
-) -> dict[str, dict[str, dict[str, float]]]:
+    keys: Sequence[str] = MEAN_KEYS,
+) -> dict[str, dict[str, dict[str, float | None]]]:
     """Plain means over series: {series: {judge: {"h10": metrics}}} becomes {judge: {"h10": {mcc, macro_f1, …}}}.
 
-    Every series must hold the same judges and horizons.
+    Every series must hold the same judges and horizons. Series whose value is None (no trades, say) do not count; None
+    is the mean of none.
     """
     series = list(results.values())
     return {
         judge: {
-            horizon: {key: float(np.mean([one[judge][horizon][key] for one in series])) for key in MEAN_KEYS}
+            horizon: {
+                key: _mean_of_known([one[judge][horizon][key] for one in series])
+                for key in keys
+                if key in series[0][judge][horizon]
+            }
             for horizon in horizons
         }
         for judge, horizons in (series[0] if series else {}).items()
     }
+
+
+def _mean_of_known(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 def _require_defined(labels: ArrayLike) -> None:

@@ -1,4 +1,4 @@
-"""Log-probabilities of a model over streams, state carried from tick to tick as in production."""
+"""Log-probabilities of a model over streams: state carried from tick to tick as in production, or window by window."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx
+from numpy.lib.stride_tricks import sliding_window_view
 
 from nanoarb_jax.dataset import Stream
+from nanoarb_jax.errors import DataError
 from nanoarb_jax.model.mamba import MambaLOB, ModelState
 from nanoarb_jax.model.transform import Statistic
 
 CHUNK = 512
+WINDOWS = 128  # scored at a time
 
 Score = Callable[[Any, np.ndarray, ModelState], tuple[jax.Array, ModelState]]
 
@@ -57,3 +60,45 @@ def score_streams(
 def _chunk(stream: Stream, start: int, stop: int) -> np.ndarray:
     """CHUNK rows from `start`; past `stop` the last row repeats, and what is scored there is thrown away."""
     return stream.features[np.clip(np.arange(start, start + CHUNK), 0, stop - 1)]
+
+
+def score_windows(
+    model: MambaLOB, streams: Sequence[Stream], rows: Sequence[Sequence[tuple[int, int]]]
+) -> list[np.ndarray]:
+    """Score rows as a window model does: a fresh state and the last `config.window` ticks for each.
+
+    Args:
+        model: as trained.
+        streams: any lengths.
+        rows: ranges (first, past the last) of each stream to score.
+
+    Returns:
+        One (n, h, c) array of log-probabilities per stream, NaN at rows that were not asked for.
+
+    Raises:
+        DataError: a row has fewer earlier rows than a window needs.
+    """
+    graph, weights = nnx.split(model)
+    window, horizons, classes = model.config.window, len(model.config.horizons), model.config.num_classes
+
+    @jax.jit
+    def score(weights: Any, x: jax.Array) -> jax.Array:
+        return jax.nn.log_softmax(nnx.merge(graph, weights)(x))
+
+    scored = []
+    for stream, ranges in zip(streams, rows, strict=True):
+        log_probs = np.full((stream.rows, horizons, classes), np.nan, np.float32)
+        asked = np.unique(np.concatenate([np.arange(*part) for part in ranges]))
+        if asked[0] < window - 1:
+            raise DataError(
+                f"stream {stream.name!r}: row {asked[0]} has no window of {window} ticks; expected rows from "
+                f"{window - 1} on"
+            )
+        windows = sliding_window_view(stream.features, window, axis=0).transpose(0, 2, 1)
+        for begin in range(0, len(asked), WINDOWS):
+            at = asked[begin : begin + WINDOWS]
+            # one shape for all: past the last the last repeats
+            full = np.pad(at, (0, WINDOWS - len(at)), mode="edge")
+            log_probs[at] = np.asarray(score(weights, windows[full - window + 1]))[: len(at)]
+        scored.append(log_probs)
+    return scored

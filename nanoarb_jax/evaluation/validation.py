@@ -1,4 +1,4 @@
-"""The protocol: every judge decides on the same rows, prior-corrected alike, with tau from the validation part."""
+"""A model beside its baselines, on every stream of a dataset; and the figure that training is steered by."""
 
 from __future__ import annotations
 
@@ -9,39 +9,13 @@ import numpy as np
 
 from nanoarb_jax.dataset import Dataset, Stream
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.evaluation import baselines
-from nanoarb_jax.evaluation.metrics import (
-    choose_tau,
-    class_prior,
-    confusion_counts,
-    decide,
-    horizon_metrics,
-    mcc_from_confusion,
-    mean_over_series,
-)
+from nanoarb_jax.evaluation.baselines import baseline_log_probs
+from nanoarb_jax.evaluation.judging import judge_streams, rows_of, train_priors
+from nanoarb_jax.evaluation.metrics import choose_tau, confusion_counts, decide, mcc_from_confusion
 
 if TYPE_CHECKING:
     from nanoarb_jax.checkpoint import Checkpoint
     from nanoarb_jax.config import ModelConfig
-
-SPLITS = ("train", "validation", "test")
-
-
-def rows_of(stream: Stream, split: str) -> tuple[int, int]:
-    """First row and the row past the last of a split.
-
-    Raises:
-        DataError: the split has no such name.
-    """
-    if split not in SPLITS:
-        raise DataError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
-    return getattr(stream, split)
-
-
-def train_priors(stream: Stream) -> list[np.ndarray]:
-    """Class frequencies of the training part, one (c,) per horizon."""
-    labels = stream.labels[slice(*stream.train)]
-    return [class_prior(labels[:, i]) for i in range(labels.shape[1])]
 
 
 def validation_mcc(
@@ -68,25 +42,10 @@ def validation_mcc(
     return {"mean": float(np.mean(list(means.values()))), **means}
 
 
-def judge(stream: Stream, log_probs: np.ndarray, split: str, horizons: Sequence[int]) -> dict[str, dict[str, Any]]:
-    """Metrics of one judge on one series, per horizon.
-
-    Args:
-        stream: the series.
-        log_probs: (n, h, c), all rows of the stream.
-        split: rows to judge; tau always comes from the validation rows.
-        horizons: their lengths in ticks.
-    """
-    fitted, judged = slice(*stream.validation), slice(*rows_of(stream, split))
-    result = {}
-    for i, (horizon, prior) in enumerate(zip(horizons, train_priors(stream), strict=True)):
-        tau = choose_tau(*_known(log_probs[fitted, i], stream.labels[fitted, i]), prior)
-        result[f"h{horizon}"] = horizon_metrics(*_known(log_probs[judged, i], stream.labels[judged, i]), prior, tau)
-    return result
-
-
-def evaluate(checkpoint: Checkpoint, dataset: Dataset, split: str = "test") -> dict[str, Any]:
-    """Judge a model beside persistence and logistic regression, series by series.
+def evaluate(
+    checkpoint: Checkpoint, dataset: Dataset, split: str = "test", *, window_mode: bool = False
+) -> dict[str, Any]:
+    """Judge a model beside the baselines, on the same rows by the same rule.
 
     The model reads every stream from its first row, state carried, as it would in production.
 
@@ -94,40 +53,42 @@ def evaluate(checkpoint: Checkpoint, dataset: Dataset, split: str = "test") -> d
         checkpoint: the model.
         dataset: series to judge it on; its label horizons must be the model's.
         split: "train", "validation" or "test".
+        window_mode: also judge it with a fresh state and the last `config.window` ticks at every row
+            ("model_window"), which costs that many times as much.
 
     Returns:
-        the `evaluate` JSON of DESIGN: {"series": {name: {judge: {"h10": metrics}}}, "mean": {judge: {"h10": …}}},
-        with the split, the checkpoint's version, and which series the model was trained on.
+        the `evaluate` JSON of DESIGN, see `judge_streams`, with the split, the checkpoint's version, and which series
+        the model was not trained on.
 
     Raises:
-        DataError: horizons or feature count differ, or the split is unknown.
+        DataError: horizons or feature count differ, the split is unknown, or a stream has too few rows to judge.
     """
-    from flax import nnx
-
-    from nanoarb_jax.evaluation.scoring import make_score, score_streams
-
     check_fit(dataset, checkpoint.config)
-    streams, model, horizons = dataset.streams, checkpoint.model, checkpoint.config.horizons
-    rows_of(streams[0], split)
-    log_probs = score_streams(
-        make_score(model), nnx.state(model, nnx.Param), model, streams, [(0, len(s.features)) for s in streams]
-    )
-    series = {}
-    for stream, log_p in zip(streams, log_probs, strict=True):
-        judges = {
-            "model": log_p,
-            "persistence": baselines.persistence(stream.labels, horizons),
-            "logistic": baselines.logistic(stream.features, stream.labels, stream.train),
-        }
-        series[stream.name] = {name: judge(stream, p, split, horizons) for name, p in judges.items()}
+    streams, horizons = dataset.streams, checkpoint.config.horizons
+    judged = [[rows_of(stream, part) for part in ("validation", split)] for stream in streams]
+    judges = {"model": _carried(checkpoint, streams)}
+    if window_mode:
+        from nanoarb_jax.evaluation.scoring import score_windows
+
+        judges["model_window"] = score_windows(checkpoint.model, streams, judged)
+    result = judge_streams({**judges, **baseline_log_probs(streams, horizons)}, streams, horizons, split)
     trained_on = {s["name"] for s in checkpoint.data.get("streams", [])}
     return {
         "split": split,
         "version": checkpoint.version,
-        "unseen": sorted(set(series) - trained_on),
-        "series": series,
-        "mean": mean_over_series(series),
+        "unseen": sorted(set(result["series"]) - trained_on),
+        **result,
     }
+
+
+def _carried(checkpoint: Checkpoint, streams: Sequence[Stream]) -> list[np.ndarray]:
+    """Log-probabilities (n, h, c) of whole streams, state carried from their first row."""
+    from flax import nnx
+
+    from nanoarb_jax.evaluation.scoring import make_score, score_streams
+
+    model, rows = checkpoint.model, [(0, stream.rows) for stream in streams]
+    return score_streams(make_score(model), nnx.state(model, nnx.Param), model, streams, rows)
 
 
 def check_fit(dataset: Dataset, model: ModelConfig) -> None:
@@ -147,8 +108,3 @@ def check_fit(dataset: Dataset, model: ModelConfig) -> None:
                 f"stream {stream.name!r}: {stream.features.shape[1]} features per tick, "
                 f"the model expects {model.input_dim}; prepare the data anew"
             )
-
-
-def _known(log_probs: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    known = labels >= 0
-    return log_probs[known], labels[known]

@@ -1,0 +1,146 @@
+"""From verdicts, one per series, judge and horizon, to what is said of all series together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nanoarb_jax.dataset import Stream
+from nanoarb_jax.evaluation.bootstrap import block_length, interval, paired, resampled_mcc
+from nanoarb_jax.evaluation.calibration import ece_of_bins, reliability_lists
+from nanoarb_jax.evaluation.metrics import confusion_counts, mcc_from_confusion, mean_over_series
+from nanoarb_jax.evaluation.trading import Decisions, transaction_shares
+
+LARGE_TICK_SPREAD = 2.0  # ticks: a book that stands closer than this is held by its tick size (Briola et al. 2024)
+REGIME_KEYS = ("mcc", "macro_f1", "profit_per_trade_ticks", "profit_per_trade_bp")
+HOUR_NS = 3_600_000_000_000
+
+
+class Verdict(NamedTuple):
+    """What one judge came to on one series and horizon.
+
+    Attributes:
+        horizon: in ticks.
+        metrics: plain JSON values.
+        decisions: of the judged rows.
+        bins: (2, 3, ECE_BINS) `reliability_bins`, raw and temperature-scaled.
+    """
+
+    horizon: int
+    metrics: dict[str, Any]
+    decisions: Decisions
+    bins: NDArray[np.float64]
+
+
+Verdicts: TypeAlias = Mapping[str, Mapping[str, Mapping[str, Verdict]]]  # {series: {judge: {"h10": verdict}}}
+
+
+def pooled(verdicts: Verdicts) -> dict[str, dict[str, dict[str, Any]]]:
+    """Calibration of all series together, each weighing the same, and p_T of all their transactions.
+
+    A thousand rows that hang together leave a calibration error of some hundredths to a perfect forecaster (see
+    `ece_floor`); together the series say more.
+
+    Returns:
+        {judge: {"h10": {"ece", "ece_scaled", "reliability_raw", "reliability", "p_t"}}}; reliability is scaled, and
+        its "n" a share of all rows.
+    """
+    return {
+        judge: {key: _pool([each[judge][key] for each in verdicts.values()]) for key in horizons}
+        for judge, horizons in _first(verdicts).items()
+    }
+
+
+def _pool(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    raw, scaled = np.mean([verdict.bins / len(verdict.decisions.rows) for verdict in verdicts], axis=0)
+    lists = [verdict.metrics["p_t"] for verdict in verdicts]
+    counted, correct = (np.sum([one[key] for one in lists], axis=0).tolist() for key in ("transactions", "correct"))
+    return {
+        "ece": ece_of_bins(raw),
+        "ece_scaled": ece_of_bins(scaled),
+        "reliability_raw": reliability_lists(raw),
+        "reliability": reliability_lists(scaled),
+        "p_t": transaction_shares(counted, correct),
+    }
+
+
+def uncertainty(verdicts: Verdicts) -> dict[str, Any]:
+    """Block-bootstrap 95 % intervals of the mean MCC over series, and the first judge against every other.
+
+    Series are resampled independently of each other, judges together.
+
+    Returns:
+        {"intervals": {judge: {"h10": {"mcc": [low, high]}}},
+         "paired": {other judge: {"h10": {"difference", "low", "high", "p_value"}}}}, differences first less other.
+    """
+    judges = list(_first(verdicts))
+    intervals: dict[str, Any] = {judge: {} for judge in judges}
+    tests: dict[str, Any] = {judge: {} for judge in judges[1:]}
+    for key in _first(verdicts)[judges[0]]:
+        measured = [np.mean([each[judge][key].metrics["mcc"] for each in verdicts.values()]) for judge in judges]
+        samples = np.mean([_resampled(each, key, i) for i, each in enumerate(verdicts.values())], axis=0)  # (r, j)
+        for i, judge in enumerate(judges):
+            intervals[judge][key] = {"mcc": interval(samples[:, i])}
+        for i, judge in enumerate(judges[1:], start=1):
+            tests[judge][key] = paired(float(measured[0] - measured[i]), samples[:, 0] - samples[:, i])
+    return {"intervals": intervals, "paired": tests}
+
+
+def _resampled(judges: Mapping[str, Mapping[str, Verdict]], key: str, series: int) -> NDArray[np.float64]:
+    verdicts = [horizons[key] for horizons in judges.values()]
+    decided = np.stack([verdict.decisions.decided for verdict in verdicts])
+    horizon = verdicts[0].horizon
+    return resampled_mcc(verdicts[0].decisions.labels, decided, block_length(horizon), (series, horizon))
+
+
+def regimes(streams: Sequence[Stream], series: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Means over the series whose training-median spread is below two ticks ("large_tick"), and over the others.
+
+    Where the tick is large, queues are long and the spread hardly moves; where it is small, prices move with every
+    order. Forecasts are worth different things there (Briola, Bartolucci, Aste 2024).
+
+    Returns:
+        {"large_tick": {"series": [names], judge: {"h10": {key of REGIME_KEYS: mean}}}, "small_tick": …}; only names
+        (none) where a regime has no series.
+    """
+    found: dict[str, list[str]] = {"large_tick": [], "small_tick": []}
+    for stream in streams:
+        spread = float(np.median(stream.spread[slice(*stream.train)]))
+        found["large_tick" if spread < LARGE_TICK_SPREAD else "small_tick"].append(stream.name)
+    return {
+        regime: {"series": names, **mean_over_series({name: series[name] for name in names}, REGIME_KEYS)}
+        for regime, names in found.items()
+    }
+
+
+def hours(streams: Sequence[Stream], verdicts: Verdicts) -> dict[str, dict[str, Any]]:
+    """MCC by UTC hour of the judged row, of the confusion counts of all series together.
+
+    Returns:
+        {"03": {judge: {"h10": {"n", "mcc"}}}}, hours in order.
+    """
+    counts: dict[str, dict[str, dict[str, NDArray[np.int64]]]] = {}
+    for stream in streams:
+        hour_of_row = stream.ts_ns // HOUR_NS % 24
+        for judge, horizons in verdicts[stream.name].items():
+            for key, verdict in horizons.items():
+                rows, labels, decided, _ = verdict.decisions
+                for hour in np.unique(hour_of_row[rows]):
+                    at = hour_of_row[rows] == hour
+                    cell = counts.setdefault(f"{hour:02d}", {}).setdefault(judge, {})
+                    cell[key] = cell.get(key, 0) + confusion_counts(labels[at], decided[at])
+    return {
+        hour: {
+            judge: {key: {"n": int(c.sum()), "mcc": mcc_from_confusion(c)} for key, c in horizons.items()}
+            for judge, horizons in counts[hour].items()
+        }
+        for hour in sorted(counts)
+    }
+
+
+def _first(verdicts: Verdicts) -> Mapping[str, Mapping[str, Verdict]]:
+    """Judges and horizons, which are the same for every series."""
+    return next(iter(verdicts.values()))
