@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console, Group
@@ -79,24 +79,40 @@ def write_json(path: Path | None, figures: Mapping[str, Any]) -> None:
 
 
 def metrics_table(result: Mapping[str, Any]) -> Group:
-    """MCC of every judge per series and horizon, the best one bold, and the means over series with their macro-F1."""
-    mean = result["mean"]
-    horizons = list(next(iter(mean.values())))
+    """Mean MCC of every judge with its interval; per series the model and the two strongest baselines, best in bold."""
+    mean, shown = result["mean"], ["model", *strongest(result["mean"], 2)]
+    horizons = list(mean["model"])
     headings = [f"{horizon.removeprefix('h')} ticks" for horizon in horizons]
-    rows = [
-        [name, *(_mcc_cell([judge[horizon]["mcc"] for judge in judges.values()]) for horizon in horizons)]
-        for name, judges in result["series"].items()
-    ]
     means = [
-        [name, *(f"{mcc(judge[h]['mcc'], 3)} / {mcc(judge[h]['macro_f1'], 3)}" for h in horizons)]
+        [name, *(with_interval(judge[h]["mcc"], result["intervals"][name][h]["mcc"]) for h in horizons)]
         for name, judge in mean.items()
     ]
+    f1 = [[name, *(mcc(judge[h]["macro_f1"], 3) for h in horizons)] for name, judge in mean.items()]
+    rows = [
+        [name, *(_mcc_cell([judges[judge][horizon]["mcc"] for judge in shown]) for horizon in horizons)]
+        for name, judges in result["series"].items()
+    ]
     return Group(
-        Text(f"MCC of {', '.join(mean)} ({result['split']} part, prior-corrected)", style="bold"),
-        figure_table(["series", *headings], rows),
-        Text(f"\nMCC / macro-F1, mean over {len(rows)} series", style="bold"),
+        Text(f"MCC [95 %], mean over {len(rows)} series ({result['split']} part, prior-corrected)", style="bold"),
         figure_table(["judge", *headings], means),
+        Text("\nmacro-F1, mean over series", style="bold"),
+        figure_table(["judge", *headings], f1),
+        Text(f"\nMCC of {', '.join(shown)}", style="bold"),
+        figure_table(["series", *headings], rows),
     )
+
+
+def strongest(mean: Mapping[str, Any], count: int) -> list[str]:
+    """The baselines with the best mean MCC over series and horizons, best first."""
+    baselines = [judge for judge in mean if not judge.startswith("model")]
+    return sorted(baselines, key=lambda judge: -sum(of["mcc"] for of in mean[judge].values()))[:count]
+
+
+def with_interval(value: float, interval: Sequence[float], sign: Literal["-", "+"] = "-") -> str:
+    """.262 [.24, .28], of a difference with its sign."""
+    low, high = interval
+    plus = "+" if sign == "+" and value >= 0 else ""
+    return f"{plus}{mcc(value, 3)} [{mcc(low)}, {mcc(high)}]"
 
 
 def latency_table(result: Mapping[str, Any]) -> Group:

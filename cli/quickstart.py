@@ -14,7 +14,7 @@ from nanoarb_jax.errors import DataError
 
 from .bench import show as show_latencies
 from .data import write_synthetic
-from .output import JsonOption, claim_json, console, mcc, metrics_table, noting, say, write_json
+from .output import JsonOption, claim_json, console, mcc, metrics_table, noting, say, strongest, write_json
 from .train import run as train
 
 STREAMS, ROWS, ROUNDS = 8, 25_000, 5
@@ -43,7 +43,9 @@ def quickstart(
     p50 = {row["path"]: row["p50_us"] for row in figures["bench"]["rows"]}
     mean, horizons = figures["evaluate"]["mean"], "/".join(map(str, CONFIG.model.horizons))
     console.rule("summary")
-    say(f"MCC on unseen rows, {horizons} ticks ahead:\n  {', '.join(f'{j} {_mccs(mean[j])}' for j in mean)}")
+    say(f"MCC on unseen rows, {horizons} ticks ahead:")
+    for judge in ("model", *strongest(mean, 2)):
+        say(f"  {judge} {_mccs(mean[judge])}")
     say(
         f"one prediction, p50: native step {p50['native_step']:,.1f} µs, JAX step {p50['jax_step']:,.0f} µs, "
         f"JAX window {p50['jax_window']:,.0f} µs"

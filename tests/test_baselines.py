@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_stream import random_features, stream_of
 
 from nanoarb_jax.config import DataConfig
-from nanoarb_jax.dataset import Stream, make_stream
+from nanoarb_jax.dataset import make_stream
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.evaluation.baseline_inputs import baseline_inputs, order_flow_imbalance, order_flow_inputs
 from nanoarb_jax.evaluation.baselines import (
@@ -31,20 +32,6 @@ from nanoarb_jax.market.readers.book_npz import read_book_npz
 HORIZONS = (1, 3)
 
 
-def features_of(rows: int, seed: int = 0) -> np.ndarray:
-    """Random books as (rows, 44) raw features: prices a walk, quantities log-normal, a few levels empty."""
-    rng = np.random.default_rng(seed)
-    quantities = rng.lognormal(size=(rows, 2, 10))
-    quantities[:, :, 5:] *= rng.random((rows, 2, 5)) > 0.1
-    spread = rng.integers(1, 4, rows)
-    bid, ask = quantities[:, 0], quantities[:, 1]
-    imbalance = (bid[:, 0] - ask[:, 0]) / (bid[:, 0] + ask[:, 0])
-    microprice = 1000 + 0.01 * (rng.integers(-1, 2, rows).cumsum() + imbalance * spread / 2)
-    prices = [microprice, microprice + 0.001 * rng.normal(size=rows), spread, imbalance]
-    sides = [bid, ask, bid.cumsum(axis=1), ask.cumsum(axis=1)]
-    return np.column_stack([*prices, *sides]).astype(np.float32)
-
-
 def labels_of(features: np.ndarray) -> np.ndarray:
     """(n, 2) labels that the level-1 imbalance half decides; the last rows undefined."""
     noise = np.random.default_rng(1).normal(scale=0.5, size=(len(features), 2))
@@ -52,19 +39,6 @@ def labels_of(features: np.ndarray) -> np.ndarray:
     for column, horizon in enumerate(HORIZONS):
         labels[-horizon:, column] = -1
     return labels
-
-
-def stream_of(labels: np.ndarray, features: np.ndarray | None = None, train: tuple[int, int] = (0, 0)) -> Stream:
-    """A stream of these labels and features on a tick of 0.01, without a validation or test part."""
-    rows, horizons = labels.shape
-    features = features_of(rows) if features is None else features
-    microprice, _, spread, imbalance = features[:, :4].astype(np.float64).T
-    mid = np.round((microprice - 0.01 * imbalance * spread / 2) / 0.005) * 0.005
-    moves = np.zeros((rows, horizons), np.float32)
-    return Stream(
-        "made", "made", 0.01, 1.0, (1.0,) * horizons, train, (rows, rows), (rows, rows), features,
-        labels.astype(np.int8), moves, mid, features[:, 2], np.arange(rows),
-    )  # fmt: skip
 
 
 def test_persistence_repeats_the_label_just_known() -> None:
@@ -118,7 +92,7 @@ def test_order_flow_by_hand() -> None:
 
 
 def test_inputs_are_finite_and_bounded() -> None:
-    inputs = baseline_inputs(features_of(300))
+    inputs = baseline_inputs(random_features(300))
     assert inputs.shape == (300, 54)
     assert inputs.dtype == np.float32
     assert np.isfinite(inputs).all()
@@ -127,13 +101,13 @@ def test_inputs_are_finite_and_bounded() -> None:
 
 @given(st.integers(1, 59))
 def test_inputs_never_look_ahead(now: int) -> None:
-    before, after = features_of(60), features_of(60)
-    after[now:] = features_of(60, seed=1)[now:]
+    before, after = random_features(60), random_features(60)
+    after[now:] = random_features(60, seed=1)[now:]
     np.testing.assert_array_equal(baseline_inputs(before)[:now], baseline_inputs(after)[:now])
 
 
 def test_inputs_do_not_know_the_price_level() -> None:
-    features = features_of(200).astype(np.float64)
+    features = random_features(200).astype(np.float64)
     dearer = features.copy()
     dearer[:, :2] *= 3
     np.testing.assert_allclose(baseline_inputs(features), baseline_inputs(dearer), atol=1e-6)
@@ -144,7 +118,7 @@ LEARNERS = (queue_imbalance, ofi_logistic, logistic, gradient_boosting)
 
 @pytest.mark.parametrize("learner", [queue_imbalance, logistic, gradient_boosting])
 def test_they_learn_the_imbalance(learner: Baseline) -> None:
-    features = features_of(3000)
+    features = random_features(3000)
     labels = labels_of(features)
     log_probs = learner(stream_of(labels, features, (0, 2000)), HORIZONS)
     assert log_probs.shape == (3000, 2, 3)
@@ -154,7 +128,7 @@ def test_they_learn_the_imbalance(learner: Baseline) -> None:
 
 
 def test_order_flow_is_learnt() -> None:
-    features = features_of(1500)
+    features = random_features(1500)
     stream = stream_of(np.ones((1500, 1)), features, (0, 1000))
     pressed = np.sign(order_flow_inputs(stream)[:, 1]).astype(np.int8) + 1
     log_probs = ofi_logistic(stream._replace(labels=pressed[:, None]), (1,))[1000:, 0]
@@ -163,11 +137,11 @@ def test_order_flow_is_learnt() -> None:
 
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_they_learn_from_their_range_only(learner: Baseline) -> None:
-    features = features_of(400)
+    features = random_features(400)
     labels = labels_of(features)
     other_features, other_labels = features.copy(), labels.copy()
-    other_features[:50], other_labels[:50] = features_of(50, seed=2), 0
-    other_features[300:], other_labels[300:] = features_of(100, seed=3), 2
+    other_features[:50], other_labels[:50] = random_features(50, seed=2), 0
+    other_features[300:], other_labels[300:] = random_features(100, seed=3), 2
     one, other = stream_of(labels, features, (200, 300)), stream_of(other_labels, other_features, (200, 300))
     # memory reaches back a hundred ticks
     np.testing.assert_array_equal(learner(one, HORIZONS)[200:300], learner(other, HORIZONS)[200:300])
@@ -184,14 +158,14 @@ def test_logistic_with_classes_missing(seen: tuple[int, ...]) -> None:
 
 def test_boosting_learns_of_the_mirrored_market() -> None:
     """Where training only ever rose, it takes falls for as likely."""
-    features = features_of(800)
+    features = random_features(800)
     labels = np.random.default_rng(0).choice([1, 2], size=(800, 1))
     down, neutral, up = np.exp(gradient_boosting(stream_of(labels, features, (0, 600)), (1,)))[:, 0].mean(axis=0)
     assert down == pytest.approx(up, abs=0.02) and neutral == pytest.approx(0.5, abs=0.05)
 
 
 def test_more_features_change_nothing() -> None:
-    features = features_of(400)
+    features = random_features(400)
     stream = stream_of(labels_of(features), features, (0, 300))
     more = stream._replace(features=np.hstack([features, np.random.default_rng(0).normal(size=(400, 40))]))
     for name, baseline in BASELINES.items():
@@ -199,7 +173,7 @@ def test_more_features_change_nothing() -> None:
 
 
 def test_logistic_shrugs_off_an_outlier() -> None:
-    features = features_of(300)
+    features = random_features(300)
     features[250, 4:] = 1e30
     assert np.isfinite(logistic(stream_of(labels_of(features), features, (0, 200)), HORIZONS)).all()
 

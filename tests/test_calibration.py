@@ -20,6 +20,7 @@ from nanoarb_jax.evaluation.calibration import (
     reliability_lists,
     scale,
     scaled_metrics,
+    scatter,
 )
 
 
@@ -47,10 +48,13 @@ def test_calibration_error_of_calibrated_forecasts_is_small() -> None:
     assert expected_calibration_error(*calibrated(50_000)) < 0.01
 
 
-@pytest.mark.parametrize("rows", [300, 3_000])
-def test_floor_is_what_perfection_scores(rows: int) -> None:
-    errors = [expected_calibration_error(*calibrated(rows, seed)) for seed in range(40)]
-    assert ece_floor(calibrated(rows)[0]) == pytest.approx(np.mean(errors), rel=0.1)
+@pytest.mark.parametrize(("rows", "alike"), [(600, 1), (6_000, 1), (6_000, 50)])
+def test_floor_is_what_perfection_scores(rows: int, alike: int) -> None:
+    """Also where fifty rows in a row are the same."""
+    many = [[np.repeat(of, alike, axis=0) for of in calibrated(rows // alike, seed)] for seed in range(30)]
+    errors = [expected_calibration_error(*one) for one in many]
+    floors = [ece_floor(scatter(*one, block=100)) for one in many]
+    assert np.mean(floors) == pytest.approx(np.mean(errors), rel=0.12)
 
 
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
@@ -59,7 +63,7 @@ def test_temperature_is_found(temperature: float) -> None:
     distorted = scale(log_probs, 1 / temperature)
     assert fit_temperature(distorted, labels) == pytest.approx(temperature, rel=0.05)
     np.testing.assert_array_equal(distorted.argmax(axis=1), log_probs.argmax(axis=1))
-    metrics = scaled_metrics(distorted, labels, temperature)
+    metrics = scaled_metrics(distorted, labels, temperature, block=100)
     assert json.loads(json.dumps(metrics)) == metrics
     assert metrics["log_loss_scaled"] == pytest.approx(log_loss(log_probs, labels))
     assert metrics["brier_scaled"] == pytest.approx(brier_score(log_probs, labels))

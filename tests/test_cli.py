@@ -25,6 +25,7 @@ from nanoarb_jax.cli import data as data_command
 from nanoarb_jax.cli import output
 from nanoarb_jax.cli import train as train_command
 from nanoarb_jax.cli.main import app
+from nanoarb_jax.cli.output import mcc, strongest
 from random_model import random_model
 from typer.testing import CliRunner, Result
 
@@ -32,6 +33,7 @@ from nanoarb_jax import __version__, bench, export
 from nanoarb_jax.checkpoint import load_checkpoint, save_checkpoint
 from nanoarb_jax.config import Config, ModelConfig
 from nanoarb_jax.errors import ConfigError
+from nanoarb_jax.evaluation.baselines import BASELINES
 from nanoarb_jax.serving.onnx import WindowPredictor
 from nanoarb_jax.serving.predictor import StepPredictor
 
@@ -95,7 +97,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         start = ("train", "--data", folder / "data", "--output-dir", folder / "run")
         do("train", *start, *TRAIN, "--epochs", 2, "--export-onnx", folder / "run.onnx")
         do("resume", *start, "--resume")
-        do("evaluate", "evaluate", "--checkpoint", folder / "run", "--data", folder / "books")
+        picture = ("--picture", folder / "reliability.png")
+        do("evaluate", "evaluate", "--checkpoint", folder / "run", "--data", folder / "books", *picture)
         do("export", "export", "--checkpoint", folder / "run", "--output", folder / "again.onnx")
         do("bench", "bench", "--checkpoint", folder / "run", "--rounds", 1)
     return World(folder, said)
@@ -130,16 +133,30 @@ def test_train_and_measure(world: World, tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_evaluate(world: World) -> None:
     figures = read(world.folder / "evaluate.json")
-    judges = {"model", "persistence", "logistic"}
+    judges = ["model", *BASELINES]
     assert set(figures["series"]) == {"synthetic_00", "synthetic_01"} and figures["unseen"] == []
     for by_judge in [*figures["series"].values(), figures["mean"]]:
-        assert set(by_judge) >= judges
+        assert list(by_judge) == judges
         for horizons in by_judge.values():
             assert list(horizons) == ["h10", "h50", "h100"]
             assert all({"mcc", "macro_f1", "mcc_argmax"} <= set(metrics) for metrics in horizons.values())
-    said = world.said["evaluate"]
-    assert "MCC of model, persistence, logistic (test part, prior-corrected)" in said
-    assert all(name in said for name in [*judges, *figures["series"], "10 ticks", "100 ticks"])
+    assert (world.folder / "reliability.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_evaluate_says_what_it_found(world: World) -> None:
+    figures, said = read(world.folder / "evaluate.json"), world.said["evaluate"]
+    lines = said.splitlines()
+    assert lines[0] == "MCC [95 %], mean over 2 series (test part, prior-corrected)"
+    judge, value, *interval = lines[2].split()[:4]
+    low, high = figures["intervals"]["model"]["h10"]["mcc"]
+    assert (judge, value) == ("model", mcc(figures["mean"]["model"]["h10"]["mcc"], 3))
+    assert interval == [f"[{mcc(low)},", f"{mcc(high)}]"]
+    best = strongest(figures["mean"], 2)
+    assert f"MCC of model, {', '.join(best)}" in lines
+    assert all(name in said for name in [*BASELINES, *figures["series"], "10 ticks", "100 ticks"])
+    for title in ("two-sided p", "ECE as it comes", "log loss", "p_T", "profit per trade", "by UTC hour"):
+        assert [line for line in lines if title in line], title
+    assert max(len(line) for line in lines if "reliability.png" not in line) <= 80
 
 
 def test_export(world: World) -> None:
@@ -362,6 +379,10 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     ),
     "JSON exists": ("bench --preset nano --json {0}/notes.txt", ["--json", "notes.txt", "another name"]),
     "JSON in no folder": ("bench --preset nano --json {0}/gone/a.json", ["--json", "no such folder", "make it first"]),
+    "picture of a judged model exists": (
+        "evaluate --checkpoint {0}/run --data {0}/data --picture {0}/notes.txt",
+        ["picture", "notes.txt", "another name"],
+    ),
     "picture exists": ("bench --preset nano --picture {0}/notes.txt", ["picture", "notes.txt", "another name"]),
     "picture of no kind": ("bench --preset nano --picture {0}/a.gif", ["picture", "'.gif'", ".png, .svg or .pdf"]),
     "synth into a full folder": ("data synth {0}/full", ["full", "not empty", "another folder"]),

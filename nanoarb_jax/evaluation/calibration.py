@@ -69,15 +69,35 @@ def reliability_lists(bins: NDArray[np.float64]) -> dict[str, list[float | None]
     return {"n": [round(float(n), 6) for n in rows], "confidence": means(sums[0]), "accuracy": means(sums[1])}
 
 
-def ece_floor(log_probs: ArrayLike) -> float:
-    """Calibration error that a perfectly calibrated forecaster of these confidences is expected to show.
+def scatter(log_probs: ArrayLike, labels: ArrayLike, block: int) -> NDArray[np.float64]:
+    """(ECE_BINS,) variance that chance alone gives to each bin's part of the calibration error.
 
-    Hits scatter about confidences, so on n rows even perfection scores about 1/√n. This is the expectation for
-    independent rows, by the normal approximation; overlapping labels raise it, by up to √horizon.
+    Of the sums of hits less confidences in whole blocks of rows, each bin's mean taken off: rows that follow each other
+    are right or wrong together, and count for less than as many independent ones.
+
+    Args:
+        log_probs: (n, c) log-probabilities.
+        labels: (n,) defined labels.
+        block: rows that may depend on each other; at most a quarter of n is taken.
     """
-    confidence = np.exp(np.asarray(log_probs, dtype=np.float64).max(axis=-1))
-    variance = np.bincount(_bins(confidence), confidence * (1 - confidence), ECE_BINS)
-    return float(np.sqrt(2 / np.pi * np.maximum(variance, 0)).sum() / len(confidence))
+    log_probs = np.asarray(log_probs, dtype=np.float64)
+    rows, (counts, confidence, hits) = len(log_probs), reliability_bins(log_probs, labels)
+    bins = _bins(np.exp(log_probs.max(axis=-1)))
+    gap = (log_probs.argmax(axis=-1) == np.asarray(labels)) - np.exp(log_probs.max(axis=-1))
+    gap = gap - ((hits - confidence) / np.maximum(counts, 1))[bins]
+    blocks = np.arange(rows) // min(block, -(-rows // 4))
+    number = blocks[-1] + 1
+    sums = np.bincount(blocks * ECE_BINS + bins, gap, number * ECE_BINS).reshape(number, ECE_BINS)
+    return (sums**2).sum(axis=0) * (number / max(number - 1, 1)) / rows**2
+
+
+def ece_floor(variance: NDArray[np.float64]) -> float:
+    """Calibration error that a perfectly calibrated forecaster is expected to show, from the `scatter` of its bins.
+
+    Never zero: about 1/√n where rows are independent, several times as much where labels overlap. By the normal
+    approximation.
+    """
+    return float(np.sqrt(2 / np.pi * variance).sum())
 
 
 def fit_temperature(log_probs: ArrayLike, labels: ArrayLike) -> float:
@@ -107,14 +127,14 @@ def scale(log_probs: ArrayLike, temperature: float) -> NDArray[np.float64]:
     return scaled - np.log(np.exp(scaled).sum(axis=-1, keepdims=True))
 
 
-def scaled_metrics(log_probs: ArrayLike, labels: ArrayLike, temperature: float) -> dict[str, Any]:
-    """Calibration of one series and horizon after temperature scaling, as plain JSON values."""
+def scaled_metrics(log_probs: ArrayLike, labels: ArrayLike, temperature: float, block: int) -> dict[str, Any]:
+    """Calibration of one series and horizon after temperature scaling, as plain JSON values; `block`: see `scatter`."""
     scaled = scale(log_probs, temperature)
     bins = reliability_bins(scaled, labels)
     return {
         "temperature": float(temperature),
         "ece_scaled": ece_of_bins(bins),
-        "ece_floor": ece_floor(scaled),
+        "ece_floor": ece_floor(scatter(scaled, labels, block)),
         "log_loss_scaled": log_loss(scaled, labels),
         "brier_scaled": brier_score(scaled, labels),
         "reliability": reliability_lists(bins),

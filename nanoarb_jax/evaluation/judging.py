@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from nanoarb_jax.dataset import SPLITS, Stream
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.evaluation import summaries
-from nanoarb_jax.evaluation.calibration import fit_temperature, reliability_bins, scale, scaled_metrics
+from nanoarb_jax.evaluation.bootstrap import block_length
+from nanoarb_jax.evaluation.calibration import fit_temperature, reliability_bins, scale, scaled_metrics, scatter
 from nanoarb_jax.evaluation.metrics import CLASSES, choose_tau, class_prior, decide, horizon_metrics, mean_over_series
 from nanoarb_jax.evaluation.summaries import Verdict
 from nanoarb_jax.evaluation.trading import Decisions, trades, transactions
@@ -99,15 +100,16 @@ def judge_stream(
         raw = log_probs[rows.at, i]
         scaled, decided = scale(raw, temperature), decide(raw, prior, tau)
         confidence = np.exp(scaled[np.arange(len(decided)), decided])
+        block = block_length(horizon)
         decisions = Decisions(rows.at, rows.labels, decided, confidence)
         metrics = {
             **horizon_metrics(raw, rows.labels, prior, tau),
-            **scaled_metrics(raw, rows.labels, temperature),
+            **scaled_metrics(raw, rows.labels, temperature, block),
             **trades(stream, decisions, horizon),
             "p_t": transactions(decisions),
         }
         bins = np.stack([reliability_bins(of, rows.labels) for of in (raw, scaled)])
-        verdicts[f"h{horizon}"] = Verdict(horizon, metrics, decisions, bins)
+        verdicts[f"h{horizon}"] = Verdict(horizon, metrics, decisions, bins, scatter(scaled, rows.labels, block))
     return verdicts
 
 

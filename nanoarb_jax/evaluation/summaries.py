@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.dataset import Stream
 from nanoarb_jax.evaluation.bootstrap import block_length, interval, paired, resampled_mcc
-from nanoarb_jax.evaluation.calibration import ece_of_bins, reliability_lists
+from nanoarb_jax.evaluation.calibration import ece_floor, ece_of_bins, reliability_lists
 from nanoarb_jax.evaluation.metrics import confusion_counts, mcc_from_confusion, mean_over_series
 from nanoarb_jax.evaluation.trading import Decisions, transaction_shares
 
@@ -27,12 +27,14 @@ class Verdict(NamedTuple):
         metrics: plain JSON values.
         decisions: of the judged rows.
         bins: (2, 3, ECE_BINS) `reliability_bins`, raw and temperature-scaled.
+        scatter: (ECE_BINS,) of the scaled ones.
     """
 
     horizon: int
     metrics: dict[str, Any]
     decisions: Decisions
     bins: NDArray[np.float64]
+    scatter: NDArray[np.float64]
 
 
 Verdicts: TypeAlias = Mapping[str, Mapping[str, Mapping[str, Verdict]]]  # {series: {judge: {"h10": verdict}}}
@@ -45,8 +47,8 @@ def pooled(verdicts: Verdicts) -> dict[str, dict[str, dict[str, Any]]]:
     `ece_floor`); together the series say more.
 
     Returns:
-        {judge: {"h10": {"ece", "ece_scaled", "reliability_raw", "reliability", "p_t"}}}; reliability is scaled, and
-        its "n" a share of all rows.
+        {judge: {"h10": {"ece", "ece_scaled", "ece_floor", "reliability_raw", "reliability", "p_t"}}}; reliability is
+        scaled, and its "n" a share of all rows.
     """
     return {
         judge: {key: _pool([each[judge][key] for each in verdicts.values()]) for key in horizons}
@@ -61,6 +63,7 @@ def _pool(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     return {
         "ece": ece_of_bins(raw),
         "ece_scaled": ece_of_bins(scaled),
+        "ece_floor": ece_floor(np.sum([verdict.scatter for verdict in verdicts], axis=0) / len(verdicts) ** 2),
         "reliability_raw": reliability_lists(raw),
         "reliability": reliability_lists(scaled),
         "p_t": transaction_shares(counted, correct),
