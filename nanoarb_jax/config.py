@@ -299,7 +299,9 @@ class TrainConfig:
         sampling: "rows" – every row once an epoch; "instrument" – every instrument has the same share of an epoch as
             long, a long stream by another part of it each time, a short one by repetition.
         batch_size: parallel streams ("stream") or windows ("window") per update; None fits device and data, see
-            `nanoarb_jax.training.device.default_batch`.
+            `nanoarb_jax.training.device.default_batch`. Rounded down to a multiple of devices × `accumulate`.
+        accumulate: groups that the lanes of an update are worked through in, one after another: the more, the less
+            memory for the same update.
         chunk_length: ticks per update of each parallel stream.
         lr, warmup_fraction, final_lr_fraction: peak of the schedule, share of all updates that warm up linearly, and
             the share of the peak that the cosine ends at.
@@ -326,6 +328,7 @@ class TrainConfig:
         teacher_temperature: divides both models' logits there; the higher, the more the unlikely classes count.
         matmul_dtype: "auto" – bfloat16 on a GPU, float32 on a CPU.
         device: "auto" takes a GPU where there is one.
+        devices: how many of that kind share the lanes of an update; None: all.
         checkpoint_every: updates between checkpoints, beside the one at each epoch's end.
         seed: of initial weights, data order and dropout.
         tensorboard: also write TensorBoard event files.
@@ -336,6 +339,7 @@ class TrainConfig:
     epochs: int = 24
     sampling: Literal["rows", "instrument"] = "rows"
     batch_size: int | None = None
+    accumulate: int = 1
     chunk_length: int = 256
     lr: float = 2e-3
     warmup_fraction: float = 0.05
@@ -359,6 +363,7 @@ class TrainConfig:
     teacher_temperature: float = 2.0
     matmul_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     device: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: int | None = None
     checkpoint_every: int = 500
     seed: int = 0
     tensorboard: bool = True
@@ -373,10 +378,11 @@ class TrainConfig:
             '"cost-aware", "cross-entropy" or "expected-pnl"',
         )
         _require(self.sampling in ("rows", "instrument"), "train.sampling", self.sampling, '"rows" or "instrument"')
-        for name in ("epochs", "chunk_length", "checkpoint_every"):
+        for name in ("epochs", "accumulate", "chunk_length", "checkpoint_every"):
             _require(getattr(self, name) >= 1, f"train.{name}", getattr(self, name), "an integer of at least 1")
-        batch = self.batch_size
-        _require(batch is None or batch >= 1, "train.batch_size", batch, "None or an integer of at least 1")
+        for name in ("batch_size", "devices"):
+            count = getattr(self, name)
+            _require(count is None or count >= 1, f"train.{name}", count, "None or an integer of at least 1")
         for name in ("lr", "clip_norm", "teacher_temperature"):
             _require(getattr(self, name) > 0, f"train.{name}", getattr(self, name), "more than 0")
         costs = ("spread_penalty", "slippage_estimate", "fee_ticks", "slippage_ticks", "magnitude_cap")

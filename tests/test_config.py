@@ -121,9 +121,9 @@ BAD: list[tuple[str, str, Any]] = [
     *[("train", "sampling", value) for value in ("stream", None)],
     ("train", "objective", "both"), ("train", "loss", "mse"), ("train", "device", "tpu"),
     ("train", "matmul_dtype", "float16"),
-    *[("train", name, value) for name in ("epochs", "chunk_length", "checkpoint_every") for value in
+    *[("train", name, value) for name in ("epochs", "accumulate", "chunk_length", "checkpoint_every") for value in
       (0, 2.0, "3", None)],
-    *[("train", "batch_size", value) for value in (0, 2.0, "3")],
+    *[("train", name, value) for name in ("batch_size", "devices") for value in (0, 2.0, "3")],
     *[("train", name, value) for name in ("lr", "clip_norm", "teacher_temperature") for value in
       (0, -1, float("nan"), float("inf"), "1")],
     *[("train", name, -1) for name in

@@ -36,7 +36,8 @@ from nanoarb_jax.config import Config, TrainConfig, load_config
 from nanoarb_jax.dataset import Dataset
 from nanoarb_jax.errors import CheckpointError, ConfigError, DataError, DeviceError, NanoarbError, TrainingError
 from nanoarb_jax.training import loop
-from nanoarb_jax.training.device import choose_device, matmul_dtype
+from nanoarb_jax.training.balance import class_weights, log_prior
+from nanoarb_jax.training.device import choose_device, choose_devices, matmul_dtype
 from nanoarb_jax.training.log import RunLog
 from nanoarb_jax.training.loop import Progress, TrainResult, train
 
@@ -255,12 +256,12 @@ def test_resume_with_other_lanes(streams: Run, tmp_path: Path) -> None:
 
 
 def test_every_epoch_has_its_own_order(tmp_path: Path) -> None:
-    run = loop._Run(config_of(STREAM), DATASET, tmp_path / "run", False, jax.devices()[0])
+    run = loop._Run(config_of(STREAM), DATASET, tmp_path / "run", False, jax.devices())
     run.close()
     first, again, second = run.plan(0), run.plan(0), run.plan(1)
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first.start, second.start)
-    other = loop._Run(config_of(dataclasses.replace(STREAM, seed=1)), DATASET, tmp_path / "other", False, run.device)
+    other = loop._Run(config_of(dataclasses.replace(STREAM, seed=1)), DATASET, tmp_path / "other", False, run.devices)
     other.close()
     assert not np.array_equal(first.start, other.plan(0).start)
     kernel, other_kernel = (r.model.input_proj.kernel[...] for r in (run, other))
@@ -283,43 +284,21 @@ def test_early_stopping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert next(scores) == 0.9
 
 
-def test_class_weights_are_inverse_frequencies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_classes_are_balanced_as_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen: list[Any] = []
 
-    def stop(model: Any, optimizer: Any, settings: Any, class_weights: Any, *rest: Any, **given: Any) -> None:
-        seen.append(class_weights)
+    def stop(model: Any, optimizer: Any, settings: Any, weights: Any, *_: Any, logit_offset: Any, **__: Any) -> None:
+        seen.append((weights, logit_offset))
         raise Stopped
 
     monkeypatch.setattr(loop, "make_update", stop)
-    for wanted in (True, False):
+    for number, wanted in enumerate(({"class_weights": True}, {"logit_adjustment": 2.0})):
         with pytest.raises(Stopped):
-            train(config_of(dataclasses.replace(STREAM, class_weights=wanted)), DATASET, tmp_path / str(wanted))
-    labels = np.concatenate([stream.labels[slice(*stream.train)].ravel() for stream in DATASET.streams])
-    inverse = len(labels) / np.bincount(labels, minlength=3)
-    np.testing.assert_allclose(seen[0], inverse / inverse.mean(), rtol=1e-5)
-    assert seen[1] is None
-
-
-def test_logits_are_adjusted_by_log_frequencies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Per horizon; a stream of which half the rows are gone weighs as before."""
-    seen: list[Any] = []
-
-    def stop(*_: Any, logit_offset: Any) -> None:
-        seen.append(logit_offset)
-        raise Stopped
-
-    monkeypatch.setattr(loop, "make_update", stop)
-    long, other = DATASET.streams
-    short = long._replace(train=(long.train[0], sum(long.train) // 2))
-    data = dataclasses.replace(DATASET, streams=(short, other))
-    for tau in (2.0, 0.0):
-        with pytest.raises(Stopped):
-            train(config_of(dataclasses.replace(STREAM, logit_adjustment=tau)), data, tmp_path / str(tau))
-    for column in range(3):
-        counts = [np.bincount(s.labels[slice(*s.train), column], minlength=3) for s in (short, other)]
-        expected = np.mean([c / c.sum() for c in counts], axis=0)
-        np.testing.assert_allclose(seen[0][column], 2.0 * np.log(expected), rtol=1e-5)
-    assert seen[1] is None
+            train(config_of(dataclasses.replace(STREAM, **wanted)), DATASET, tmp_path / str(number))
+    (weights, none), (nothing, offset) = seen
+    assert none is None and nothing is None
+    np.testing.assert_array_equal(weights, class_weights(DATASET.streams))
+    np.testing.assert_array_equal(offset, 2.0 * log_prior(DATASET.streams))
 
 
 def test_loss_that_is_not_finite(tmp_path: Path) -> None:
@@ -379,6 +358,10 @@ def test_devices() -> None:
     cpu = jax.devices("cpu")[0]
     assert choose_device("cpu") == cpu
     assert choose_device("auto") == jax.devices()[0]
+    assert choose_devices("auto") == jax.devices() and choose_devices("cpu", 1) == [cpu]
+    count = len(jax.devices("cpu"))
+    with pytest.raises(DeviceError, match=f"^devices={count + 1}: JAX sees {count} of kind cpu; ask for"):
+        choose_devices("cpu", count + 1)
     assert matmul_dtype("auto", cpu) == np.float32
     assert matmul_dtype("bfloat16", cpu) == jax.numpy.bfloat16
 

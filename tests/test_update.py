@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any, NamedTuple
 
@@ -19,8 +20,9 @@ from nanoarb_jax.config import ModelConfig, TrainConfig
 from nanoarb_jax.model.mamba import MambaLOB, ModelState
 from nanoarb_jax.model.transform import Statistic
 from nanoarb_jax.training.batch import Batch
+from nanoarb_jax.training.objective import label_loss
 from nanoarb_jax.training.optimizer import average_weights, decay_mask, make_optimizer
-from nanoarb_jax.training.update import TrainState, initial_state, label_loss, make_update
+from nanoarb_jax.training.update import TrainState, initial_state, make_update
 
 LANES, TICKS, STEP = 3, 20, 0.1
 KERNELS = {
@@ -164,6 +166,36 @@ def test_cross_entropy_class_weights_and_dropout() -> None:
     assert abs(losses[0] - losses[1]) > 1e-3
     unweighted = loss_of(jnp.ones(3), start.params, FIRST, start.carried, key)
     assert abs(float(unweighted) - losses[1]) > 1e-3
+
+
+class Summing(nnx.Module):
+    """The least model with a state, quick to compile: logits of the sum of all features so far."""
+
+    def __init__(self, seed: int):
+        self.kernel = nnx.Param(jax.random.normal(jax.random.key(seed), (44, 6)) / 44)
+
+    def initial_state(self, batch: int) -> jax.Array:
+        return jnp.zeros((batch, 44))
+
+    def scan(self, x: jax.Array, state: jax.Array, **_: Any) -> tuple[jax.Array, jax.Array]:
+        sums = state[:, None] + jnp.cumsum(x, axis=1)
+        return jnp.tanh(sums @ self.kernel[...]).reshape(*x.shape[:2], 2, 3), sums[:, -1]
+
+
+def test_groups_of_lanes_come_to_the_same() -> None:
+    """Two groups of two lanes: their gradients weigh as their known labels do, and each lane goes on from its own."""
+    model: Any = Summing(0)
+    teacher: Any = Summing(1)
+    first, second = (Batch(*(np.concatenate([a, -a[:1] if a.dtype == np.float32 else a[:1]]) for a in batch))
+                     for batch in (FIRST, SECOND))  # fmt: skip
+    first.labels[0], second.counted[1, :15] = -1, False
+    settings, optimizer, states = TrainConfig(teacher="teacher", teacher_weight=0.4), optax.sgd(STEP), []
+    for groups in (1, 2):
+        config = dataclasses.replace(settings, accumulate=groups)
+        update = make_update(model, optimizer, config, None, teacher)
+        states.append(update(update(initial_state(model, optimizer, LANES + 1, teacher), first), second))
+    assert_near(*states)
+    assert np.abs(states[0].params["kernel"][...] - model.kernel[...]).max() > 1e-3
 
 
 def test_a_trade_can_pay_at_any_spread() -> None:

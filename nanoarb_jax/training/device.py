@@ -1,4 +1,4 @@
-"""Which device a run uses."""
+"""Which devices a run uses."""
 
 from __future__ import annotations
 
@@ -11,24 +11,33 @@ import jax.numpy as jnp
 from nanoarb_jax.errors import DeviceError
 
 
-def choose_device(name: str) -> jax.Device:
-    """The first device of the kind.
+def choose_devices(name: str, count: int | None = None) -> list[jax.Device]:
+    """The first devices of the kind.
 
     Args:
         name: "auto" (a GPU where there is one), "cpu" or "gpu".
+        count: how many; None: all.
 
     Raises:
-        DeviceError: a GPU was asked for and JAX sees none.
+        DeviceError: a GPU was asked for and JAX sees none, or more devices than there are.
     """
-    if name == "auto":
-        return jax.devices()[0]
     try:
-        return jax.devices(name)[0]
+        found = jax.devices(None if name == "auto" else name)
     except RuntimeError as error:
         raise DeviceError(
             f"device {name!r}: JAX sees only {jax.default_backend()}; use --device auto, or install "
             "nanoarb-jax[cuda12] or [cuda13] on a machine with an NVIDIA GPU"
         ) from error
+    if count is not None and count > len(found):
+        raise DeviceError(
+            f"devices={count}: JAX sees {len(found)} of kind {found[0].platform}; ask for at most as many"
+        )
+    return found[:count]
+
+
+def choose_device(name: str) -> jax.Device:
+    """The first of `choose_devices`."""
+    return choose_devices(name, 1)[0]
 
 
 def matmul_dtype(setting: str, device: jax.Device) -> jnp.dtype:
@@ -38,23 +47,24 @@ def matmul_dtype(setting: str, device: jax.Device) -> jnp.dtype:
     return jnp.dtype(setting)
 
 
-def default_batch(device: jax.Device, rows: int, ticks: int, windows: bool) -> int:
+def default_batch(device: jax.Device, rows: int, ticks: int, windows: bool, devices: int = 1) -> int:
     """Lanes of an update where the settings leave them open.
 
     A CPU is busy with 16 streams or 256 windows. A GPU is filled by as many as leave some 20 updates in an epoch, up to
-    1,024 streams or 4,096 windows: fewer updates learn less from the same ticks.
+    1,024 streams or 4,096 windows on each: fewer updates learn less from the same ticks.
 
     Args:
-        device: where the run computes.
+        device: where the run computes; the first of several.
         rows: training rows of all streams.
         ticks: rows per lane and update.
         windows: whether lanes are independent windows.
+        devices: that share the lanes.
     """
     least, most = (256, 4096) if windows else (16, 1024)
     if device.platform == "cpu":
         return least
     lanes = rows if windows else rows // ticks
-    return min(max(lanes // 20, least), most)
+    return min(max(lanes // 20, least), most * devices)
 
 
 def peak_memory_bytes(device: jax.Device) -> int:

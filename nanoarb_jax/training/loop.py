@@ -11,7 +11,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh
 
 from nanoarb_jax.checkpoint import save_checkpoint
 from nanoarb_jax.config import Config
@@ -26,17 +27,17 @@ from nanoarb_jax.dataset import Dataset, describe_stream
 from nanoarb_jax.errors import TrainingError
 from nanoarb_jax.evaluation.scoring import make_score, score_streams
 from nanoarb_jax.evaluation.validation import check_fit, validation_mcc
-from nanoarb_jax.model.mamba import MambaLOB
+from nanoarb_jax.model.mamba import MambaLOB, abstract_model
 from nanoarb_jax.training.balance import class_weights, log_prior
 from nanoarb_jax.training.batch import gather
-from nanoarb_jax.training.device import choose_device, default_batch, matmul_dtype, peak_memory_bytes
+from nanoarb_jax.training.device import choose_devices, default_batch, matmul_dtype, peak_memory_bytes
 from nanoarb_jax.training.lineage import load_initial, load_teacher, origin
 from nanoarb_jax.training.log import RunLog, require_tensorboard
 from nanoarb_jax.training.normalise import fit_transform
 from nanoarb_jax.training.optimizer import make_optimizer
 from nanoarb_jax.training.plan import Plan, plan_streams, plan_windows, training_lengths
 from nanoarb_jax.training.resume import RunCheckpoints, claim_folder
-from nanoarb_jax.training.update import initial_state, make_update
+from nanoarb_jax.training.update import initial_state, make_update, shardings
 
 # ticks that a validation state sees before the first validated row
 VALIDATION_WARM_UP = 500
@@ -66,8 +67,9 @@ class TrainResult:
     updates: int
     ticks: int
     ticks_per_second: float
-    peak_memory_bytes: int
+    peak_memory_bytes: int  # of the first device
     device: str
+    devices: int
 
 
 def train(
@@ -100,9 +102,9 @@ def train(
         >>> result = train(Config(), open_dataset("books/"), "runs/first")
         >>> predictor = StepPredictor.load(result.best)
     """
-    device = choose_device(config.train.device)
-    with jax.default_device(device):
-        run = _Run(config, dataset, Path(output_dir), resume, device)
+    devices = choose_devices(config.train.device, config.train.devices)
+    with jax.default_device(devices[0]):
+        run = _Run(config, dataset, Path(output_dir), resume, devices)
         try:
             return run.go(on_update, on_epoch)
         finally:
@@ -112,8 +114,9 @@ def train(
 class _Run:
     """The mutable shell around the pure update: where the run stands, and its files."""
 
-    def __init__(self, config: Config, dataset: Dataset, folder: Path, resume: bool, device: jax.Device):
-        self.config, self.dataset, self.folder, self.device = config, dataset, folder, device
+    def __init__(self, config: Config, dataset: Dataset, folder: Path, resume: bool, devices: Sequence[jax.Device]):
+        self.config, self.dataset, self.folder, self.devices = config, dataset, folder, devices
+        self.device = device = devices[0]
         settings = config.train
         if settings.tensorboard:
             require_tensorboard()
@@ -122,7 +125,9 @@ class _Run:
         self.ticks = config.model.window if self.window else settings.chunk_length
         setting = "window" if self.window else "chunk_length"
         self.lengths = training_lengths(dataset.streams, self.ticks, setting, settings.burn_in)
-        self.batch = settings.batch_size or default_batch(device, sum(self.lengths), self.ticks, self.window)
+        self.batch = settings.batch_size or default_batch(
+            device, sum(self.lengths), self.ticks, self.window, len(devices)
+        )
         first = self.plan(0)
         self.updates_per_epoch, self.lanes = first.start.shape
         self.updates = self.updates_per_epoch * settings.epochs
@@ -135,16 +140,18 @@ class _Run:
         self.record = json.loads(json.dumps(record))  # as it reads back, so that a resumed run can compare
         claim_folder(folder, config, self.record, resume)
 
-        self.model = MambaLOB(config.model, rngs=nnx.Rngs(settings.seed), dtype=dtype)
         if "initial" in given:
+            self.model = abstract_model(config.model, dtype)
             nnx.update(self.model, nnx.state(given["initial"].model))
         else:
+            self.model = MambaLOB(config.model, rngs=nnx.Rngs(settings.seed), dtype=dtype)
             fit_transform(self.model, dataset.streams)
         teacher = given["teacher"].model if "teacher" in given else None
         optimizer = make_optimizer(settings, self.updates)
         weights = class_weights(dataset.streams) if settings.class_weights else None
         offset = settings.logit_adjustment * log_prior(dataset.streams) if settings.logit_adjustment else None
-        self.update = make_update(self.model, optimizer, settings, weights, teacher, logit_offset=offset)
+        mesh = Mesh(np.array(devices), ("data",)) if len(devices) > 1 else None
+        self.update = make_update(self.model, optimizer, settings, weights, teacher, logit_offset=offset, mesh=mesh)
         self.score = make_score(self.model)
         self.state = initial_state(self.model, optimizer, self.lanes, teacher)
         # epoch under way, best so far, epochs since; saved beside the state
@@ -155,6 +162,8 @@ class _Run:
             self.state, progress = self.checkpoints.restore(self.state)
             self.progress = {**progress, "best_mcc": float(progress["best_mcc"])}
             self._drop_newer_than_state()
+        if mesh is not None:
+            self.state = jax.device_put(self.state, shardings(mesh)[0])
         self.log = RunLog(folder, int(self.state.update), self.progress["epoch"], settings.tensorboard)
 
     def plan(self, epoch: int) -> Plan:
@@ -163,7 +172,8 @@ class _Run:
         build = plan_windows if self.window else plan_streams
         by_instrument = self.config.train.sampling == "instrument"
         instruments = [stream.instrument for stream in self.dataset.streams] if by_instrument else None
-        return build(self.lengths, self.ticks, self.batch, rng, instruments=instruments)
+        multiple = len(self.devices) * self.config.train.accumulate
+        return build(self.lengths, self.ticks, self.batch, rng, instruments=instruments, multiple=multiple)
 
     def go(self, on_update: Callable[[Progress], None], on_epoch: Callable[[dict[str, Any]], None]) -> TrainResult:
         settings = self.config.train
@@ -200,6 +210,7 @@ class _Run:
             ticks_per_second=speed,
             peak_memory_bytes=peak_memory_bytes(self.device),
             device=f"{self.device.platform}:{self.device.device_kind}",
+            devices=len(self.devices),
         )
 
     def close(self) -> None:
@@ -229,7 +240,8 @@ class _Run:
     def _validate(self) -> dict[str, float]:
         streams = self.dataset.streams
         rows = [(max(0, s.validation[0] - VALIDATION_WARM_UP), s.validation[1]) for s in streams]
-        scored = score_streams(self.score, self.state.average, self.model, streams, rows)
+        average = jax.device_put(self.state.average, self.device)  # several devices would all do the same
+        scored = score_streams(self.score, average, self.model, streams, rows)
         if not all(np.isfinite(log_p).all() for log_p in scored):
             raise self._diverged("validation scores are NaN or infinite")
         log_probs = [p[s.validation[0] - r[0] :] for p, s, r in zip(scored, streams, rows, strict=True)]
@@ -248,6 +260,7 @@ class _Run:
                 "epoch_kept": record["epoch"],
                 "update_kept": record["update"],
                 "device": f"{self.device.platform}:{self.device.device_kind}",
+                "devices": len(self.devices),
             },
         )
         for other in kept.parent.iterdir():

@@ -9,13 +9,15 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from nanoarb_jax.config import TrainConfig
 from nanoarb_jax.market.labels import UNDEFINED
-from nanoarb_jax.model.losses import distillation_loss, expected_pnl_loss, transaction_cost_aware_loss
+from nanoarb_jax.model.losses import distillation_loss
 from nanoarb_jax.model.mamba import MambaLOB, ModelState
 from nanoarb_jax.model.transform import Statistic
 from nanoarb_jax.training.batch import Batch
+from nanoarb_jax.training.objective import label_loss
 from nanoarb_jax.training.optimizer import average_weights
 
 # ticks between the states kept for the backward pass; on a CPU 8 was fastest of 4, 8, 16
@@ -25,13 +27,13 @@ CHECKPOINT_TICKS = 8
 class TrainState(NamedTuple):
     """All that changes from update to update."""
 
-    update: jax.Array  # () int32, updates done
+    update: Any  # () int32, updates done
     params: Any
     average: Any  # moving average of params
     optimizer: Any
-    carried: ModelState  # state of each lane after its last chunk
+    carried: Any  # ModelState of each lane after its last chunk
     teacher: Any  # ModelState, the same of the teacher; None without one
-    loss: jax.Array  # () sum over the epoch's updates, kept on the device so that no update waits for the host
+    loss: Any  # () sum over the epoch's updates, kept on the device so that no update waits for the host
 
 
 Update = Callable[[TrainState, Batch], TrainState]
@@ -55,6 +57,21 @@ def initial_state(
     )
 
 
+def shardings(mesh: Mesh) -> tuple[TrainState, NamedSharding]:
+    """Where a state and a batch lie on the devices of a mesh with the axis "data": lanes are shared out, the rest is
+    everywhere."""
+    everywhere, lanes = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
+    return TrainState(everywhere, everywhere, everywhere, everywhere, lanes, lanes, everywhere), lanes
+
+
+class _Lanes(NamedTuple):
+    """Some lanes of an update: what they are shown, and the states that they begin with."""
+
+    batch: Batch
+    carried: ModelState
+    teacher: Any
+
+
 def make_update(
     model: MambaLOB,
     optimizer: optax.GradientTransformation,
@@ -63,83 +80,100 @@ def make_update(
     teacher: MambaLOB | None = None,
     *,
     logit_offset: jax.Array | None = None,
+    mesh: Mesh | None = None,
 ) -> Update:
     """Compile the update.
 
     Args:
         model: gives the structure and the frozen statistics; its parameters are not read.
         optimizer: see `make_optimizer`.
-        config: objective, loss, averaging and seed.
+        config: objective, loss, averaging, seed, and in how many groups the lanes are worked through: each has its own
+            forward and backward pass, so that memory falls, and the gradients together are those of all lanes at once.
         class_weights: (c,) or None.
         teacher: scans the same chunks as the student, forward only, without dropout and with a state of its own; the
             loss is then `teacher_weight` parts `distillation_loss` and the rest the loss against the labels.
         logit_offset: (h, c), added to the logits that the labels are compared with; None: 0.
+        mesh: devices that share the lanes, see `shardings`; XLA adds up their gradients. None: one device.
 
     Returns:
         `(state, batch) -> state`; the state passed in is donated.
     """
     graph, _, *frozen = nnx.split(model, nnx.Param, Statistic)
+    last = slice(-1 if config.objective == "window" else None, None)
 
-    def loss_of(params: Any, state: TrainState, batch: Batch, taught: jax.Array | None) -> tuple[jax.Array, ModelState]:
-        net = nnx.merge(graph, params, *frozen)
-        key = jax.random.fold_in(jax.random.key(config.seed), state.update)
-        logits, carried = net.scan(
-            batch.features, _clear(state.carried, batch.fresh), dropout_key=key, checkpoint_ticks=CHECKPOINT_TICKS
+    def loss_of(
+        params: Any, lanes: _Lanes, key: jax.Array, totals: tuple[jax.Array, jax.Array]
+    ) -> tuple[jax.Array, tuple[ModelState, Any]]:
+        """These lanes' share of the loss, of `totals` known labels and counted ticks, and the states after them."""
+        batch, teacher_state = lanes.batch, None
+        logits, carried = nnx.merge(graph, params, *frozen).scan(
+            batch.features, _clear(lanes.carried, batch.fresh), dropout_key=key, checkpoint_ticks=CHECKPOINT_TICKS
         )  # (s, l, h, c)
-        last = slice(-1 if config.objective == "window" else None, None)
-        labels = jnp.where(batch.counted[..., None], batch.labels, UNDEFINED)
-        logits, labels, moves, costs = (_samples(a, last) for a in (logits, labels, batch.moves, batch.costs))
+        logits = _samples(logits, last)
+        labels, moves, costs = (_samples(a, last) for a in (_known_labels(batch), batch.moves, batch.costs))
         adjusted = logits if logit_offset is None else logits + logit_offset[None]
-        loss = label_loss(adjusted, labels, moves, costs, config, class_weights)
-        if taught is not None:
+        loss = label_loss(adjusted, labels, moves, costs, config, class_weights) * _share(labels >= 0, totals[0])
+        if teacher is not None:
+            taught, teacher_state = teacher.scan(batch.features, _clear(lanes.teacher, batch.fresh))
             counted = _samples(batch.counted, last)
             distance = distillation_loss(logits, _samples(taught, last), config.teacher_temperature, counted)
-            loss = (1 - config.teacher_weight) * loss + config.teacher_weight * distance
-        return loss, carried
+            weight = config.teacher_weight
+            loss = (1 - weight) * loss + weight * distance * _share(counted, totals[1])
+        return loss, (carried, teacher_state)
+
+    gradient = jax.value_and_grad(loss_of, has_aux=True)
 
     def update(state: TrainState, batch: Batch) -> TrainState:
-        taught = teacher_state = None
-        if teacher is not None:
-            taught, teacher_state = teacher.scan(batch.features, _clear(state.teacher, batch.fresh))
-        (loss, carried), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params, state, batch, taught)
+        key = jax.random.fold_in(jax.random.key(config.seed), state.update)
+        totals = jnp.sum(_known_labels(batch)[:, last] >= 0), jnp.sum(batch.counted[:, last])
+        lanes = _Lanes(batch, state.carried, state.teacher)
+        if config.accumulate == 1:
+            (loss, (carried, taught)), gradients = gradient(state.params, lanes, key, totals)
+        else:
+
+            def add(sums: Any, group: tuple[jax.Array, _Lanes]) -> tuple[Any, Any]:
+                number, some = group
+                (loss, states), gradients = gradient(state.params, some, jax.random.fold_in(key, number), totals)
+                return jax.tree.map(jnp.add, sums, (loss, gradients)), states
+
+            groups = jnp.arange(config.accumulate), jax.tree.map(lambda a: _grouped(a, config.accumulate), lanes)
+            nothing = jnp.zeros(()), jax.tree.map(jnp.zeros_like, state.params)
+            (loss, gradients), states = jax.lax.scan(add, nothing, groups)
+            carried, taught = jax.tree.map(_joined, states)
         changes, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
         params = optax.apply_updates(state.params, changes)
         average = average_weights(params, state.average, state.update, config.ema_decay)
-        return TrainState(state.update + 1, params, average, optimizer_state, carried, teacher_state, state.loss + loss)
+        return TrainState(state.update + 1, params, average, optimizer_state, carried, taught, state.loss + loss)
 
-    return jax.jit(update, donate_argnums=0)
+    if mesh is None:
+        return jax.jit(update, donate_argnums=0)
+    placed, shared = shardings(mesh)
+    return jax.jit(update, donate_argnums=0, in_shardings=(placed, shared), out_shardings=placed)
 
 
-def label_loss(
-    logits: jax.Array,
-    labels: jax.Array,
-    moves: jax.Array,
-    costs: jax.Array,
-    config: TrainConfig,
-    class_weights: jax.Array | None,
-) -> jax.Array:
-    """The settings' loss against the labels: logits (b, h, c), the others (b, h), see `Batch`."""
-    cap = config.magnitude_cap
-    if config.loss == "expected-pnl":
-        # cut at the costs and a fixed profit, not at a fixed move: a trade must be able to pay at any spread
-        return expected_pnl_loss(logits, jnp.clip(moves, -costs - cap, costs + cap), costs, known=labels >= 0)
-    if config.loss == "cross-entropy":
-        return transaction_cost_aware_loss(
-            logits, labels, spread_penalty=0.0, slippage_estimate=0.0, class_weights=class_weights
-        )
-    return transaction_cost_aware_loss(
-        logits,
-        labels,
-        jnp.minimum(jnp.abs(moves), cap),
-        spread_penalty=config.spread_penalty,
-        slippage_estimate=config.slippage_estimate,
-        class_weights=class_weights,
-    )
+def _known_labels(batch: Batch) -> jax.Array:
+    """(s, l, h), also unknown where the tick does not count."""
+    return jnp.where(batch.counted[..., None], batch.labels, UNDEFINED)
 
 
 def _samples(array: jax.Array, ticks: slice) -> jax.Array:
     """These ticks of all lanes in one line: (s, l, ...) to (b, ...)."""
     return array[:, ticks].reshape(-1, *array.shape[2:])
+
+
+def _share(mask: jax.Array, total: jax.Array) -> jax.Array:
+    """What the mean over the samples of a mask weighs in the mean over `total` of them."""
+    return jnp.sum(mask) / jnp.maximum(total, 1)
+
+
+def _grouped(lanes: jax.Array, groups: int) -> jax.Array:
+    """(s, ...) to (groups, s / groups, ...): every groups-th lane together, so that each device has some of each."""
+    return jnp.moveaxis(lanes.reshape(-1, groups, *lanes.shape[1:]), 1, 0)
+
+
+def _joined(groups: jax.Array) -> jax.Array:
+    """What `_grouped` made of it undone."""
+    return jnp.moveaxis(groups, 0, 1).reshape(-1, *groups.shape[2:])
 
 
 def _clear(state: ModelState, fresh: jax.Array) -> ModelState:
