@@ -475,11 +475,12 @@ def test_help_and_version() -> None:
 def test_tables_fit_the_screen(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
     judge = {h: {"mcc": -0.1234, "macro_f1": 0.5} for h in ("h10", "h50", "h100")}
-    judges = {"model": judge, "persistence": judge, "logistic": {h: {"mcc": 1.0, "macro_f1": 1.0} for h in judge}}
+    perfect = {h: {"mcc": 1.0, "macro_f1": 1.0} for h in judge}
+    judges = {"model": judge, "persistence": judge, "gradient_boosting": judge, "logistic": perfect}
     names = ["bitstamp_btcusd_20150501_L2snapshots", "es"]
-    output.console.print(
-        output.metrics_table({"split": "test", "series": dict.fromkeys(names, judges), "mean": judges})
-    )
+    judged = {"split": "test", "series": dict.fromkeys(names, judges), "mean": judges}
+    intervals = {name: {h: {"mcc": [-0.14, -0.1]} for h in judge} for name in judges}
+    output.console.print(output.metrics_table({**judged, "intervals": intervals}))
     row = {"kind": "window", "iterations": 20_000, **dict.fromkeys(("mean_us", "p50_us", "p95_us"), 12.345)}
     row |= {"p99_us": 1_234.5, "p999_us": 123_456.7}
     output.console.print(
@@ -490,7 +491,7 @@ def test_tables_fit_the_screen(capsys: pytest.CaptureFixture[str], monkeypatch: 
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= width
     assert "".join(lines).replace(" ", "").count("bitstamp_btcusd_20150501_L2snapshots") == (width == 120)
-    assert "-.12 -.12 1.00" in "\n".join(lines) and "-.123 / .500" in "\n".join(lines)
+    assert "-.12 1.00 -.12" in "\n".join(lines) and "-.123 [-.14, -.10]" in "\n".join(lines)
     assert "native_step_inloop_bf16  window  12.3  12.3  1,234  123,457  20,000" in lines
 
 
