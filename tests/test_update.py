@@ -39,14 +39,14 @@ def small(dropout: float = 0.0) -> MambaLOB:
 
 
 def batch_of(seed: int, fresh: list[bool]) -> Batch:
-    rng = np.random.default_rng(seed)
+    rng, lanes = np.random.default_rng(seed), len(fresh)
     return Batch(
-        rng.normal(size=(LANES, TICKS, 44)).astype(np.float32),
-        rng.integers(0, 3, (LANES, TICKS, 2)).astype(np.int32),
-        rng.uniform(-3, 3, (LANES, TICKS, 2)).astype(np.float32),
-        rng.uniform(0, 2, (LANES, TICKS, 2)).astype(np.float32),
+        rng.normal(size=(lanes, TICKS, 44)).astype(np.float32),
+        rng.integers(0, 3, (lanes, TICKS, 2)).astype(np.int32),
+        rng.uniform(-3, 3, (lanes, TICKS, 2)).astype(np.float32),
+        rng.uniform(0, 2, (lanes, TICKS, 2)).astype(np.float32),
         np.array(fresh),
-        np.ones((LANES, TICKS), bool),
+        np.ones((lanes, TICKS), bool),
     )
 
 
@@ -171,15 +171,15 @@ def test_cross_entropy_class_weights_and_dropout() -> None:
 class Summing(nnx.Module):
     """The least model with a state, quick to compile: logits of the sum of all features so far."""
 
-    def __init__(self, seed: int):
-        self.kernel = nnx.Param(jax.random.normal(jax.random.key(seed), (44, 6)) / 44)
+    def __init__(self, seed: int, horizons: int = 2):
+        self.kernel = nnx.Param(jax.random.normal(jax.random.key(seed), (44, 3 * horizons)) / 44)
 
     def initial_state(self, batch: int) -> jax.Array:
         return jnp.zeros((batch, 44))
 
     def scan(self, x: jax.Array, state: jax.Array, **_: Any) -> tuple[jax.Array, jax.Array]:
         sums = state[:, None] + jnp.cumsum(x, axis=1)
-        return jnp.tanh(sums @ self.kernel[...]).reshape(*x.shape[:2], 2, 3), sums[:, -1]
+        return jnp.tanh(sums @ self.kernel[...]).reshape(*x.shape[:2], -1, 3), sums[:, -1]
 
 
 def test_groups_of_lanes_come_to_the_same() -> None:
