@@ -34,6 +34,9 @@ def train(
     preset: Annotated[str | None, _option("Model size: base, small or nano.", "base")] = None,
     epochs: Annotated[int | None, _option("Passes over the training rows.", DEFAULT.epochs)] = None,
     batch_size: Annotated[int | None, _option("Parallel streams, or windows, per update.", "by device")] = None,
+    accumulate: Annotated[
+        int | None, _option("Groups that they are worked through in, to save memory.", DEFAULT.accumulate)
+    ] = None,
     sampling: Annotated[
         Literal["rows", "instrument"] | None,
         _option("Share of a stream in an epoch: by its rows, or the same for every instrument.", DEFAULT.sampling),
@@ -68,6 +71,7 @@ def train(
         bool | None, typer.Option("--tensorboard/--no-tensorboard", help="Write event files.  [default: yes]")
     ] = None,
     device: Annotated[Literal["auto", "cpu", "gpu"] | None, _option("Where to train.", DEFAULT.device)] = None,
+    devices: Annotated[int | None, _option("How many of them share the streams.", "all")] = None,
     seed: Annotated[int | None, _option("Seed of weights, order and dropout.", DEFAULT.seed)] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="TOML settings; options given beside it win.")
@@ -87,8 +91,8 @@ def train(
     changes = {
         "epochs": epochs, "batch_size": batch_size, "chunk_length": chunk_length, "lr": lr, "objective": objective,
         "loss": loss, "class_weights": class_weights, "mirror": mirror, "tensorboard": tensorboard, "device": device,
-        "seed": seed, "sampling": sampling, "init": None if init is None else str(init),
-        "teacher": None if teacher is None else str(teacher),
+        "seed": seed, "sampling": sampling, "accumulate": accumulate, "devices": devices,
+        "init": None if init is None else str(init), "teacher": None if teacher is None else str(teacher),
     }  # fmt: skip
     changes = {name: value for name, value in changes.items() if value is not None}
     claim_json(json_path)
@@ -178,6 +182,7 @@ def run(settings: Config, dataset: Dataset, output_dir: Path, resume: bool = Fal
     say(f"best: epoch {result.best_epoch + 1}, mean validation MCC {mcc(result.best_mcc, 3)}, in {result.best}")
     if result.ticks:
         device, memory = result.device.partition(":")[2], result.peak_memory_bytes / 2**20
+        device = device if result.devices == 1 else f"{result.devices} × {device}"
         say(f"{result.ticks_per_second:,.0f} labelled ticks/s on {device}, peak memory {memory:,.0f} MiB")
     else:
         say("nothing was left to train")

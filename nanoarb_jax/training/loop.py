@@ -185,6 +185,8 @@ class _Run:
             plan, first = self.plan(epoch), done - epoch * self.updates_per_epoch
             epoch_began, epoch_start = time.perf_counter(), done
             for i in range(first, self.updates_per_epoch):
+                # Dispatch is asynchronous: this gathers while the device still computes the last update, on a CPU too.
+                # A thread that gathers ahead was no faster there (small: 36 ms an update, 0.4 of it gathering).
                 batch = gather(self.dataset.streams, plan, i, self.ticks, settings)
                 self.state = self.update(self.state, batch)
                 done += 1
