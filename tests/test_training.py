@@ -366,6 +366,13 @@ def test_devices() -> None:
     assert matmul_dtype("bfloat16", cpu) == jax.numpy.bfloat16
 
 
+def test_one_process_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with pytest.raises(DeviceError, match=r"^train: 2 processes of jax.distributed, .*; expected one per run; see"):
+        train(config_of(STREAM), DATASET, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_log_keeps_what_came_before(tmp_path: Path) -> None:
     log = RunLog(tmp_path, 0, 0, tensorboard=False)
     for epoch in range(3):

@@ -24,7 +24,7 @@ from jax.sharding import Mesh
 from nanoarb_jax.checkpoint import save_checkpoint
 from nanoarb_jax.config import Config
 from nanoarb_jax.dataset import Dataset, describe_stream
-from nanoarb_jax.errors import TrainingError
+from nanoarb_jax.errors import DeviceError, TrainingError
 from nanoarb_jax.evaluation.scoring import make_score, score_streams
 from nanoarb_jax.evaluation.validation import check_fit, validation_mcc
 from nanoarb_jax.model.mamba import MambaLOB, abstract_model
@@ -95,13 +95,18 @@ def train(
     Raises:
         ConfigError, DataError: settings, teacher or data do not fit each other or the run.
         CheckpointError: nothing to resume, the folder holds a run already, or the teacher is missing or another.
-        DeviceError: no such device.
+        DeviceError: no such device, or several processes.
         TrainingError: the loss stopped being finite.
 
     Example:
         >>> result = train(Config(), open_dataset("books/"), "runs/first")
         >>> predictor = StepPredictor.load(result.best)
     """
+    if jax.process_count() > 1:
+        raise DeviceError(
+            f"train: {jax.process_count()} processes of jax.distributed, each of which would write the run; expected one "
+            "per run; see docs/training.md for an update shared by several hosts"
+        )
     devices = choose_devices(config.train.device, config.train.devices)
     with jax.default_device(devices[0]):
         run = _Run(config, dataset, Path(output_dir), resume, devices)
