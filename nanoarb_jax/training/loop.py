@@ -104,8 +104,8 @@ def train(
     """
     if jax.process_count() > 1:
         raise DeviceError(
-            f"train: {jax.process_count()} processes of jax.distributed, each of which would write the run; expected one "
-            "per run; see docs/training.md for an update shared by several hosts"
+            f"train: {jax.process_count()} processes of jax.distributed, each of which would write the run; expected "
+            "one per run; see docs/training.md for an update shared by several hosts"
         )
     devices = choose_devices(config.train.device, config.train.devices)
     with jax.default_device(devices[0]):
