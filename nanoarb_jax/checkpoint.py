@@ -29,7 +29,8 @@ from flax import nnx
 
 from nanoarb_jax.config import ModelConfig, config_from_dict
 from nanoarb_jax.errors import CheckpointError, ConfigError
-from nanoarb_jax.market.features import FEATURE_NAMES, FEATURE_SCHEMA, feature_hash
+from nanoarb_jax.market.extractor import FEATURE_SETS
+from nanoarb_jax.market.features import feature_hash
 from nanoarb_jax.model.mamba import MambaLOB, abstract_model
 
 FORMAT = 1
@@ -114,15 +115,12 @@ def save_checkpoint(
     normaliser = None
     if transform.kind != "identity":
         normaliser = {"mean": np.asarray(transform.mean[...]).tolist(), "std": np.asarray(transform.std[...]).tolist()}
-    known_features = model.config.input_dim == len(FEATURE_NAMES)
     manifest = {
         "format": FORMAT,
         "version": model_version(arrays),
         "config": dataclasses.asdict(model.config),
         "preset": model.config.preset_name,
-        "features": {"schema": FEATURE_SCHEMA, "names": list(FEATURE_NAMES), "hash": feature_hash(FEATURE_NAMES)}
-        if known_features
-        else None,
+        "features": _feature_schema(model.config.input_dim),
         "normaliser": normaliser,
         "metrics": dict(metrics or {}),
         "data": dict(data or {}),
@@ -135,6 +133,14 @@ def save_checkpoint(
     except OSError as error:
         raise CheckpointError(f"checkpoint {path}: cannot be written ({error.strerror})") from error
     return path
+
+
+def _feature_schema(input_dim: int) -> dict[str, Any] | None:
+    """Of the feature set with so many features; None where it is none of ours."""
+    for schema, names in FEATURE_SETS.items():
+        if len(names) == input_dim:
+            return {"schema": schema, "names": list(names), "hash": feature_hash(names)}
+    return None
 
 
 def _write(path: Path, arrays: Mapping[str, np.ndarray], manifest: dict[str, Any]) -> None:
@@ -187,10 +193,12 @@ def load_checkpoint(path: str | Path, dtype: jnp.dtype = jnp.float32) -> Checkpo
     folder = find_checkpoint(path)
     manifest = _read_manifest(folder)
     features = manifest["features"]
-    if features is not None and features["hash"] != feature_hash(FEATURE_NAMES):
+    ours = {schema: feature_hash(names) for schema, names in FEATURE_SETS.items()}
+    if features is not None and features["hash"] != ours.get(features["schema"]):
         raise CheckpointError(
             f"checkpoint {folder}: made for features {features['schema']} ({features['hash']}), this version computes "
-            f"{FEATURE_SCHEMA} ({feature_hash(FEATURE_NAMES)}); train anew or use the version that made it"
+            f"{', '.join(f'{schema} ({digest})' for schema, digest in ours.items())}; train anew or use the version "
+            "that made it"
         )
     horizons = manifest["config"]["horizons"]
     try:

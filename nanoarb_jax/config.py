@@ -94,8 +94,9 @@ class ModelConfig:
         num_classes: 3 – down, neutral, up.
         dropout: rate on block outputs and inside the heads, in training only.
         dt_rank: rank of the Δ projection; None means ceil(hidden_dim / 16), as in the Mamba paper.
-        input_transform: "lob44" turns the 44 raw features into stationary, scale-free inputs inside the model;
-            "identity" feeds them as they are (weights loaded from the PyTorch original).
+        input_transform: "lob44" or "flow" turns the 44 or 86 raw features of that feature set into stationary,
+            scale-free inputs inside the model; "identity" feeds them as they are (weights loaded from the PyTorch
+            original).
         window: ticks in a window of the window model; also the warm-up of a fresh state.
     """
 
@@ -109,7 +110,7 @@ class ModelConfig:
     num_classes: int = 3
     dropout: float = 0.1
     dt_rank: int | None = None
-    input_transform: Literal["lob44", "identity"] = "lob44"
+    input_transform: Literal["lob44", "flow", "identity"] = "lob44"
     window: int = 100
 
     def __post_init__(self) -> None:
@@ -133,14 +134,15 @@ class ModelConfig:
         _require(0.0 <= self.dropout < 1.0, "model.dropout", self.dropout, "a rate in [0, 1)")
         _require(self.dt_rank is None or self.dt_rank >= 1, "model.dt_rank", self.dt_rank, "None or at least 1")
         _require(
-            self.input_transform in ("lob44", "identity"),
+            self.input_transform in ("lob44", "flow", "identity"),
             "model.input_transform",
             self.input_transform,
-            '"lob44" or "identity"',
+            '"lob44", "flow" or "identity"',
         )
+        expected = {"lob44": 44, "flow": 86}.get(self.input_transform, self.input_dim)
         _require(
-            self.input_transform == "identity" or self.input_dim == 44,
-            "model.input_dim", self.input_dim, '44 for input_transform "lob44"',
+            self.input_dim == expected,
+            "model.input_dim", self.input_dim, f'{expected} for input_transform "{self.input_transform}"',
         )  # fmt: skip
 
     @property
@@ -204,6 +206,8 @@ class DataConfig:
         train_fraction, validation_fraction: chronological shares of each stream; the rest is the test part.
         purge_ticks: rows dropped before each boundary; None means the longest horizon, the least allowed.
         quantity_scale: quantity that counts as 1 in the features; None means the training-median level-1 quantity.
+        spread_scale: ticks that moves are measured by in the `flow` features; None means half the training-median
+            spread, at least 1.
     """
 
     horizons: tuple[int, ...] = (10, 50, 100)
@@ -225,6 +229,7 @@ class DataConfig:
     validation_fraction: float = 0.15
     purge_ticks: int | None = None
     quantity_scale: float | None = None
+    spread_scale: float | None = None
 
     def __post_init__(self) -> None:
         _check_kinds("data", self)
@@ -251,10 +256,9 @@ class DataConfig:
             self.purge_ticks is None or self.purge_ticks >= max(self.horizons),
             "data.purge_ticks", self.purge_ticks, f"None or at least the longest horizon, {max(self.horizons)}",
         )  # fmt: skip
-        _require(
-            self.quantity_scale is None or self.quantity_scale > 0,
-            "data.quantity_scale", self.quantity_scale, "None or more than 0",
-        )  # fmt: skip
+        for name in ("quantity_scale", "spread_scale"):
+            scale = getattr(self, name)
+            _require(scale is None or scale > 0, f"data.{name}", scale, "None or more than 0")
 
     def _check_ticks(self) -> None:
         _require(self.feature_set in ("lob44", "flow"), "data.feature_set", self.feature_set, '"lob44" or "flow"')

@@ -35,10 +35,10 @@ __all__ = [
     "split_rows",
 ]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 MANIFEST = "manifest.json"
 ROW_COLUMNS = ("ts_ns", "mid", "features", "moves", "spread", "labels")
-SCALARS = ("name", "instrument", "tick_size", "quantity_scale", "threshold_ticks")
+SCALARS = ("name", "instrument", "tick_size", "quantity_scale", "spread_scale", "threshold_ticks")
 SPLITS = ("train", "validation", "test")
 
 

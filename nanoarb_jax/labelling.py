@@ -87,11 +87,12 @@ class Plan(NamedTuple):
 
     parts: Parts
     quantity_scale: float
+    spread_scale: float
     threshold_ticks: tuple[float, ...]
 
 
 def plan_stream(books: BookSeries, config: DataConfig) -> Plan:
-    """Splits, quantity scale and label thresholds of a valid series, in one pass over its training part.
+    """Splits, scales and label thresholds of a valid series, in one pass over its training part.
 
     Medians and quantiles come from counts of distinct values, block by block, so that books on disk stay there.
 
@@ -106,11 +107,17 @@ def plan_stream(books: BookSeries, config: DataConfig) -> Plan:
         sizes.add(books.ask_sz[block, 0])
         spreads.add(books.ask_px[block, 0] - books.bid_px[block, 0])
     quantity_scale = config.quantity_scale or sizes.median() / books.sz_scale
-    median_spread = np.array([spreads.median() / books.tick])
-    floor = label_threshold(median_spread, config.threshold_ticks, config.threshold_spreads)
+    median_spread = spreads.median() / books.tick
+    spread_scale = config.spread_scale or scale_of_spread(median_spread)
+    floor = label_threshold(np.array([median_spread]), config.threshold_ticks, config.threshold_spreads)
     if config.threshold_quantile is None:
-        return Plan(parts, quantity_scale, (floor,) * len(config.horizons))
-    return Plan(parts, quantity_scale, _quantile_thresholds(books, config, stop, floor))
+        return Plan(parts, quantity_scale, spread_scale, (floor,) * len(config.horizons))
+    return Plan(parts, quantity_scale, spread_scale, _quantile_thresholds(books, config, stop, floor))
+
+
+def scale_of_spread(median_ticks: float) -> float:
+    """What moves of an instrument are measured by, in ticks: its half-spread, but no less than the price can move."""
+    return max(1.0, median_ticks / 2)
 
 
 def _quantile_thresholds(books: BookSeries, config: DataConfig, stop: int, floor: float) -> tuple[float, ...]:
@@ -175,7 +182,7 @@ def stream_blocks(books: BookSeries, config: DataConfig, plan: Plan) -> Iterator
     for start in range(0, books.rows, BLOCK):
         part = books.part(start, min(start + BLOCK, books.rows))
         if config.feature_set == "flow":
-            features = flow(part, plan.quantity_scale, memory)
+            features = flow(part, plan.quantity_scale, memory, spread_scale=plan.spread_scale)
         else:
             features = lob44(part, plan.quantity_scale)
         check_finite(features, books.name, FEATURE_SETS[config.feature_set], start)

@@ -40,6 +40,7 @@ class Stream(NamedTuple):
         name, instrument: of the series, and of what was traded (the name without its date).
         tick_size: price of one tick.
         quantity_scale: quantity that counts as 1 in the features.
+        spread_scale: half the training-median spread, in ticks, at least 1; one of the `flow` features.
         threshold_ticks: h least moves that are labelled a direction, one per horizon.
         features: (n, f) float32, raw features of the config's feature set.
         labels: (n, h) int8, 0 down, 1 neutral, 2 up, -1 undefined (the last `horizon` rows of a session, and the first
@@ -54,6 +55,7 @@ class Stream(NamedTuple):
     instrument: str
     tick_size: float
     quantity_scale: float
+    spread_scale: float
     threshold_ticks: tuple[float, ...]
     train: tuple[int, int]
     validation: tuple[int, int]
@@ -99,6 +101,7 @@ def stream_scalars(books: BookSeries, plan: Plan) -> dict[str, Any]:
         "instrument": instrument_of(books.name),
         "tick_size": books.tick_size,
         "quantity_scale": plan.quantity_scale,
+        "spread_scale": plan.spread_scale,
         "threshold_ticks": plan.threshold_ticks,
         **plan.parts._asdict(),
     }
@@ -129,6 +132,7 @@ def describe_stream(stream: Stream, horizons: Sequence[int]) -> dict[str, Any]:
         "span_s": float(stream.ts_ns[-1] - stream.ts_ns[0]) / 1e9,
         "tick_size": stream.tick_size,
         "quantity_scale": stream.quantity_scale,
+        "spread_scale": stream.spread_scale,
         "median_spread_ticks": float(np.median(stream.spread)),
         "threshold_ticks": stream.threshold_ticks,
         "splits": {"train": stream.train, "validation": stream.validation, "test": stream.test},

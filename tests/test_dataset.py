@@ -170,7 +170,7 @@ def test_prepared_equals_in_memory(folder: Path, tmp_path: Path) -> None:
         assert_same(one, other)
         assert not one.features.flags.owndata and one.features.flags.aligned
     manifest = json.loads((out / MANIFEST).read_text())
-    assert manifest["schema_version"] == 2 and manifest["feature_set"] == "lob44" and manifest["clock"] == "book"
+    assert manifest["schema_version"] == 3 and manifest["feature_set"] == "lob44" and manifest["clock"] == "book"
     assert str(tmp_path) not in json.dumps(manifest)
     assert open_dataset(folder / "one.npz").config == DataConfig()
 
@@ -331,7 +331,7 @@ def test_damaged_dataset(folder: Path, tmp_path: Path) -> None:
     refused("one.npy is missing")
     manifest.write_text(text[:-40])
     refused("manifest.json is damaged")
-    manifest.write_text(text.replace('"schema_version": 2', '"schema_version": 9'))
+    manifest.write_text(text.replace('"schema_version": 3', '"schema_version": 9'))
     refused("expected .*prepare it again")
     manifest.write_text(text.replace("feature_hash", "hash"))
     refused("'feature_hash'")

@@ -26,6 +26,7 @@ from nanoarb_jax.market.ticks import TickClock, tick_chunks
 seeds = st.integers(0, 2**32 - 1)
 some = settings(deadline=None, database=None, max_examples=30)
 SCALE = 0.125  # quantity that counts as 1
+SPREAD_SCALE = 2.5  # ticks
 PRICES = [0, 1]  # the features that are prices
 
 
@@ -95,9 +96,9 @@ def toxicity(books: BookSeries) -> NDArray[np.float64]:
 
 
 def slow_flow(books: BookSeries) -> NDArray[np.float64]:
-    """(n, 40) features 44 to 83, from their definitions."""
+    """(n, 42) features 44 to 85, from their definitions."""
     assert books.bought is not None and books.sold is not None
-    out = np.zeros((books.rows, 40))
+    out = np.zeros((books.rows, 42))
     mid = books.mid * books.px_scale / books.tick
     out[:, 0] = books.microprice * books.px_scale / books.tick - mid
     bought, sold = books.bought / books.sz_scale / SCALE, books.sold / books.sz_scale / SCALE
@@ -114,12 +115,14 @@ def slow_flow(books: BookSeries) -> NDArray[np.float64]:
     out[:, 35], out[:, 36] = bought > 0, sold > 0
     out[1:, 37] = np.diff(books.ts_ns) / 1e9
     out[:, 38] = toxicity(books)
+    out[1:, 40] = np.diff(mid)
+    out[:, 41] = SPREAD_SCALE
     return out
 
 
 def test_names() -> None:
-    assert len(FLOW_NAMES) == len(set(FLOW_NAMES)) == 84 and set(FEATURE_SETS) == {"lob44", "flow"}
-    assert [FLOW_NAMES[i] for i in (44, 45, 55, 57, 66, 75, 80, 81, 83)] == [
+    assert len(FLOW_NAMES) == len(set(FLOW_NAMES)) == 86 and set(FEATURE_SETS) == {"lob44", "flow"}
+    assert [FLOW_NAMES[i] for i in (44, 45, 55, 57, 66, 75, 80, 81, 83, 84, 85)] == [
         "microprice_offset_ticks",
         "order_flow_imbalance_0",
         "signed_volume",
@@ -129,6 +132,8 @@ def test_names() -> None:
         "taker_sold",
         "seconds",
         "volatility_ticks",
+        "mid_change_ticks",
+        "spread_scale_ticks",
     ]
 
 
@@ -136,7 +141,7 @@ def test_names() -> None:
 @given(seeds, st.sampled_from([0, 40, 30_000, 3_000_000]))
 def test_equals_the_formulas(seed: int, most: int) -> None:
     books = traded_books(seed, most=most or 1)
-    features = flow(books, SCALE)
+    features = flow(books, SCALE, spread_scale=SPREAD_SCALE)
     np.testing.assert_array_equal(features[:, :44], lob44(books, SCALE))
     # float32 outputs of float64 sums; VPIN is a sum of differences of running volumes up to 1e9
     np.testing.assert_allclose(features[:, 44:], slow_flow(books), rtol=1e-5, atol=2e-6)
@@ -148,7 +153,7 @@ def test_without_trades_their_features_are_zero() -> None:
     features = flow(books._replace(bought=None, sold=None), SCALE)
     silent = [FLOW_NAMES.index(name) for name in ("signed_volume", "volume", "taker_bought", "taker_sold", "vpin")]
     assert not features[:, silent].any()
-    rest = np.setdiff1d(np.arange(84), silent)
+    rest = np.setdiff1d(np.arange(86), silent)
     np.testing.assert_array_equal(features[:, rest], flow(books, SCALE)[:, rest])
 
 
@@ -157,10 +162,10 @@ def test_without_trades_their_features_are_zero() -> None:
 def test_block_by_block_equals_the_whole(seed: int, cuts: list[int]) -> None:
     books, memory = traded_books(seed), flow_memory()
     parts = [
-        flow(cut(books, slice(a, b)), SCALE, memory)
+        flow(cut(books, slice(a, b)), SCALE, memory, spread_scale=SPREAD_SCALE)
         for a, b in zip([0, *sorted(cuts)], [*sorted(cuts), 40], strict=True)
     ]
-    np.testing.assert_array_equal(np.concatenate(parts), flow(books, SCALE))
+    np.testing.assert_array_equal(np.concatenate(parts), flow(books, SCALE, spread_scale=SPREAD_SCALE))
 
 
 @some
@@ -173,7 +178,7 @@ def test_no_look_ahead(seed: int, kind: str, first: int, other: int) -> None:
 
     def made(stream: NDArray) -> NDArray:
         series = joined(list(tick_chunks([stream], empty_state(TICK, LOT, policy="skip"), clock, "x")))
-        return np.zeros((0, 84), np.float32) if series is None else flow(series, SCALE)
+        return np.zeros((0, 86), np.float32) if series is None else flow(series, SCALE)
 
     known = len(made(events[:first]))
     np.testing.assert_array_equal(made(events)[:known], made(events[:first]))
@@ -186,7 +191,7 @@ def test_a_live_book_gives_the_same_bits(seed: int, feature_set: str) -> None:
     events = random_events(seed, dirt=0.02)
     series = joined(list(tick_chunks([events], empty_state(TICK, LOT, policy="skip"), TickClock(), "x")))
     book, before, rows = OrderBook(TICK, LOT, policy="skip", levels=2, orders=4), b"", []
-    extractor = LobFeatureExtractor(TICK, SCALE, feature_set)  # type: ignore[arg-type]
+    extractor = LobFeatureExtractor(TICK, SCALE, feature_set, SPREAD_SCALE)  # type: ignore[arg-type]
     for event in events:
         if book.apply(event) and (top := b"".join(a.tobytes() for a in book.top())) != before:
             rows.append(extractor.to_array(book))
@@ -194,7 +199,7 @@ def test_a_live_book_gives_the_same_bits(seed: int, feature_set: str) -> None:
     if series is None:
         assert not rows
         return
-    whole = flow(series, SCALE) if feature_set == "flow" else lob44(series, SCALE)
+    whole = flow(series, SCALE, spread_scale=SPREAD_SCALE) if feature_set == "flow" else lob44(series, SCALE)
     np.testing.assert_array_equal(np.array(rows), whole)
 
 
@@ -212,13 +217,18 @@ def test_the_extractor_starts_anew_and_refuses_what_it_cannot_do() -> None:
     book.apply_all(events)
     extractor.reset()
     first = extractor.to_array(book)
-    out = np.empty(84, np.float32)
+    out = np.empty(86, np.float32)
     assert extractor.to_array(book, out) is out and not np.array_equal(out, first)
     extractor.reset()
     np.testing.assert_array_equal(extractor.to_array(book), first)
     with pytest.raises(DataError, match=r"tick_size=0\.5, but the book's is 0\.25"):
         LobFeatureExtractor(0.5).to_array(book)
-    for settings_, met in (((0.0,), "tick_size=0.0"), ((1, math.nan), "quantity_scale=nan"), ((1, 1, "x"), "'x'")):
+    for settings_, met in (
+        ((0.0,), "tick_size=0.0"),
+        ((1, math.nan), "quantity_scale=nan"),
+        ((1, 1, "flow", -1), "spread_scale=-1"),
+        ((1, 1, "x"), "'x'"),
+    ):
         with pytest.raises(DataError, match=met):
             LobFeatureExtractor(*settings_)  # type: ignore[arg-type]
 

@@ -10,10 +10,11 @@ from flax import nnx
 from nanoarb_jax.config import DataConfig, ModelConfig
 from nanoarb_jax.dataset import Stream, make_stream
 from nanoarb_jax.market.features import lob44
+from nanoarb_jax.market.flow import flow
 from nanoarb_jax.market.mirror import mirror_features
 from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.model.mamba import abstract_model
-from nanoarb_jax.model.transform import CLIP, InputTransform, Statistic, lob44_channels, signed_log
+from nanoarb_jax.model.transform import CLIP, InputTransform, Statistic, flow_channels, lob44_channels, signed_log
 from nanoarb_jax.training.normalise import fit_transform
 
 PRICES, QUANTITIES = slice(0, 2), slice(4, 44)
@@ -65,6 +66,27 @@ def test_free_of_scale() -> None:
     np.testing.assert_array_equal(channels(scaled)[:, 3:], expected[:, 3:])
 
 
+def test_flow_channels_by_hand() -> None:
+    before, now = np.zeros((2, 86), np.float32)
+    before[:3], now[:3] = (999.5, 1000.25, 2.0), (1000.0, 999.75, 1.0)
+    now[4:24], now[24:34], now[34:44] = np.arange(1, 21), np.arange(2, 12), 4.0
+    now[44], now[45:55], now[55:57], now[75:81] = -0.5, np.arange(-2, 8), (-3.0, 5.0), (1, 0, 0, 1, 1, 0)
+    now[81], now[83], now[84], now[85] = 0.25, 0.75, 1.5, 2.5
+    got = np.asarray(flow_channels(now, before))
+    raw = [500, -500, -250, -8, 0.6, -0.8, 8, 300, 2.5, 250, 100, 200, 1100, 1200, -2, -1, 0, 0, 25, -3, 5]
+    np.testing.assert_allclose(got[:21], np.sign(raw) * np.log1p(np.abs(raw)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(got[21:31], (now[24:34] - 4) / (now[24:34] + 4), rtol=1e-5)
+    np.testing.assert_array_equal(got[31:], now[75:81])
+
+
+def test_flow_channels_do_not_know_the_price_level() -> None:
+    raw = flow(BOOKS, 4.0, spread_scale=1.5)
+    scaled = raw.copy()
+    scaled[:, PRICES] *= 2.0**10
+    one, other = (np.asarray(flow_channels(x[1:], x[:-1])) for x in (raw, scaled))
+    np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
 def test_mirror() -> None:
     """Reflected about the present price, where relative changes are exact."""
     now, before = RAW[1:200].copy(), RAW[:199].copy()
@@ -76,6 +98,22 @@ def test_mirror() -> None:
         for one, past in zip(now, before, strict=True)
     ]
     np.testing.assert_allclose(mirrored, (expected * SIGN)[:, ORDER], rtol=1e-5, atol=1e-6)
+
+
+def test_mirrored_flow() -> None:
+    """Signed channels change their sign, those of a side trade places, the others stay."""
+    now, before = flow(BOOKS, 4.0, spread_scale=1.5)[1:200], flow(BOOKS, 4.0, spread_scale=1.5)[:199]
+    for price in (now, before):
+        price[:, PRICES] = np.round(price[:, PRICES])
+    expected = np.asarray(flow_channels(now, before))
+    mirrored = [
+        np.asarray(flow_channels(mirror_features(one, one[0]), mirror_features(past, one[0])))
+        for one, past in zip(now, before, strict=True)
+    ]
+    sign, order = np.ones(37), np.arange(37)
+    sign[[0, 1, 2, 4, 5, *range(14, 20), *range(21, 31)]] = -1
+    order[10:14], order[31:] = [12, 13, 10, 11], [33, 34, 31, 32, 36, 35]
+    np.testing.assert_allclose(mirrored, (expected * sign)[:, order], rtol=1e-5, atol=1e-6)
 
 
 def test_mirror_about_another_price_is_near() -> None:
@@ -105,9 +143,9 @@ def test_transform_standardises_and_clips() -> None:
     transform = InputTransform("lob44", 44)
     rng = np.random.default_rng(0)
     mean, std = rng.normal(size=55), rng.uniform(0.1, 1.0, 55)
-    std[7] = 0.0  # a channel that never moves
+    std[7] = 0.0  # a channel that never moved in training is not heard later
     transform.fit(mean, std)
-    std[7] = 1.0
+    std[7] = np.inf
     got = np.asarray(transform(RAW[1:], RAW[:-1]))
     np.testing.assert_allclose(got, np.clip((channels(RAW) - mean) / std, -CLIP, CLIP), rtol=1e-4, atol=1e-4)
     assert (np.abs(got) == CLIP).any() and np.abs(got).max() == CLIP

@@ -38,13 +38,13 @@ def book_lob44(state, scale, top, out):  # type: ignore[no-untyped-def]
 
 @compiled
 def book_flow(state, scale, traded, memory, top, out):  # type: ignore[no-untyped-def]
-    """Write the 84 `flow` features of a book at a tick, for use inside compiled code; call it at every tick.
+    """Write the 86 `flow` features of a book at a tick, for use inside compiled code; call it at every tick.
 
     Args:
         state, scale, top: as for `book_lob44`.
         traded: (2,) int64, what the book had seen bought and sold at the previous tick; changed.
         memory: `FlowMemory` after the previous tick; changed.
-        out: (84,), overwritten.
+        out: (86,), overwritten.
     """
     copy_top(state.levels, BID, top[0], top[1], EMPTY_PRICE)
     copy_top(state.levels, ASK, top[2], top[3], EMPTY_PRICE)
@@ -62,6 +62,8 @@ class LobFeatureExtractor:
         quantity_scale: quantity that counts as 1; a dataset's manifest says what it was made with.
         feature_set: "lob44", of the book alone; or "flow", which also remembers the ticks before, so that
             `to_array` is called exactly once per tick.
+        spread_scale: half the instrument's median spread, in ticks, at least 1; it is one of the `flow` features. A
+            dataset's manifest says what it was made with.
 
     >>> book = OrderBook(tick_size=0.25)
     >>> LobFeatureExtractor(tick_size=0.25, quantity_scale=100).to_array(book)
@@ -70,14 +72,21 @@ class LobFeatureExtractor:
     nanoarb_jax.errors.DataError: features: the book has 0 bid and 0 ask levels; expected both sides quoted
     """
 
-    def __init__(self, tick_size: float, quantity_scale: float = 1.0, feature_set: FeatureSet = "lob44"):
-        for name, value in (("tick_size", tick_size), ("quantity_scale", quantity_scale)):
+    def __init__(
+        self,
+        tick_size: float,
+        quantity_scale: float = 1.0,
+        feature_set: FeatureSet = "lob44",
+        spread_scale: float = 1.0,
+    ):
+        scales = (("tick_size", tick_size), ("quantity_scale", quantity_scale), ("spread_scale", spread_scale))
+        for name, value in scales:
             if not (math.isfinite(value) and value > 0):
                 raise DataError(f"features: {name}={value!r}; expected a finite number above 0")
         if feature_set not in FEATURE_SETS:
             raise DataError(f"features: feature_set={feature_set!r}; expected one of {', '.join(FEATURE_SETS)}")
         self.tick_size, self.quantity_scale, self.feature_set = float(tick_size), float(quantity_scale), feature_set
-        self.names = FEATURE_SETS[feature_set]
+        self.spread_scale, self.names = float(spread_scale), FEATURE_SETS[feature_set]
         self._top = np.empty((4, LEVELS), np.int64)
         self.reset()
 
@@ -91,7 +100,7 @@ class LobFeatureExtractor:
 
         Args:
             book: with both sides quoted; its tick size is the extractor's.
-            out: (44,) or (84,) float32 to write into; None: a new array.
+            out: (44,) or (86,) float32 to write into; None: a new array.
 
         Returns:
             `out`, in the order of `names`.
@@ -106,7 +115,7 @@ class LobFeatureExtractor:
             raise DataError(f"features: the book has {bids} bid and {asks} ask levels; expected both sides quoted")
         if out is None:
             out = np.empty(len(self.names), np.float32)
-        scale = FeatureScale(1.0 / book.tick_size, 1.0 / book.lot_size, 1, self.quantity_scale)
+        scale = FeatureScale(1.0 / book.tick_size, 1.0 / book.lot_size, 1, self.quantity_scale, self.spread_scale)
         if self.feature_set == "lob44":
             book_lob44(book.state, scale, self._top, out)
         else:

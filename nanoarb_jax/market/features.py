@@ -38,17 +38,20 @@ class FeatureScale(NamedTuple):
         sz_scale: size units per 1 of quantity.
         tick: price units per tick.
         quantity_scale: quantity that counts as 1 in the features.
+        spread_scale: of the instrument, in ticks; told to the model among the `flow` features.
     """
 
     px_scale: float
     sz_scale: float
     tick: int
     quantity_scale: float
+    spread_scale: float = 1.0
 
     @classmethod
-    def of(cls, books: BookSeries, quantity_scale: float) -> FeatureScale:
+    def of(cls, books: BookSeries, quantity_scale: float, spread_scale: float = 1.0) -> FeatureScale:
         """Those of a series."""
-        return cls(float(books.px_scale), float(books.sz_scale), int(books.tick), float(quantity_scale))
+        units = float(books.px_scale), float(books.sz_scale), int(books.tick)
+        return cls(*units, float(quantity_scale), float(spread_scale))
 
 
 def feature_hash(names: Sequence[str]) -> str:

@@ -14,6 +14,9 @@ Quantities are in quantity scales, prices in ticks.
     82       VPIN (Easley, López de Prado, O'Hara 2012) over the last 50 volume buckets of 20 quantity scales; takers'
              sides are known, so no bulk classification; 0 until the first bucket is full
     83       volatility: root of the exponentially weighted mean of squared mid changes per tick, 100 ticks long
+    84       mid minus the mid of the previous tick
+    85       spread scale, what moves of this instrument are measured by: half its training-median spread, at least 1;
+             the same at every tick
 """
 
 from __future__ import annotations
@@ -39,9 +42,12 @@ FLOW_NAMES: tuple[str, ...] = (
     "seconds",
     "vpin",
     "volatility_ticks",
+    "mid_change_ticks",
+    "spread_scale_ticks",
 )
 OFFSET, OFI, SIGNED, VOLUME = 44, 45, 55, 56
 BID_GAP, ASK_GAP, EVENT, SECONDS, VPIN, VOLATILITY = 57, 66, 75, 81, 82, 83
+MID_CHANGE, SPREAD_SCALE = 84, 85
 BUCKETS, BUCKET_QUANTITY = 50, 20.0
 _FORGET = 1.0 / 100.0
 
@@ -146,7 +152,7 @@ def _forget(memory):  # type: ignore[no-untyped-def]
 
 @compiled
 def flow_row(ts_ns, bid_px, bid_sz, ask_px, ask_sz, bought, sold, scale, memory, out):  # type: ignore[no-untyped-def]
-    """Write the 84 features of the next tick into `out`, computed in float64.
+    """Write the 86 features of the next tick into `out`, computed in float64.
 
     Args:
         ts_ns: int, of the tick.
@@ -154,13 +160,14 @@ def flow_row(ts_ns, bid_px, bid_sz, ask_px, ask_sz, bought, sold, scale, memory,
         bought, sold: int, size units that takers traded since the previous tick.
         scale: `FeatureScale`.
         memory: `FlowMemory` after the previous tick; changed.
-        out: (84,) float32 or float64, overwritten.
+        out: (86,) float32 or float64, overwritten.
     """
     lob44_row(bid_px, bid_sz, ask_px, ask_sz, scale, out)
     unit = 1.0 / (scale.sz_scale * scale.quantity_scale)
     running, top = memory.running[0], memory.top
-    for i in range(OFFSET, VOLATILITY + 1):
+    for i in range(OFFSET, SPREAD_SCALE):
         out[i] = 0.0
+    out[SPREAD_SCALE] = scale.spread_scale
     bid, ask = float(bid_sz[0]), float(ask_sz[0])
     out[OFFSET] = 0.5 * (ask_px[0] - bid_px[0]) / scale.tick * (bid - ask) / (bid + ask)
     for level in range(1, LEVELS):
@@ -180,6 +187,7 @@ def flow_row(ts_ns, bid_px, bid_sz, ask_px, ask_sz, bought, sold, scale, memory,
         running.variance += _FORGET * (change * change - running.variance)
         running.weight += _FORGET * (1.0 - running.weight)
         out[VOLATILITY] = np.sqrt(running.variance / running.weight)
+        out[MID_CHANGE] = change
     out[VPIN] = _toxicity(bought * unit, sold * unit, memory.ring, running)
     running.ticks += 1
     running.ts_ns, running.mid_ticks = ts_ns, mid
@@ -193,22 +201,25 @@ def _flow_rows(ts_ns, bid_px, bid_sz, ask_px, ask_sz, bought, sold, scale, memor
         flow_row(ts_ns[i], bid_px[i], bid_sz[i], ask_px[i], ask_sz[i], bought[i], sold[i], scale, memory, out[i])
 
 
-def flow(books: BookSeries, quantity_scale: float, memory: FlowMemory | None = None) -> NDArray[np.float32]:
+def flow(
+    books: BookSeries, quantity_scale: float, memory: FlowMemory | None = None, *, spread_scale: float = 1.0
+) -> NDArray[np.float32]:
     """The `flow` features of every book, each row from its own and earlier books alone.
 
     Args:
         books: validated series of n books; without trades, those features are 0.
         quantity_scale: quantity that counts as 1, above 0.
         memory: after the books before these, to go on from block to block; changed. None: these are the first.
+        spread_scale: in ticks, above 0.
 
     Returns:
-        (n, 84) float32 in the order of FLOW_NAMES.
+        (n, 86) float32 in the order of FLOW_NAMES.
     """
     out = np.empty((books.rows, len(FLOW_NAMES)), np.float32)
     none = np.zeros(books.rows, np.int64)
     sides = [np.ascontiguousarray(a) for a in (books.bid_px, books.bid_sz, books.ask_px, books.ask_sz)]
     trades = [none if a is None else np.ascontiguousarray(a) for a in (books.bought, books.sold)]
-    scale = FeatureScale.of(books, quantity_scale)
+    scale = FeatureScale.of(books, quantity_scale, spread_scale)
     ts_ns = np.ascontiguousarray(books.ts_ns)
     _flow_rows(ts_ns, *sides, *trades, scale, flow_memory() if memory is None else memory, out)
     return out

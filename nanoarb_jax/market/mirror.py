@@ -24,7 +24,7 @@ def _swaps(width: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
     if width == len(flow.FLOW_NAMES):
         pairs += [(flow.BID_GAP, flow.ASK_GAP, LEVELS - 1), (flow.EVENT, flow.EVENT + 2, 2)]
         pairs += [(flow.EVENT + 4, flow.EVENT + 5, 1)]
-        sign[[flow.OFFSET, flow.SIGNED, *range(flow.OFI, flow.OFI + LEVELS)]] = -1
+        sign[[flow.OFFSET, flow.SIGNED, flow.MID_CHANGE, *range(flow.OFI, flow.OFI + LEVELS)]] = -1
     elif width != len(lob.FEATURE_NAMES):
         known = f"{len(lob.FEATURE_NAMES)} (lob44) or {len(flow.FLOW_NAMES)} (flow)"
         raise DataError(f"mirror: {width} features per tick; expected {known}, train others without mirroring")
@@ -37,7 +37,7 @@ def mirror_features(features: NDArray[np.float32], reference_price: float) -> ND
     """The features of the mirrored market: bid and ask swapped, prices reflected, p -> 2 * reference_price - p.
 
     Args:
-        features: (..., 44) or (..., 84) raw features.
+        features: (..., 44) or (..., 86) raw features.
         reference_price: price that stays where it is.
 
     Returns:

@@ -1,9 +1,10 @@
 """The model's first stage: raw features to stationary, scale-free inputs.
 
 A price of 4,800 dollars or a queue of 300 contracts means nothing to a model that must also read bitcoin. Every channel
-here is a ratio or a relative change, so neither the price level, nor the tick size, nor the quantity unit enters; what
-scale is left is removed with the mean and standard deviation of the training rows, frozen into the model. The only
-memory is the previous tick, and it is part of the model's state, so that a step sees what a scan sees.
+here is a ratio or a relative change: `lob44` knows neither price level, tick size nor quantity unit; `flow` measures
+quantities and moves by the scales of the instrument that its features carry. What scale is left is removed with the
+mean and standard deviation of the training rows, frozen into the model. The only memory is the previous tick, and it is
+part of the model's state, so that a step sees what a scan sees.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ LEVELS = 10
 PRICE_UNIT = 1e-6
 # inputs further out than this many standard deviations say no more than "very far"
 CLIP = 8.0
+# standard deviation of a channel that never moved in training: it stays at 0 also where it moves later, since the model
+# has not learned what that means (signed trades, of books without trades)
+INERT = 1e12
 _TINY = 1e-12
 
 
@@ -67,18 +71,62 @@ def lob44_channels(x: Float[Array, "... 44"], previous: Float[Array, "... 44"]) 
     )
 
 
-class InputTransform(nnx.Module):
-    """`lob44_channels`, standardised and clipped; or nothing at all (`identity`).
+def flow_channels(x: Float[Array, "... 86"], previous: Float[Array, "... 86"]) -> Float[Array, "... 37"]:
+    """Channels of one tick of `flow` features and the tick before it, in the scales of the instrument.
+
+    Few ones on purpose: the 40 quantities of a book and their changes are what a model overfits to first.
 
     Args:
-        kind: "lob44" or "identity".
+        x: raw features, order as in `nanoarb_jax.market.flow`.
+        previous: those of the previous tick; `x` itself where there is none.
+
+    Returns:
+        Channels: 0 microprice return · 1 weighted-mid return · 2 weighted mid above microprice · 3 change of spread ·
+        4 mid change · 5 microprice above mid · 6 spread · 7 volatility · 8 spread scale · 9 time since the last tick ·
+        10–13 bid and ask quantity at levels 0 and 1 · 14–18 order flow imbalance of levels 0, 1, 2, 0–4 and 0–9 ·
+        19 signed volume · 20 volume · 21–30 cumulative imbalance per depth · 31–36 what happened. 0–20 are logarithms,
+        whose factors say where they begin to bend.
+    """
+    scale = jnp.abs(x[..., 85:86]) + _TINY
+    price = jnp.abs(x[..., 0:1]) * PRICE_UNIT + _TINY
+    bid_depth, ask_depth, order_flow = x[..., 24:34], x[..., 34:44], x[..., 45:55]
+    logged = [
+        (x[..., 0:2] - previous[..., 0:2]) / price,
+        (x[..., 1:2] - x[..., 0:1]) / price,
+        20 * (x[..., 2:3] - previous[..., 2:3]) / scale,
+        x[..., 84:85] / scale,
+        4 * x[..., 44:45] / scale,
+        20 * x[..., 2:3] / scale,
+        1000 * x[..., 83:84] / scale,
+        x[..., 85:86],
+        1000 * x[..., 81:82],
+        100 * x[..., 4:6],
+        100 * x[..., 14:16],
+        order_flow[..., :3],
+        jnp.sum(order_flow[..., :5], axis=-1, keepdims=True),
+        jnp.sum(order_flow, axis=-1, keepdims=True),
+        x[..., 55:57],
+    ]
+    imbalance = (bid_depth - ask_depth) / (jnp.abs(bid_depth) + jnp.abs(ask_depth) + _TINY)
+    return jnp.concatenate([signed_log(jnp.concatenate(logged, axis=-1)), imbalance, x[..., 75:81]], axis=-1)
+
+
+# by kind: how many channels, and what makes them
+CHANNELS = {"lob44": (55, lob44_channels), "flow": (37, flow_channels)}
+
+
+class InputTransform(nnx.Module):
+    """Channels of a feature set, standardised and clipped; or nothing at all (`identity`).
+
+    Args:
+        kind: "lob44", "flow" or "identity".
         input_dim: raw features per tick.
     """
 
     def __init__(self, kind: str, input_dim: int):
         self.kind = kind
-        self.output_dim = 55 if kind == "lob44" else input_dim
-        if kind == "lob44":
+        self.output_dim = input_dim if kind == "identity" else CHANNELS[kind][0]
+        if kind != "identity":
             self.mean = Statistic(jnp.zeros(self.output_dim))
             self.std = Statistic(jnp.ones(self.output_dim))
 
@@ -86,14 +134,14 @@ class InputTransform(nnx.Module):
         """Model inputs of a tick from its raw features and those of the tick before."""
         if self.kind == "identity":
             return x
-        channels = lob44_channels(x, previous)
+        channels = CHANNELS[self.kind][1](x, previous)
         lead = (1,) * (channels.ndim - 1)
         mean, std = (jnp.reshape(s[...], (*lead, -1)) for s in (self.mean, self.std))
         return jnp.clip((channels - mean) / std, -CLIP, CLIP)
 
     def fit(self, mean: jax.Array, std: jax.Array) -> None:
-        """Set the training statistics of the channels; a channel that never moves keeps its unit scale."""
+        """Set the training statistics of the channels; one that never moves becomes `INERT`."""
         if self.kind == "identity":
             return
         self.mean[...] = jnp.asarray(mean, jnp.float32)
-        self.std[...] = jnp.where(jnp.asarray(std) > 1e-6, jnp.asarray(std), 1.0).astype(jnp.float32)
+        self.std[...] = jnp.where(jnp.asarray(std) > 1e-6, jnp.asarray(std), INERT).astype(jnp.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ import numpy as np
 from nanoarb_jax.dataset import Stream
 from nanoarb_jax.market.mirror import mirror_features
 from nanoarb_jax.model.mamba import MambaLOB
-from nanoarb_jax.model.transform import lob44_channels
+from nanoarb_jax.model.transform import CHANNELS
 
 ROWS = 65_536
 
@@ -24,15 +24,15 @@ def fit_transform(model: MambaLOB, streams: Sequence[Stream]) -> None:
     """
     if model.transform.kind == "identity":
         return
-    moments = [_moments(stream) for stream in streams]
+    channels_of = jax.jit(CHANNELS[model.transform.kind][1])
+    moments = [_moments(stream, channels_of) for stream in streams]
     mean = np.mean([m for m, _ in moments], axis=0)
     square = np.mean([s for _, s in moments], axis=0)
     model.transform.fit(jnp.asarray(mean), jnp.asarray(np.sqrt(np.maximum(square - mean**2, 0.0))))
 
 
-def _moments(stream: Stream) -> tuple[np.ndarray, np.ndarray]:
+def _moments(stream: Stream, channels_of: Callable[..., jax.Array]) -> tuple[np.ndarray, np.ndarray]:
     """Mean and mean square of each channel over the training rows and their mirror image, in float64."""
-    channels_of = jax.jit(lob44_channels)
     begin, stop = stream.train
     reference, rows = float(stream.features[0, 0]), 0
     total = square = np.zeros(())
