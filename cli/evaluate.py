@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from nanoarb_jax.errors import ConfigError
+
 from .evaluation_tables import evaluation_tables
 from .options import labelled_as_trained
-from .output import JsonOption, claim_json, console, metrics_table, say, write_json
+from .output import JsonOption, claim_json, console, metrics_table, noting, say, write_json
+
+if TYPE_CHECKING:
+    from nanoarb_jax.checkpoint import Checkpoint
+    from nanoarb_jax.dataset import Dataset
 
 
 def evaluate(
@@ -18,6 +24,18 @@ def evaluate(
     split: Annotated[
         Literal["train", "validation", "test"], typer.Option(help="Which part of each stream to judge.")
     ] = "test",
+    protocol: Annotated[
+        Literal["split", "leave-one-out", "walk-forward"],
+        typer.Option(help="The checkpoint itself; or models trained as it was, each without what it is judged on."),
+    ] = "split",
+    folds: Annotated[int, typer.Option(min=1, help="Test blocks of each stream, of walk-forward.")] = 4,
+    work_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where these models' runs are kept; finished ones are used again.  "
+            "[default: runs/PROTOCOL_VERSION, of the checkpoint's version]"
+        ),
+    ] = None,
     window_mode: Annotated[
         bool, typer.Option("--window-mode", help="Also judge windows with a fresh state, at a hundred times the cost.")
     ] = False,
@@ -26,7 +44,10 @@ def evaluate(
     ] = None,
     json_path: JsonOption = None,
 ) -> None:
-    """Judge a model beside the baselines on the same rows."""
+    """Judge a model, or its recipe, beside the baselines on the same rows."""
+    if protocol != "split" and (split != "test" or window_mode):
+        met = f"--split {split}" if split != "test" else "--window-mode"
+        raise ConfigError(f"{met}: --protocol {protocol} judges its own test parts, state carried; leave it out")
     claim_json(json_path)
     from nanoarb_jax.checkpoint import load_checkpoint
     from nanoarb_jax.dataset import open_dataset
@@ -39,13 +60,33 @@ def evaluate(
     with console.status("reading"):
         model = load_checkpoint(checkpoint)
         dataset = open_dataset(data, labelled_as_trained(model, data), verify=True)
-    with console.status(f"judging {len(dataset.streams)} series"):
-        result = judge(model, dataset, split, window_mode=window_mode)
+    if protocol == "split":
+        with console.status(f"judging {len(dataset.streams)} series"):
+            result = judge(model, dataset, split, window_mode=window_mode)
+    else:
+        place = Path("runs") / f"{protocol}_{model.version}" if work_dir is None else work_dir
+        result = _by_protocol(protocol, model, dataset, place, folds)
     console.print(metrics_table(result))
     console.print(evaluation_tables(result))
-    if result["unseen"]:
+    if result.get("unseen"):
         say(f"not trained on: {', '.join(result['unseen'])}")
     if picture is not None:
         reliability_picture(result, picture)
         say(f"picture: {picture}")
     write_json(json_path, result)
+
+
+def _by_protocol(protocol: str, model: Checkpoint, dataset: Dataset, place: Path, folds: int) -> dict[str, Any]:
+    """Train as the checkpoint was, forecast and judge."""
+    from nanoarb_jax.protocols import judge_forecasts, leave_one_out, settings_of, walk_forward
+
+    settings = settings_of(model)
+    with noting(f"training, {protocol}") as note:
+        if protocol == "leave-one-out":
+            forecasts = leave_one_out(settings, dataset, place, note=note)
+        else:
+            forecasts = walk_forward(settings, dataset, place, folds, note=note)
+    say(f"{protocol}: {len({origin['version'] for origin in forecasts.origins})} models, kept in {place}")
+    with console.status(f"judging {len(forecasts.streams)} series"):
+        judged = judge_forecasts(forecasts, dataset.horizons)
+    return {"protocol": protocol, "settings_of": model.version, **judged}

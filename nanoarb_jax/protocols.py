@@ -1,8 +1,7 @@
 """Protocols that train more than one model: each stream is forecast by one that saw nothing of what it is judged on.
 
-    forecasts = leave_one_out(config, dataset, "runs/leave_one_out")
-    judges = {"model": forecasts.log_probs, **baseline_log_probs(forecasts.streams, dataset.horizons)}
-    result = judge_streams(judges, forecasts.streams, dataset.horizons)
+    forecasts = leave_one_out(settings_of(checkpoint), dataset, "runs/leave_one_out")
+    result = judge_forecasts(forecasts, dataset.horizons)
 
 Every model is a run of its own in the working folder, so that what was interrupted goes on and what was finished is
 not trained again.
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from flax import nnx
 from numpy.typing import NDArray
 
 from nanoarb_jax import splits
@@ -24,7 +22,9 @@ from nanoarb_jax.checkpoint import Checkpoint, load_checkpoint
 from nanoarb_jax.config import Config, DataConfig, TrainConfig, config_from_dict
 from nanoarb_jax.dataset import Dataset, Stream
 from nanoarb_jax.errors import CheckpointError, ConfigError, DataError
-from nanoarb_jax.evaluation.scoring import make_score, score_streams
+from nanoarb_jax.evaluation.baselines import baseline_log_probs
+from nanoarb_jax.evaluation.judging import judge_streams
+from nanoarb_jax.evaluation.validation import carried_log_probs
 from nanoarb_jax.labelling import LEAST_PART_ROWS
 from nanoarb_jax.market.labels import UNDEFINED, label_moves, label_threshold, quantile_thresholds
 from nanoarb_jax.streams import instrument_of
@@ -39,10 +39,13 @@ class Forecasts(NamedTuple):
     Attributes:
         streams: as they are to be judged, their split ranges those of the protocol.
         log_probs: one (n, h, c) array of log-probabilities per stream, state carried from its first row.
+        origins: of each stream's, plain JSON values: "version" of the model, and "without", what it was trained
+            without: all rows of the "streams", or of every stream those from "row" on.
     """
 
     streams: tuple[Stream, ...]
     log_probs: list[NDArray[np.float32]]
+    origins: list[dict[str, Any]]
 
 
 def settings_of(checkpoint: Checkpoint) -> Config:
@@ -84,14 +87,17 @@ def leave_one_out(
     if len(instruments) < 2:
         raise DataError(f"leave-one-out: only {instruments} in the data; expected at least two instruments")
     _refuse_seen(config, set(instruments), instrument_of)
-    found: dict[str, NDArray[np.float32]] = {}
+    found: dict[str, tuple[NDArray[np.float32], dict[str, Any]]] = {}
     for number, instrument in enumerate(instruments):
         note(f"{number + 1}/{len(instruments)}: without {instrument}")
         left_out = [stream for stream in streams if stream.instrument == instrument]
         others = tuple(stream for stream in streams if stream.instrument != instrument)
-        scores = _forecast(config, dataclasses.replace(dataset, streams=others), left_out, Path(work_dir) / instrument)
-        found |= {stream.name: log_p for stream, log_p in zip(left_out, scores, strict=True)}
-    return Forecasts(streams, [found[stream.name] for stream in streams])
+        model = _trained(config, dataclasses.replace(dataset, streams=others), Path(work_dir) / instrument)
+        origin = {"version": model.version, "without": {"streams": [stream.name for stream in left_out]}}
+        scores = carried_log_probs(model, left_out)
+        found |= {stream.name: (log_p, origin) for stream, log_p in zip(left_out, scores, strict=True)}
+    log_probs, origins = zip(*(found[stream.name] for stream in streams), strict=True)
+    return Forecasts(streams, list(log_probs), list(origins))
 
 
 def walk_forward(
@@ -113,7 +119,7 @@ def walk_forward(
     Args:
         config: settings of every run; its data table is replaced by the dataset's.
         dataset: the streams; how they are split is not heeded.
-        work_dir: a run's folder for each fold.
+        work_dir: a run's folder for each fold, "fold_1_of_4" and so on.
         folds: test blocks per stream.
         expanding: learn from all rows before the test; False: from as many as the first block has, the latest.
         note: told which fold's turn it is.
@@ -130,23 +136,41 @@ def walk_forward(
     parts = [splits.walk_forward(s.rows, folds, dataset.config.purge, expanding=expanding) for s in dataset.streams]
     streams: list[Stream] = []
     log_probs: list[NDArray[np.float32]] = []
+    origins: list[dict[str, Any]] = []
     for number, fold in enumerate(zip(*parts, strict=True), 1):
         note(f"fold {number}/{folds}")
         each = tuple(_refold(s, part, dataset.config) for s, part in zip(dataset.streams, fold, strict=True))
-        log_probs += _forecast(
-            config, dataclasses.replace(dataset, streams=each), each, Path(work_dir) / f"fold_{number}"
-        )
+        place = Path(work_dir) / f"fold_{number}_of_{folds}"
+        model = _trained(config, dataclasses.replace(dataset, streams=each), place)
+        log_probs += carried_log_probs(model, each)
+        origins += [{"version": model.version, "without": {"row": stream.test[0]}} for stream in each]
         streams += [stream._replace(name=f"{stream.name} fold {number}") for stream in each]
-    return Forecasts(tuple(streams), log_probs)
+    return Forecasts(tuple(streams), log_probs, origins)
 
 
-def _forecast(config: Config, learnt: Dataset, judged: Sequence[Stream], folder: Path) -> list[NDArray[np.float32]]:
-    """Log-probabilities of whole streams by the best of a run, which is begun, gone on with, or already there."""
+def judge_forecasts(forecasts: Forecasts, horizons: Sequence[int]) -> dict[str, Any]:
+    """Judge them beside the baselines, on the same rows by the same rule.
+
+    Args:
+        forecasts: of a protocol.
+        horizons: of the streams' labels, in ticks.
+
+    Returns:
+        What `judge_streams` gives, with "split", "test", and "origins", {series: its origin}.
+
+    Raises:
+        DataError: a stream has too few rows to judge.
+    """
+    streams = forecasts.streams
+    judges = {"model": forecasts.log_probs, **baseline_log_probs(streams, horizons)}
+    origins = {stream.name: origin for stream, origin in zip(streams, forecasts.origins, strict=True)}
+    return {"split": "test", "origins": origins, **judge_streams(judges, streams, horizons)}
+
+
+def _trained(config: Config, learnt: Dataset, folder: Path) -> Checkpoint:
+    """The best of a run, which is begun, gone on with, or already there."""
     settings = dataclasses.replace(config, data=learnt.config)
-    result = train(settings, learnt, folder, resume=(folder / "config.toml").is_file())
-    model = load_checkpoint(result.best).model
-    rows = [(0, stream.rows) for stream in judged]
-    return score_streams(make_score(model), nnx.state(model, nnx.Param), model, judged, rows)
+    return load_checkpoint(train(settings, learnt, folder, resume=(folder / "config.toml").is_file()).best)
 
 
 def _refuse_seen(config: Config, judged: set[str], of: Callable[[str], str]) -> None:

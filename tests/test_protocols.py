@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from nanoarb_jax.cli.main import app
 from random_model import random_model
 from test_fine_tuning import count_only
 from training_runs import DATA, DATASET, MODEL, STREAM, config_of
+from typer.testing import CliRunner
 
 from nanoarb_jax import protocols
 from nanoarb_jax.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from nanoarb_jax.config import Config
 from nanoarb_jax.dataset import Dataset
-from nanoarb_jax.errors import CheckpointError, ConfigError, DataError
-from nanoarb_jax.protocols import Forecasts, leave_one_out, settings_of, walk_forward
+from nanoarb_jax.errors import CheckpointError, ConfigError, DataError, NanoarbError
+from nanoarb_jax.protocols import Forecasts, judge_forecasts, leave_one_out, settings_of, walk_forward
 from nanoarb_jax.training import loop
 
 CONFIG = config_of(STREAM)
@@ -38,12 +41,12 @@ def learnt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Dataset
         model.heads.bias_out[...] = float(len(seen))
         return SimpleNamespace(best=save_checkpoint(folder, model))
 
-    def score(_: Any, params: Any, model: Any, streams: Any, rows: Any) -> list[np.ndarray]:
-        assert rows == [(0, stream.rows) for stream in streams]
-        return [np.full((stream.rows, 3, 3), float(params["heads"]["bias_out"][...][0, 0])) for stream in streams]
+    def scores(run: Checkpoint, streams: Any) -> list[np.ndarray]:
+        number = float(run.model.heads.bias_out[...][0, 0])
+        return [np.full((stream.rows, 3, 3), number) for stream in streams]
 
     monkeypatch.setattr(protocols, "train", train)
-    monkeypatch.setattr(protocols, "score_streams", score)
+    monkeypatch.setattr(protocols, "carried_log_probs", scores)
     return seen
 
 
@@ -61,6 +64,11 @@ def test_each_instrument_is_forecast_by_who_never_saw_it(learnt: dict[str, Datas
         "market_0": ["market_1"], "market_1": ["market_0", "market_0_20240809"],
     }  # fmt: skip
     assert [stream.name for stream in forecasts.streams] == ["market_0", "market_1", "market_0_20240809"]
+    assert [origin["without"]["streams"] for origin in forecasts.origins] == [
+        ["market_0", "market_0_20240809"], ["market_1"], ["market_0", "market_0_20240809"],
+    ]  # fmt: skip
+    versions = {run: load_checkpoint(tmp_path / run).version for run in learnt}
+    assert [o["version"] for o in forecasts.origins] == [versions[f"market_{run}"] for run in (0, 1, 0)]
     assert runs_of(forecasts) == [1, 2, 1] and said == ["1/2: without market_0", "2/2: without market_1"]
 
 
@@ -71,9 +79,10 @@ def test_each_block_is_forecast_by_who_saw_what_came_before(
     forecasts = walk_forward(CONFIG, DATASET, tmp_path, 2, expanding=expanding)
     names = ["market_0 fold 1", "market_1 fold 1", "market_0 fold 2", "market_1 fold 2"]
     assert [stream.name for stream in forecasts.streams] == names and runs_of(forecasts) == [1, 1, 2, 2]
-    assert list(learnt) == ["fold_1", "fold_2"]
-    assert [stream.name for stream in learnt["fold_2"].streams] == ["market_0", "market_1"]
-    for data, test in ((learnt["fold_1"], (666, 1333)), (learnt["fold_2"], (1333, 2000))):
+    assert list(learnt) == ["fold_1_of_2", "fold_2_of_2"]
+    assert [origin["without"]["row"] for origin in forecasts.origins] == [666, 733, 1333, 1466]
+    assert [stream.name for stream in learnt["fold_2_of_2"].streams] == ["market_0", "market_1"]
+    for data, test in ((learnt["fold_1_of_2"], (666, 1333)), (learnt["fold_2_of_2"], (1333, 2000))):
         stream = data.streams[0]
         first = 0 if expanding else test[0] - 666
         assert stream.test == test and stream.train[0] == first and stream.validation[1] == test[0] - DATA.purge
@@ -93,7 +102,7 @@ def test_a_fold_learns_its_threshold_from_its_past(learnt: dict[str, Dataset], t
         later = np.where(np.arange(FIRST.rows) < 600, 1.0, factor).astype(np.float32)
         stream = FIRST._replace(moves=moves * later[:, None], spread=FIRST.spread * later)
         walk_forward(CONFIG, Dataset((stream,), config, []), tmp_path / str(number), 2)
-        folds.append([learnt["fold_1"].streams[0], learnt["fold_2"].streams[0]])
+        folds.append([learnt[f"fold_{number}_of_2"].streams[0] for number in (1, 2)])
         learnt.clear()
     (early, late), (early_again, late_again) = folds
     assert early.threshold_ticks == early_again.threshold_ticks and late.threshold_ticks != late_again.threshold_ticks
@@ -106,7 +115,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path, monkeypatch: pytest
     """And what was trained says with which settings."""
     monkeypatch.setattr(loop, "make_update", count_only)
     monkeypatch.setattr(loop._Run, "_validate", lambda run: {"mean": 0.5})
-    monkeypatch.setattr(protocols, "score_streams", lambda *_: [np.zeros((FIRST.rows, 3, 3))])
+    monkeypatch.setattr(protocols, "carried_log_probs", lambda *_: [np.zeros((FIRST.rows, 3, 3))])
     initial = save_checkpoint(tmp_path / "initial", random_model(MODEL), data={"streams": [{"name": "synthetic"}]})
     config = config_of(dataclasses.replace(STREAM, epochs=1, chunk_length=128, init=str(initial)))
     leave_one_out(config, DATASET, tmp_path / "runs")
@@ -118,6 +127,44 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(loop, "make_update", refuse)
     leave_one_out(config, DATASET, tmp_path / "runs")
+
+
+def test_forecasts_are_judged_beside_the_baselines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocols, "baseline_log_probs", lambda streams, _: {"baseline": log_probs})
+    log_probs = [np.full((stream.rows, 3, 3), np.log(1 / 3), np.float32) for stream in DATASET.streams]
+    origins = [{"version": str(i), "without": {"row": stream.test[0]}} for i, stream in enumerate(DATASET.streams)]
+    result = judge_forecasts(Forecasts(DATASET.streams, log_probs, origins), DATA.horizons)
+    assert result["split"] == "test" and result["origins"]["market_1"] == origins[1]
+    assert list(result["mean"]) == ["model", "baseline"]
+    assert result["series"]["market_0"]["model"]["h5"]["log_loss"] == pytest.approx(np.log(3))
+    json.dumps(result)
+
+
+def test_command(learnt: dict[str, Dataset], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Settings of the checkpoint, the protocol asked for, what it is asked with."""
+    model, judged = Checkpoint(random_model(MODEL), "abc", data={"streams": []}), list[Forecasts]()
+
+    def judge(forecasts: Forecasts, horizons: Any) -> Any:
+        judged.append(forecasts)
+        raise NanoarbError("seen")
+
+    def command(*arguments: object) -> Any:
+        start = ("evaluate", "--checkpoint", "c", "--data", "d", "--protocol")
+        return CliRunner().invoke(app, [*start, *map(str, arguments)])
+
+    monkeypatch.setattr("nanoarb_jax.checkpoint.load_checkpoint", lambda _: model)
+    monkeypatch.setattr("nanoarb_jax.dataset.open_dataset", lambda *_, **__: DATASET)
+    monkeypatch.setattr(protocols, "settings_of", lambda met: CONFIG if met is model else None)
+    monkeypatch.setattr(protocols, "judge_forecasts", judge)
+    monkeypatch.chdir(tmp_path)
+    assert "error: seen" in command("leave-one-out").stderr
+    assert (tmp_path / "runs" / "leave-one-out_abc" / "market_1").is_dir()
+    assert "error: seen" in command("walk-forward", "--folds", 2, "--work-dir", "mine").stderr
+    assert (tmp_path / "mine" / "fold_2_of_2").is_dir()
+    assert [len(forecasts.streams) for forecasts in judged] == [2, 4]
+    for option in (["--split", "train"], ["--window-mode"]):
+        refused = command("walk-forward", *option)
+        assert refused.exit_code == 2 and f"{' '.join(option)}: --protocol walk-forward judges" in refused.stderr
 
 
 def test_settings_that_a_checkpoint_does_not_say() -> None:

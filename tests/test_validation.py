@@ -27,7 +27,8 @@ DATA = DataConfig(horizons=HORIZONS, threshold_ticks=0.5, threshold_spreads=0.0)
 STREAMS = tuple(make_stream(synthetic_books(1_100 + 250 * i, i, name=f"market_{i}"), DATA) for i in range(2))
 DATASET = Dataset(STREAMS, DATA, [])
 MODEL = random_model(ModelConfig(hidden_dim=8, d_state=4, num_layers=1, horizons=HORIZONS))
-CHECKPOINT = Checkpoint(MODEL, "0123456789ab", data={"streams": [{"name": "market_0"}]})
+# a teacher's streams are seen, too
+CHECKPOINT = Checkpoint(MODEL, "0123456789ab", data={"streams": [], "teacher": {"streams": ["market_0"]}})
 ALL = [(0, stream.rows) for stream in STREAMS]
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
@@ -79,9 +80,10 @@ def test_windows_are_scored_as_the_window_model_does() -> None:
 def test_keys_of_the_design(judged: dict) -> None:
     assert json.loads(json.dumps(judged)) == judged
     assert judged.keys() == {
-        "split", "version", "unseen", "series", "mean", "pooled", "intervals", "paired", "regimes", "hours",
+        "protocol", "split", "version", "unseen", "series", "mean", "pooled", "intervals", "paired", "regimes", "hours",
     }  # fmt: skip
-    assert (judged["split"], judged["version"], judged["unseen"]) == ("test", "0123456789ab", ["market_1"])
+    assert (judged["protocol"], judged["split"], judged["version"]) == ("split", "test", "0123456789ab")
+    assert judged["unseen"] == ["market_1"]
     assert judged["series"].keys() == {"market_0", "market_1"}
     for stream in STREAMS:
         judges = judged["series"][stream.name]

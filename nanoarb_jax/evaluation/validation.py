@@ -57,8 +57,8 @@ def evaluate(
             ("model_window"), which costs that many times as much.
 
     Returns:
-        the `evaluate` JSON of DESIGN, see `judge_streams`, with the split, the checkpoint's version, and which series
-        the model was not trained on.
+        the `evaluate` JSON of DESIGN, see `judge_streams`, with the protocol and split, the checkpoint's version, and
+        which series its weights know nothing of.
 
     Raises:
         DataError: horizons or feature count differ, the split is unknown, or a stream has too few rows to judge.
@@ -66,22 +66,22 @@ def evaluate(
     check_fit(dataset, checkpoint.config)
     streams, horizons = dataset.streams, checkpoint.config.horizons
     judged = [[rows_of(stream, part) for part in ("validation", split)] for stream in streams]
-    judges = {"model": _carried(checkpoint, streams)}
+    judges = {"model": carried_log_probs(checkpoint, streams)}
     if window_mode:
         from nanoarb_jax.evaluation.scoring import score_windows
 
         judges["model_window"] = score_windows(checkpoint.model, streams, judged)
     result = judge_streams({**judges, **baseline_log_probs(streams, horizons)}, streams, horizons, split)
-    trained_on = {s["name"] for s in checkpoint.data.get("streams", [])}
     return {
+        "protocol": "split",
         "split": split,
         "version": checkpoint.version,
-        "unseen": sorted(set(result["series"]) - trained_on),
+        "unseen": sorted(set(result["series"]) - checkpoint.streams_seen),
         **result,
     }
 
 
-def _carried(checkpoint: Checkpoint, streams: Sequence[Stream]) -> list[np.ndarray]:
+def carried_log_probs(checkpoint: Checkpoint, streams: Sequence[Stream]) -> list[np.ndarray]:
     """Log-probabilities (n, h, c) of whole streams, state carried from their first row."""
     from flax import nnx
 
