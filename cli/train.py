@@ -64,6 +64,10 @@ def train(
         Path | None,
         _option("Checkpoint or run folder to begin from; without --preset and --config its shape holds.", "none"),
     ] = None,
+    keep: Annotated[
+        Literal["loss", "mcc", "last"] | None,
+        _option("Epoch whose weights are kept: least validation log loss, best MCC, or the last.", DEFAULT.keep),
+    ] = None,
     teacher: Annotated[
         Path | None, _option("Checkpoint or run folder of a larger model to learn from beside the labels.", "none")
     ] = None,
@@ -91,7 +95,7 @@ def train(
     changes = {
         "epochs": epochs, "batch_size": batch_size, "chunk_length": chunk_length, "lr": lr, "objective": objective,
         "loss": loss, "class_weights": class_weights, "mirror": mirror, "tensorboard": tensorboard, "device": device,
-        "seed": seed, "sampling": sampling, "accumulate": accumulate, "devices": devices,
+        "seed": seed, "sampling": sampling, "accumulate": accumulate, "devices": devices, "keep": keep,
         "init": None if init is None else str(init), "teacher": None if teacher is None else str(teacher),
     }  # fmt: skip
     changes = {name: value for name, value in changes.items() if value is not None}
@@ -153,7 +157,7 @@ def run(settings: Config, dataset: Dataset, output_dir: Path, resume: bool = Fal
     for name, place in (("begins from", settings.train.init), ("teacher", settings.train.teacher)):
         if place is not None:
             say(f"{name}: {place}")
-    heading = f"{'epoch':>9}{'loss':>9}  " + "".join(f"{key:>7}" for key in [*keys, "mean"])
+    heading = f"{'epoch':>9}{'loss':>8}{'valid.':>8}  " + "".join(f"{key:>7}" for key in [*keys, "mean"])
     columns = (
         TextColumn("epoch {task.fields[epoch]}"),
         BarColumn(),
@@ -174,12 +178,15 @@ def run(settings: Config, dataset: Dataset, output_dir: Path, resume: bool = Fal
                 heading = ""
             scores = "".join(f"{mcc(record['validation_mcc'][key], 3):>7}" for key in [*keys, "mean"])
             kept = " *" if (output_dir / "best" / str(record["update"])).is_dir() else ""
-            say(f"{record['epoch'] + 1:>4}/{epochs:<4}{record['loss']:>9.4f}  {scores}{kept}")
+            losses = f"{record['loss']:>8.4f}{record['validation_loss']['mean']:>8.4f}"
+            say(f"{record['epoch'] + 1:>4}/{epochs:<4}{losses}  {scores}{kept}")
 
         result = train_model(settings, dataset, output_dir, resume=resume, on_update=on_update, on_epoch=on_epoch)
     if result.epochs < epochs:
-        say(f"stopped early: no better validation MCC for {settings.train.patience} epochs")
-    say(f"best: epoch {result.best_epoch + 1}, mean validation MCC {mcc(result.best_mcc, 3)}, in {result.best}")
+        measure = {"loss": "log loss", "mcc": "MCC"}[settings.train.keep]
+        say(f"stopped early: no better validation {measure} for {settings.train.patience} epochs")
+    figures = f"validation log loss {result.best_loss:.4f}, MCC {mcc(result.best_mcc, 3)}"
+    say(f"kept: epoch {result.best_epoch + 1}, mean {figures}, in {result.best}")
     if result.ticks:
         device, memory = result.device.partition(":")[2], result.peak_memory_bytes / 2**20
         device = device if result.devices == 1 else f"{result.devices} × {device}"

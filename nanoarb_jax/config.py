@@ -312,7 +312,9 @@ class TrainConfig:
         weight_decay: AdamW's, on matrices only (never A_log, D, biases, norms).
         clip_norm: global gradient norm.
         ema_decay: of the weights that are validated, kept and served; ramped up over the first updates.
-        patience: epochs without a better mean validation MCC before training stops; 0 never stops early.
+        keep: the epoch whose weights are the run's result – "loss", of the least validation log loss, mean over series
+            and horizons; "mcc", of the best such validation MCC, which on short series is mostly luck; or "last".
+        patience: epochs without a better one, by `keep`, before training stops; 0 never stops early.
         mirror: show half of the streams with bid and ask swapped and labels flipped.
         burn_in: ticks that do not count in the loss after a lane of "stream" started fresh: its state knows too little.
         class_weights: weight classes by inverse training frequency (off: decisions are prior-corrected instead).
@@ -351,6 +353,7 @@ class TrainConfig:
     weight_decay: float = 0.1
     clip_norm: float = 1.0
     ema_decay: float = 0.99
+    keep: Literal["loss", "mcc", "last"] = "loss"
     patience: int = 10
     mirror: bool = True
     burn_in: int = 0
@@ -382,6 +385,7 @@ class TrainConfig:
             '"cost-aware", "cross-entropy" or "expected-pnl"',
         )
         _require(self.sampling in ("rows", "instrument"), "train.sampling", self.sampling, '"rows" or "instrument"')
+        _require(self.keep in ("loss", "mcc", "last"), "train.keep", self.keep, '"loss", "mcc" or "last"')
         for name in ("epochs", "accumulate", "chunk_length", "checkpoint_every"):
             _require(getattr(self, name) >= 1, f"train.{name}", getattr(self, name), "an integer of at least 1")
         for name in ("batch_size", "devices"):

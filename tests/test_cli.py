@@ -110,9 +110,10 @@ def test_train(world: World) -> None:
     assert figures["best"].startswith(str(world.folder / "run" / "best"))
     said = world.said["train"].splitlines()
     assert said[0].startswith("nano preset, 2 streams with ")
-    assert said[1].split() == ["epoch", "loss", "h10", "h50", "h100", "mean", "validation", "MCC,", "*", "kept"]
+    columns = ["epoch", "loss", "valid.", "h10", "h50", "h100", "mean"]
+    assert said[1].split() == [*columns, "validation", "MCC,", "*", "kept"]
     assert [line.split()[0] for line in said[2:4]] == ["1/2", "2/2"] and "*" in said[2]
-    assert said[4].startswith("best: epoch ") and "labelled ticks/s on cpu" in said[5]
+    assert said[4].startswith("kept: epoch ") and "labelled ticks/s on cpu" in said[5]
     assert WindowPredictor.load(world.folder / "run.onnx").version == load_checkpoint(figures["best"]).version
 
 

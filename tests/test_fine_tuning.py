@@ -25,6 +25,7 @@ from nanoarb_jax.training.loop import train
 from nanoarb_jax.training.update import Update
 
 pytestmark = pytest.mark.usefixtures("look_at_every_update")
+VALIDATED = {"validation_loss": {"mean": 0.5}, "validation_mcc": {"mean": 0.5}}
 DROPPED = dataclasses.replace(MODEL, dropout=0.4)  # as little of it as one likes
 
 
@@ -42,7 +43,7 @@ def tuned(initial: Path, **changes: Any) -> Config:
 def test_a_run_begins_from_it(initial: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights and statistics; what was learnt from whom is on record, and the same is asked for again to go on."""
     monkeypatch.setattr(loop, "make_update", count_only)
-    monkeypatch.setattr(loop._Run, "_validate", lambda run: {"mean": 0.5})
+    monkeypatch.setattr(loop._Run, "_validate", lambda run: VALIDATED)
     place, folder = shutil.copytree(initial, tmp_path / "initial"), tmp_path / "run"
     config, before = tuned(place), load_checkpoint(place)
     with pytest.raises(Stopped):

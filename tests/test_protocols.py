@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from nanoarb_jax.cli.main import app
 from random_model import random_model
-from test_fine_tuning import count_only
+from test_fine_tuning import VALIDATED, count_only
 from training_runs import DATA, DATASET, MODEL, STREAM, config_of
 from typer.testing import CliRunner
 
@@ -114,7 +114,7 @@ def test_a_fold_learns_its_threshold_from_its_past(learnt: dict[str, Dataset], t
 def test_a_finished_run_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And what was trained says with which settings."""
     monkeypatch.setattr(loop, "make_update", count_only)
-    monkeypatch.setattr(loop._Run, "_validate", lambda run: {"mean": 0.5})
+    monkeypatch.setattr(loop._Run, "_validate", lambda run: VALIDATED)
     monkeypatch.setattr(protocols, "carried_log_probs", lambda *_: [np.zeros((FIRST.rows, 3, 3))])
     initial = save_checkpoint(tmp_path / "initial", random_model(MODEL), data={"streams": [{"name": "synthetic"}]})
     config = config_of(dataclasses.replace(STREAM, epochs=1, chunk_length=128, init=str(initial)))

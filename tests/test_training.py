@@ -13,10 +13,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import jax
 import numpy as np
 import pytest
+from test_fine_tuning import count_only
 from training_runs import (
     DATA,
     DATASET,
@@ -99,16 +101,18 @@ def test_what_a_run_leaves(streams: Run) -> None:
     assert lines == streams.lines and [line["epoch"] for line in lines] == [0, 1, 2]
     for line in lines:
         assert line.keys() == {
-            "epoch", "update", "loss", "validation_mcc", "ticks_per_second", "peak_memory_bytes",
+            "epoch", "update", "loss", "validation_loss", "validation_mcc", "ticks_per_second", "peak_memory_bytes",
         }  # fmt: skip
-        assert line["validation_mcc"].keys() == {"mean", "h2", "h5", "h10"}
+        assert line["validation_mcc"].keys() == line["validation_loss"].keys() == {"mean", "h2", "h5", "h10"}
         assert math.isfinite(line["loss"]) and line["ticks_per_second"] > 0 and line["peak_memory_bytes"] > 1e6
 
-    best = max(lines, key=lambda line: line["validation_mcc"]["mean"])
+    best = min(lines, key=lambda line: line["validation_loss"]["mean"])
     assert result.best == folder / "best" / str(best["update"]) and list((folder / "best").iterdir()) == [result.best]
     assert (result.best_epoch, result.best_mcc) == (best["epoch"], best["validation_mcc"]["mean"])
+    assert result.best_loss == best["validation_loss"]["mean"]
     checkpoint = load_checkpoint(folder)
-    assert checkpoint.config == MODEL and checkpoint.metrics["validation_mcc"] == best["validation_mcc"]
+    assert checkpoint.config == MODEL
+    assert checkpoint.metrics == {key: best[key] for key in ("validation_loss", "validation_mcc", "loss")}
     assert checkpoint.training["update_kept"] == best["update"] and checkpoint.training["lr"] == settings.lr
     assert [stream["name"] for stream in checkpoint.data["streams"]] == ["market_0", "market_1"]
     assert checkpoint.data["config"]["threshold_ticks"] == 0.5
@@ -268,20 +272,31 @@ def test_every_epoch_has_its_own_order(tmp_path: Path) -> None:
     assert (kernel != other_kernel).any()
 
 
-def test_early_stopping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scores = iter([0.1, 0.3, 0.3, 0.9])
-    monkeypatch.setattr(loop, "validation_mcc", lambda *_: {"mean": next(scores)})
-    settings = dataclasses.replace(STREAM, patience=1)
-    config = dataclasses.replace(config_of(settings))
+@pytest.mark.parametrize(
+    ("keep", "kept", "stopped"), [("loss", 1, 3), ("mcc", 0, 2), ("last", 3, 4)], ids=["loss", "mcc", "last"]
+)
+def test_the_epoch_that_is_kept(
+    keep: Any, kept: int, stopped: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what is asked for, of equals the first; and patience with the same."""
+    losses, scores = [0.9, 0.5, 0.5, 0.1], [0.3, 0.3, 0.1, 0.9]
+    epoch = iter(range(4))
+
+    def validate(run: Any) -> dict[str, Any]:
+        i = next(epoch)
+        return {"validation_loss": {"mean": losses[i]}, "validation_mcc": {"mean": scores[i]}}
+
+    monkeypatch.setattr(loop, "make_update", count_only)
+    monkeypatch.setattr(loop._Run, "_validate", validate)
+    config = config_of(dataclasses.replace(STREAM, epochs=4, patience=1, keep=keep, chunk_length=256))
     result = train(config, DATASET, tmp_path / "run")
-    assert (result.epochs, result.best_epoch, result.best_mcc, result.updates) == (3, 1, 0.3, 66)
-    assert result.best.name == "44" and (result.best / MANIFEST).is_file()
-    scores = iter([0.3, 0.1, 0.9])
-    result = train(config, DATASET, tmp_path / "shorter")
-    assert (result.epochs, result.best_epoch, result.best_mcc, result.updates) == (2, 0, 0.3, 44)
+    assert (result.epochs, result.best_epoch, result.updates) == (stopped, kept, 3 * stopped)
+    assert (result.best_loss, result.best_mcc) == (losses[kept], scores[kept])
+    assert result.best.name == str(3 * (kept + 1)) and (result.best / MANIFEST).is_file()
     # a run that has stopped stays so
-    assert train(config, DATASET, tmp_path / "shorter", resume=True).epochs == 2
-    assert next(scores) == 0.9
+    assert train(config, DATASET, tmp_path / "run", resume=True) == dataclasses.replace(
+        result, ticks=0, ticks_per_second=0.0, peak_memory_bytes=ANY
+    )
 
 
 def test_classes_are_balanced_as_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

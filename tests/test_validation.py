@@ -19,7 +19,7 @@ from nanoarb_jax.evaluation import scoring
 from nanoarb_jax.evaluation.baselines import BASELINES, baseline_log_probs
 from nanoarb_jax.evaluation.judging import judge, judge_streams
 from nanoarb_jax.evaluation.scoring import make_score, score_streams, score_windows
-from nanoarb_jax.evaluation.validation import evaluate, validation_mcc
+from nanoarb_jax.evaluation.validation import evaluate, validation_loss, validation_mcc
 from nanoarb_jax.market.synthetic import synthetic_books
 
 HORIZONS = (3, 10)
@@ -127,15 +127,16 @@ def test_nothing_from_the_test_part(judged: dict) -> None:
                 assert metrics["log_loss"] != was["log_loss"]
 
 
-def test_validation_mcc_is_that_of_the_protocol() -> None:
+def test_validation_figures_are_those_of_the_protocol() -> None:
     scored = scores(STREAMS, ALL)
     parts = [log_p[slice(*stream.validation)] for stream, log_p in zip(STREAMS, scored, strict=True)]
-    got = validation_mcc(STREAMS, parts, HORIZONS)
-    for horizon in ("h3", "h10"):
-        each = [judge(s, p, "validation", HORIZONS)[horizon]["mcc"] for s, p in zip(STREAMS, scored, strict=True)]
-        assert got[horizon] == pytest.approx(np.mean(each))
-    assert got["mean"] == pytest.approx((got["h3"] + got["h10"]) / 2)
-    assert got.keys() == {"mean", "h3", "h10"}
+    for measure, of in (("mcc", validation_mcc), ("log_loss", validation_loss)):
+        got = of(STREAMS, parts, HORIZONS)
+        for horizon in ("h3", "h10"):
+            each = [judge(s, p, "validation", HORIZONS)[horizon][measure] for s, p in zip(STREAMS, scored, strict=True)]
+            assert got[horizon] == pytest.approx(np.mean(each))
+        assert got["mean"] == pytest.approx((got["h3"] + got["h10"]) / 2)
+        assert got.keys() == {"mean", "h3", "h10"}
 
 
 def test_unknown_part() -> None:

@@ -1,8 +1,8 @@
-"""A model beside its baselines, on every stream of a dataset; and the figure that training is steered by."""
+"""A model beside its baselines, on every stream of a dataset; and the figures that training is steered by."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from nanoarb_jax.dataset import Dataset, Stream
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.evaluation.baselines import baseline_log_probs
+from nanoarb_jax.evaluation.calibration import log_loss
 from nanoarb_jax.evaluation.judging import judge_streams, rows_of, train_priors
 from nanoarb_jax.evaluation.metrics import choose_tau, confusion_counts, decide, mcc_from_confusion
 
@@ -30,14 +31,34 @@ def validation_mcc(
 
     tau is chosen on the same rows, for every weight alike: good for comparing epochs, a little too kind as a figure.
     """
+
+    def score(log_p: np.ndarray, labels: np.ndarray, prior: np.ndarray) -> float:
+        decisions = decide(log_p, prior, choose_tau(log_p, labels, prior))
+        return mcc_from_confusion(confusion_counts(labels, decisions))
+
+    return _over_series(score, streams, log_probs, horizons)
+
+
+def validation_loss(
+    streams: Sequence[Stream], log_probs: Sequence[np.ndarray], horizons: Sequence[int]
+) -> dict[str, float]:
+    """Log loss on the validation rows, mean over series, each weighing the same; as `validation_mcc` otherwise."""
+    return _over_series(lambda log_p, labels, _: log_loss(log_p, labels), streams, log_probs, horizons)
+
+
+def _over_series(
+    score: Callable[[np.ndarray, np.ndarray, np.ndarray], float],
+    streams: Sequence[Stream],
+    log_probs: Sequence[np.ndarray],
+    horizons: Sequence[int],
+) -> dict[str, float]:
+    """Means of `score(log-probabilities (n, c), labels (n,), training prior (c,))` of the rows with a known label."""
     scores: dict[str, list[float]] = {f"h{horizon}": [] for horizon in horizons}
     for stream, log_p in zip(streams, log_probs, strict=True):
         labels = stream.labels[slice(*stream.validation)]
         for i, (horizon, prior) in enumerate(zip(horizons, train_priors(stream), strict=True)):
             known = labels[:, i] >= 0
-            p, y = log_p[known, i], labels[known, i]
-            decisions = decide(p, prior, choose_tau(p, y, prior))
-            scores[f"h{horizon}"].append(mcc_from_confusion(confusion_counts(y, decisions)))
+            scores[f"h{horizon}"].append(score(log_p[known, i], labels[known, i], prior))
     means = {key: float(np.mean(values)) for key, values in scores.items()}
     return {"mean": float(np.mean(list(means.values()))), **means}
 

@@ -46,8 +46,9 @@ class RunLog:
         if self.writer is not None:
             self.writer.add_scalar("train/loss", record["loss"], record["update"])
             self.writer.add_scalar("train/ticks_per_second", record["ticks_per_second"], record["update"])
-            for horizon, mcc in record["validation_mcc"].items():
-                self.writer.add_scalar(f"validation_mcc/{horizon}", mcc, record["update"])
+            for measure in ("validation_loss", "validation_mcc"):
+                for horizon, value in record[measure].items():
+                    self.writer.add_scalar(f"{measure}/{horizon}", value, record["update"])
             self.writer.flush()
 
     def close(self) -> None:

@@ -25,8 +25,9 @@ from nanoarb_jax.checkpoint import save_checkpoint
 from nanoarb_jax.config import Config
 from nanoarb_jax.dataset import Dataset, describe_stream
 from nanoarb_jax.errors import DeviceError, TrainingError
+from nanoarb_jax.evaluation.judging import WARM_UP
 from nanoarb_jax.evaluation.scoring import make_score, score_streams
-from nanoarb_jax.evaluation.validation import check_fit, validation_mcc
+from nanoarb_jax.evaluation.validation import check_fit, validation_loss, validation_mcc
 from nanoarb_jax.model.mamba import MambaLOB, abstract_model
 from nanoarb_jax.training.balance import class_weights, log_prior
 from nanoarb_jax.training.batch import gather
@@ -39,8 +40,6 @@ from nanoarb_jax.training.plan import Plan, plan_streams, plan_windows, training
 from nanoarb_jax.training.resume import RunCheckpoints, claim_folder
 from nanoarb_jax.training.update import initial_state, make_update, shardings
 
-# ticks that a validation state sees before the first validated row
-VALIDATION_WARM_UP = 500
 # updates between two looks at the loss, after the first: each look waits for the device
 LOOK_EVERY = 10
 
@@ -62,7 +61,8 @@ class TrainResult:
 
     best: Path
     best_epoch: int
-    best_mcc: float
+    best_loss: float  # mean validation log loss of the weights that were kept
+    best_mcc: float  # and their mean validation MCC
     epochs: int
     updates: int
     ticks: int
@@ -159,13 +159,12 @@ class _Run:
         self.update = make_update(self.model, optimizer, settings, weights, teacher, logit_offset=offset, mesh=mesh)
         self.score = make_score(self.model)
         self.state = initial_state(self.model, optimizer, self.lanes, teacher)
-        # epoch under way, best so far, epochs since; saved beside the state
-        self.progress: dict[str, Any] = {"epoch": 0, "best_mcc": -math.inf, "best_epoch": -1, "best_update": 0}
+        # epoch under way, and of the record of the best so far what tells which it is; saved beside the state
+        self.progress: dict[str, Any] = {"epoch": 0, "best": None}
         self.checkpoints = RunCheckpoints(folder / "latest")
         # a run that was stopped before it kept anything begins anew
         if resume and any(any((folder / name).glob("[0-9]*")) for name in ("latest", "best")):
-            self.state, progress = self.checkpoints.restore(self.state)
-            self.progress = {**progress, "best_mcc": float(progress["best_mcc"])}
+            self.state, self.progress = self.checkpoints.restore(self.state)
             self._drop_newer_than_state()
         if mesh is not None:
             self.state = jax.device_put(self.state, shardings(mesh)[0])
@@ -207,10 +206,12 @@ class _Run:
             record = self._finish_epoch(epoch, done, loss, (done - epoch_start) * labelled / seconds)
             on_epoch(record)
         speed = (done - start) * labelled / max(time.perf_counter() - began, 1e-9)
+        best = self.progress["best"]
         return TrainResult(
-            best=self.folder / "best" / str(self.progress["best_update"]),
-            best_epoch=self.progress["best_epoch"],
-            best_mcc=self.progress["best_mcc"],
+            best=self.folder / "best" / str(best["update"]),
+            best_epoch=best["epoch"],
+            best_loss=best["validation_loss"]["mean"],
+            best_mcc=best["validation_mcc"]["mean"],
             epochs=self.progress["epoch"],
             updates=done,
             ticks=(done - start) * labelled,
@@ -226,17 +227,16 @@ class _Run:
         self.checkpoints.close()
 
     def _finish_epoch(self, epoch: int, done: int, loss: float, speed: float) -> dict[str, Any]:
-        mcc = self._validate()
+        met = {"epoch": epoch, "update": done, **self._validate()}
         record = {
-            "epoch": epoch,
-            "update": done,
+            **met,
             "loss": loss,
-            "validation_mcc": mcc,
             "ticks_per_second": round(speed, 1),
             "peak_memory_bytes": peak_memory_bytes(self.device),
         }
-        if mcc["mean"] > self.progress["best_mcc"]:
-            self.progress |= {"best_mcc": mcc["mean"], "best_epoch": epoch, "best_update": done}
+        best = self.progress["best"]
+        if best is None or self._merit(met) > self._merit(best):
+            self.progress["best"] = met
             self._keep_best(record)
         self.progress["epoch"] = epoch + 1
         self.state = self.state._replace(loss=jax.numpy.zeros_like(self.state.loss))
@@ -244,15 +244,23 @@ class _Run:
         self._save(done)
         return record
 
-    def _validate(self) -> dict[str, float]:
+    def _merit(self, record: dict[str, Any]) -> float:
+        """What the epoch that is kept has most of."""
+        keep = self.config.train.keep
+        if keep == "last":
+            return record["epoch"]
+        return record["validation_mcc"]["mean"] if keep == "mcc" else -record["validation_loss"]["mean"]
+
+    def _validate(self) -> dict[str, dict[str, float]]:
         streams = self.dataset.streams
-        rows = [(max(0, s.validation[0] - VALIDATION_WARM_UP), s.validation[1]) for s in streams]
+        rows = [(max(0, s.validation[0] - WARM_UP), s.validation[1]) for s in streams]
         average = jax.device_put(self.state.average, self.device)  # several devices would all do the same
         scored = score_streams(self.score, average, self.model, streams, rows)
         if not all(np.isfinite(log_p).all() for log_p in scored):
             raise self._diverged("validation scores are NaN or infinite")
         log_probs = [p[s.validation[0] - r[0] :] for p, s, r in zip(scored, streams, rows, strict=True)]
-        return validation_mcc(streams, log_probs, self.config.model.horizons)
+        measures = {"validation_loss": validation_loss, "validation_mcc": validation_mcc}
+        return {name: of(streams, log_probs, self.config.model.horizons) for name, of in measures.items()}
 
     def _keep_best(self, record: dict[str, Any]) -> None:
         """Write the averaged weights as a checkpoint, then let go of the one before."""
@@ -260,7 +268,7 @@ class _Run:
         kept = save_checkpoint(
             self.folder / "best" / str(record["update"]),
             self.model,
-            metrics={"validation_mcc": record["validation_mcc"], "loss": record["loss"]},
+            metrics={key: record[key] for key in ("validation_loss", "validation_mcc", "loss")},
             data=self.record,
             training={
                 **dataclasses.asdict(self.config.train),
@@ -276,7 +284,8 @@ class _Run:
 
     def _stale(self) -> bool:
         patience = self.config.train.patience
-        return patience > 0 and self.progress["epoch"] - 1 - self.progress["best_epoch"] >= patience
+        best = self.progress["best"]
+        return patience > 0 and best is not None and self.progress["epoch"] - 1 - best["epoch"] >= patience
 
     def _mean_loss(self, updates: int) -> float:
         loss = float(self.state.loss) / updates
@@ -285,18 +294,16 @@ class _Run:
         return loss
 
     def _diverged(self, met: str) -> TrainingError:
-        best = self.folder / "best" / str(self.progress["best_update"])
-        kept = f"the best weights so far are in {best}" if best.is_dir() else "no weights were kept"
+        best = self.progress["best"]
+        kept = "no weights were kept"
+        if best is not None:
+            kept = f"the best weights so far are in {self.folder / 'best' / str(best['update'])}"
         return TrainingError(
             f"{met} at update {int(self.state.update)}, expected finite numbers; lower --lr or check the data; {kept}"
         )
 
     def _save(self, done: int) -> None:
-        # JSON has no infinity: before the first validation the best is its text
-        best = self.progress["best_mcc"]
-        self.checkpoints.save(
-            done, self.state, {**self.progress, "best_mcc": best if math.isfinite(best) else str(best)}
-        )
+        self.checkpoints.save(done, self.state, self.progress)
 
     def _drop_newer_than_state(self) -> None:
         """A best kept after the state that is resumed will be made again, the same."""
