@@ -38,6 +38,11 @@ class ModelState(NamedTuple):
     blocks: tuple[BlockState, ...]  # one per layer
 
 
+def initial_A(d_state: int) -> jax.Array:
+    """-A of the states of a channel at first, (n,): 1 … n, so that they forget at different speeds (S4D-real)."""
+    return jnp.arange(1.0, d_state + 1.0)
+
+
 def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
     """Zero a share `rate` of x and scale the rest up; x itself without a key. Pure, unlike nnx.Dropout."""
     if key is None or rate == 0.0:
@@ -68,7 +73,7 @@ class MambaBlock(nnx.Module):
         log_delta = jax.random.uniform(rngs.params(), (d,), minval=math.log(DELTA_MIN), maxval=math.log(DELTA_MAX))
         delta = jnp.exp(log_delta)
         self.dt_proj.bias = nnx.Param(delta + jnp.log(-jnp.expm1(-delta)))
-        self.A_log = nnx.Param(jnp.log(jnp.tile(jnp.arange(1.0, n + 1.0)[None], (d, 1))))  # (d, n), S4D-real
+        self.A_log = nnx.Param(jnp.log(jnp.tile(jnp.asarray(initial_A(n))[None], (d, 1))))  # (d, n)
         self.D = nnx.Param(jnp.ones(d))
         self.out_proj = projection(d, f, False, dtype, rngs)
 

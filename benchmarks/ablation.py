@@ -1,0 +1,169 @@
+"""Which choices of the recipe matter? Every row changes one of them and trains anew, seed by seed.
+
+    python benchmarks/ablation.py --data ../shared/data/derived_top10 --json benchmarks/results/ablation.json
+
+Runs are added to the file one by one, those that are there are not made again: stop it when you like, and give some
+rows with --only. Choose by the validation columns; the test columns are there to see whether the choice was worth it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from flax import nnx
+
+from nanoarb_jax.bench import parameters
+from nanoarb_jax.bench.environment import machine
+from nanoarb_jax.checkpoint import load_checkpoint
+from nanoarb_jax.config import Config, load_config
+from nanoarb_jax.dataset import Dataset, open_dataset
+from nanoarb_jax.evaluation.judging import judge_streams
+from nanoarb_jax.evaluation.scoring import make_score, score_streams
+from nanoarb_jax.model import mamba
+from nanoarb_jax.training.loop import train
+
+LOB44 = {"data.feature_set": "lob44", "model.input_transform": "lob44", "model.input_dim": 44}
+SMALL = {"model.hidden_dim": 64, "model.num_layers": 2, "model.d_state": 16}
+BASE = {"model.hidden_dim": 128, "model.num_layers": 4, "model.d_state": 16}
+# What each row changes in the recipe; "mamba.NAME" is a constant of model/mamba.py.
+ROWS: dict[str, dict[str, Any]] = {
+    "recipe": {},
+    "features: lob44": LOB44,
+    "loss: cost-aware": {"train.loss": "cost-aware"},
+    "loss: expected profit": {"train.loss": "expected-pnl", "train.magnitude_cap": 4.0},
+    "no mirror": {"train.mirror": False},
+    "class weights": {"train.class_weights": True},
+    "logit adjustment 0.5": {"train.logit_adjustment": 0.5},
+    "chunk 64": {"train.chunk_length": 64},
+    "chunk 1024": {"train.chunk_length": 1024},
+    "streams 4": {"train.batch_size": 4},
+    "streams 32": {"train.batch_size": 32},
+    "burn-in 100": {"train.burn_in": 100},
+    "dropout 0.1": {"model.dropout": 0.1},
+    "dropout 0.3": {"model.dropout": 0.3},
+    "weight decay 0.01": {"train.weight_decay": 0.01},
+    "weight decay 1": {"train.weight_decay": 1.0},
+    "no weight average": {"train.ema_decay": 0.0},
+    "weight average 0.998": {"train.ema_decay": 0.998},
+    "lr 0.002": {"train.lr": 0.002},
+    "lr 0.005": {"train.lr": 0.005},
+    "lr 0.02": {"train.lr": 0.02},
+    "half the epochs": {"train.epochs": 0.5},
+    "twice the epochs": {"train.epochs": 2},
+    "Δ from 0.01 to 1": {"mamba.DELTA_MIN": 0.01, "mamba.DELTA_MAX": 1.0},
+    "Δ from 0.0001 to 0.01": {"mamba.DELTA_MIN": 1e-4, "mamba.DELTA_MAX": 0.01},
+    "all A = -1": {"mamba.initial_A": lambda n: np.ones(n)},
+    "six horizons": {"data.horizons": (5, 10, 20, 50, 100, 200), "model.horizons": (5, 10, 20, 50, 100, 200)},
+    "instruments weigh alike": {"train.sampling": "instrument"},
+    "two layers": {"model.num_layers": 2},
+    "windows": {"train.objective": "window", "train.epochs": 0},
+    "small": SMALL | {"model.dropout": 0.3, "train.lr": 0.003},
+    "base": BASE | {"model.dropout": 0.3, "train.lr": 0.001},
+}
+JUDGED = (10, 50, 100)
+
+
+def changed(recipe: Config, changes: Mapping[str, Any]) -> Config:
+    """The recipe with a row's changes; a factor for `train.epochs`, at least one epoch."""
+    tables: dict[str, dict[str, Any]] = {"model": {}, "data": {}, "train": {}}
+    for key, value in changes.items():
+        table, _, name = key.partition(".")
+        if key == "train.epochs":
+            value = max(1, round(value * recipe.train.epochs))
+        if table in tables:
+            tables[table][name] = value
+    return Config(*(dataclasses.replace(getattr(recipe, name), **values) for name, values in tables.items()))
+
+
+@contextmanager
+def patched(changes: Mapping[str, Any]) -> Iterator[None]:
+    """A row's changes of model/mamba.py, for as long as it trains."""
+    new = {key.partition(".")[2]: value for key, value in changes.items() if key.startswith("mamba.")}
+    old = {name: getattr(mamba, name) for name in new}
+    for name, value in new.items():
+        setattr(mamba, name, value)
+    try:
+        yield
+    finally:
+        for name, value in old.items():
+            setattr(mamba, name, value)
+
+
+def run(config: Config, dataset: Dataset, folder: Path) -> dict[str, Any]:
+    """Train, and judge the weights that were kept on validation and test rows, at the horizons of the recipe."""
+    began = time.perf_counter()
+    result = train(config, dataset, folder)
+    seconds = time.perf_counter() - began
+    model = load_checkpoint(result.best).model
+    rows = [(0, stream.rows) for stream in dataset.streams]
+    scored = score_streams(make_score(model), nnx.state(model, nnx.Param), model, dataset.streams, rows)
+    at = [config.model.horizons.index(horizon) for horizon in JUDGED]
+    streams = [s._replace(labels=s.labels[:, at]) for s in dataset.streams]
+    record: dict[str, Any] = {"parameters": parameters(model), "epoch_kept": result.best_epoch + 1}
+    for split in ("validation", "test"):
+        judged = judge_streams({"model": [p[:, at] for p in scored]}, streams, JUDGED, split)
+        means, pooled = judged["mean"]["model"], judged["pooled"]["model"]
+        record[split] = {
+            "mcc": [round(m["mcc"], 4) for m in means.values()],
+            "log_loss": [round(m["log_loss"], 4) for m in means.values()],
+            "ece_scaled": [round(m["ece_scaled"], 4) for m in pooled.values()],
+        }
+    return record | {"seconds": round(seconds, 1), "ticks_per_second": round(result.ticks_per_second)}
+
+
+def show(runs: list[dict[str, Any]]) -> None:
+    """A line per row: means over its seeds, and how far seeds lie apart."""
+    print(
+        f"{'row':26s}{'seeds':>6s}{'validation loss':>17s}{'MCC':>7s}{'test loss':>11s}{'MCC':>7s} ±     at 10/50/100"
+    )
+    for name in dict.fromkeys(one["row"] for one in runs):
+        mine = [one for one in runs if one["row"] == name]
+        validation, test = (
+            {key: np.array([one[split][key] for one in mine]) for key in ("mcc", "log_loss")}
+            for split in ("validation", "test")
+        )
+        spread = test["mcc"].mean(axis=1).std(ddof=1) if len(mine) > 1 else np.nan
+        print(
+            f"{name:26s}{len(mine):6d}{validation['log_loss'].mean():17.4f}{validation['mcc'].mean():7.3f}"
+            f"{test['log_loss'].mean():11.4f}{test['mcc'].mean():7.3f} {spread:.3f} "
+            + " ".join(f"{m:.3f}" for m in test["mcc"].mean(axis=0))
+        )
+
+
+def main(
+    data: Path,
+    json_path: Annotated[Path, typer.Option("--json")],
+    recipe: Path = Path("checkpoints/nano.toml"),
+    only: list[str] = typer.Option([], help="Rows to run; none: all."),  # noqa: B008
+    seeds: int = 3,
+) -> None:
+    kept = json.loads(json_path.read_text()) if json_path.is_file() else {"machine": machine(), "runs": []}
+    done = {(one["row"], one["seed"]) for one in kept["runs"]}
+    settings = load_config(recipe)
+    datasets: dict[Any, Dataset] = {}
+    for seed in range(seeds):
+        for name in only or ROWS:
+            if (name, seed) in done:
+                continue
+            config = changed(settings, ROWS[name] | {"train.seed": seed, "train.tensorboard": False})
+            if config.data not in datasets:
+                datasets[config.data] = open_dataset(data, config.data)
+            with patched(ROWS[name]), tempfile.TemporaryDirectory() as folder:
+                record = run(config, datasets[config.data], Path(folder) / "run")
+            kept["runs"].append({"row": name, "seed": seed, **record})
+            json_path.write_text(json.dumps(kept, indent=1) + "\n")
+            print(f"{name}, seed {seed}: {record['validation']['mcc']} {record['test']['mcc']}", flush=True)
+    show(kept["runs"])
+
+
+if __name__ == "__main__":
+    typer.run(main)
