@@ -21,19 +21,39 @@ def _silu(x: NDArray) -> NDArray:
     return x / (1.0 + np.exp(-x))
 
 
-def channels(x: NDArray, before: NDArray) -> NDArray:
-    """`nanoarb_jax.model.transform.lob44_channels` of one tick (f,) and the tick before it."""
+def _log(values: NDArray) -> NDArray:
+    return np.sign(values) * np.log1p(np.abs(values))
 
-    def log(values: NDArray) -> NDArray:
-        return np.sign(values) * np.log1p(np.abs(values))
 
-    price = abs(x[0]) * 1e-6 + 1e-12
-    level = (abs(x[33]) + abs(x[43])) / 20 + 1e-12
-    prices = np.array([x[0] - before[0], x[1] - before[1], x[1] - x[0]]) / price
+def _imbalance(x: NDArray) -> NDArray:
+    """Per depth, of the running sums that both feature sets hold."""
     bid, ask = x[24:34], x[34:44]
-    imbalance = (bid - ask) / (abs(bid) + abs(ask) + 1e-12)
+    return (bid - ask) / (abs(bid) + abs(ask) + 1e-12)
+
+
+def _prices(x: NDArray, before: NDArray) -> NDArray:
+    """Returns of microprice and weighted mid, and the one above the other, in millionths."""
+    return np.array([x[0] - before[0], x[1] - before[1], x[1] - x[0]]) / (abs(x[0]) * 1e-6 + 1e-12)
+
+
+def lob44_channels(x: NDArray, before: NDArray) -> NDArray:
+    """`nanoarb_jax.model.transform.lob44_channels` of one tick (f,) and the tick before it."""
+    level = (abs(x[33]) + abs(x[43])) / 20 + 1e-12
+    spreads = np.array([x[2], x[2] - before[2]])
     quantities = np.concatenate([x[4:24], x[4:24] - before[4:24]]) / level
-    return np.concatenate([log(prices), log(np.array([x[2], x[2] - before[2]])), imbalance, log(quantities)])
+    return np.concatenate([_log(_prices(x, before)), _log(spreads), _imbalance(x), _log(quantities)])
+
+
+def flow_channels(x: NDArray, before: NDArray) -> NDArray:
+    """`nanoarb_jax.model.transform.flow_channels`, likewise."""
+    in_scale = np.array([20 * (x[2] - before[2]), x[84], 4 * x[44], 20 * x[2], 1000 * x[83]]) / (abs(x[85]) + 1e-12)
+    quantities = 100 * x[[4, 5, 14, 15]]
+    order_flow = np.array([*x[45:48], x[45:50].sum(), x[45:55].sum()])
+    logged = [_prices(x, before), in_scale, [x[85], 1000 * x[81]], quantities, order_flow, x[55:57]]
+    return np.concatenate([_log(np.concatenate(logged)), _imbalance(x), x[75:81]])
+
+
+CHANNELS = {"lob44": lob44_channels, "flow": flow_channels}
 
 
 class Float64Twin:
@@ -49,8 +69,9 @@ class Float64Twin:
         """Probabilities (h, 3) of the next tick (f,)."""
         w, x = self.w, features.astype(np.float64)
         raw, before = x, x if self.before is None else self.before
-        if self.config.input_transform == "lob44":
-            x = np.clip((channels(x, before) - w["transform.mean"]) / w["transform.std"], -8, 8)
+        if self.config.input_transform in CHANNELS:
+            x = CHANNELS[self.config.input_transform](x, before)
+            x = np.clip((x - w["transform.mean"]) / w["transform.std"], -8, 8)
         self.before = raw
         x = x @ w["input_proj.kernel"] + w["input_proj.bias"]
         x = _norm(x, w["input_norm.scale"], w["input_norm.bias"])

@@ -23,7 +23,8 @@ def random_model(config: ModelConfig, dtype: jnp.dtype = jnp.float32) -> MambaLO
         return jnp.asarray(scale * rng.normal(size=leaf.shape), jnp.float32)
 
     nnx.update(model, jax.tree.map(draw, nnx.state(model, nnx.Param)))
-    if config.input_transform == "lob44":
-        model.transform.mean = Statistic(jnp.asarray(rng.normal(size=55), jnp.float32))
-        model.transform.std = Statistic(jnp.asarray(rng.uniform(0.5, 2.0, 55), jnp.float32))
+    if config.input_transform != "identity":
+        channels = model.transform.output_dim
+        model.transform.mean = Statistic(jnp.asarray(rng.normal(size=channels), jnp.float32))
+        model.transform.std = Statistic(jnp.asarray(rng.uniform(0.5, 2.0, channels), jnp.float32))
     return model

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nanoarb_jax.serving.native_weights import CELL, HEADER, TILE, Header
+from nanoarb_jax.serving.native_weights import CELL, CHANNELS, HEADER, TILE, TRANSFORMS, Header, whole
 from nanoarb_jax.serving.simd import (
     LANES,
     ahead,
@@ -29,20 +29,25 @@ from nanoarb_jax.serving.simd import (
 from nanoarb_jax.serving.vector_math import exp, exp2_below, gelu, inlined, kernel, signed_log, silu, softplus
 
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
+_FOUR, _TWENTY, _HUNDRED, _THOUSAND = np.float32(4.0), np.float32(20.0), np.float32(100.0), np.float32(1000.0)
 _F32, _BF16, _INT8, _INT64 = np.float32(0), np.uint16(0), np.int8(0), np.int64(0)
 _LAYER_NORM_EPSILON, _PRICE_UNIT, _TINY, _CLIP = np.float32(1e-5), np.float32(1e-6), np.float32(1e-12), np.float32(8.0)
 # a state that has faded to this size adds nothing to a float32 sum; below 1e-38 it would be denormal
 _TRACE = np.float32(1e-30)
 _HEADER_BYTES = 8 * HEADER
 _LAST_PLACE = HEADER - 1
+_LOB44 = TRANSFORMS.index("lob44")
+_LOB44_LOGGED, _LOB44_PLAIN, _FLOW_LOGGED, _FLOW_PLAIN = (
+    whole(len(kind)) for name in ("lob44", "flow") for kind in CHANNELS[name]
+)
 GROUP = 4  # streams that share what is read of the weights
 (
-    _PRECISION, _STATE, _FEATURES, _LOB44, _INPUTS, _HIDDEN, _HIDDEN_USED, _INNER, _STATES, _TAPS, _RANK, _MIXED,
+    _PRECISION, _STATE, _FEATURES, _TRANSFORM, _INPUTS, _HIDDEN, _HIDDEN_USED, _INNER, _STATES, _TAPS, _RANK, _MIXED,
     _LAYERS, _HORIZONS, _HEAD, _LOGITS,
 ) = (
     int(place)
     for place in (
-        Header.PRECISION, Header.STATE, Header.FEATURES, Header.LOB44, Header.INPUTS, Header.HIDDEN,
+        Header.PRECISION, Header.STATE, Header.FEATURES, Header.TRANSFORM, Header.INPUTS, Header.HIDDEN,
         Header.HIDDEN_USED, Header.INNER, Header.STATES, Header.TAPS, Header.RANK, Header.MIXED, Header.LAYERS,
         Header.HORIZONS, Header.HEAD, Header.LOGITS,
     )
@@ -157,8 +162,8 @@ def _normalise(x, width, used, y):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _relative(x, before, out):  # type: ignore[no-untyped-def]
-    """The channels of `model.transform.lob44_channels`, in CHANNEL_ORDER, before their logarithms."""
+def _lob44(x, before, out):  # type: ignore[no-untyped-def]
+    """`model.transform.lob44_channels` in the order of CHANNELS, before their logarithms."""
     micro, weighted, spread = get(x, 0), get(x, 1), get(x, 2)
     price = abs(micro) * _PRICE_UNIT + _TINY
     level = (abs(get(x, 33)) + abs(get(x, 43))) / np.float32(20.0) + _TINY
@@ -179,17 +184,62 @@ def _relative(x, before, out):  # type: ignore[no-untyped-def]
         put(out, i, _ZERO)
 
 
-@kernel
-def _transform(at, x, before, out):  # type: ignore[no-untyped-def]
-    """Raw lob44 features to standardised, clipped inputs."""
+@inlined
+def _flow(x, before, out):  # type: ignore[no-untyped-def]
+    """`model.transform.flow_channels` in the order of CHANNELS, before their logarithms."""
+    micro, weighted, spread, spread_scale = get(x, 0), get(x, 1), get(x, 2), get(x, 85)
+    price, scale = abs(micro) * _PRICE_UNIT + _TINY, abs(spread_scale) + _TINY
+    put(out, 0, (micro - get(before, 0)) / price)
+    put(out, 1, (weighted - get(before, 1)) / price)
+    put(out, 2, (weighted - micro) / price)
+    put(out, 3, _TWENTY * (spread - get(before, 2)) / scale)
+    put(out, 4, get(x, 84) / scale)
+    put(out, 5, _FOUR * get(x, 44) / scale)
+    put(out, 6, _TWENTY * spread / scale)
+    put(out, 7, _THOUSAND * get(x, 83) / scale)
+    put(out, 8, spread_scale)
+    put(out, 9, _THOUSAND * get(x, 81))
+    for i in range(2):
+        put(out, 10 + i, _HUNDRED * get(x, 4 + i))
+        put(out, 12 + i, _HUNDRED * get(x, 14 + i))
+    nearest = get(x, 45) + get(x, 46) + get(x, 47)
+    near = nearest + get(x, 48) + get(x, 49)
+    for i in range(3):
+        put(out, 14 + i, get(x, 45 + i))
+    put(out, 17, near)
+    put(out, 18, near + (get(x, 50) + get(x, 51) + get(x, 52) + get(x, 53) + get(x, 54)))
+    put(out, 19, get(x, 55))
+    put(out, 20, get(x, 56))
+    for i in range(21, 32):
+        put(out, i, _ZERO)
+    for i in range(10):
+        bid, ask = get(x, 24 + i), get(x, 34 + i)
+        put(out, 32 + i, (bid - ask) / (abs(bid) + abs(ask) + _TINY))
+    for i in range(6):
+        put(out, 42 + i, get(x, 75 + i))
+
+
+@inlined
+def _standardise(at, logged, plain, out):  # type: ignore[no-untyped-def]
+    """Take the logarithms of the first lanes, subtract the mean, divide by the deviation and clip."""
+    width = logged + plain
     mean = cast(at, _F32)
-    inverse = cast(behind(mean, 64), _F32)
-    _relative(x, before, out)
-    for i in range(0, 64, LANES):
-        channels = signed_log(load(out, i)) if i < 48 else load(out, i)
+    inverse = cast(behind(mean, width), _F32)
+    for i in range(0, width, LANES):
+        channels = signed_log(load(out, i)) if i < logged else load(out, i)
         standard = (channels - load(mean, i)) * load(inverse, i)
         store(out, i, maximum(minimum(standard, splat(_CLIP)), splat(-_CLIP)))
-    return behind(inverse, 64)
+    return behind(inverse, width)
+
+
+@kernel
+def _transform(at, transform, x, before, out):  # type: ignore[no-untyped-def]
+    """Raw features to standardised, clipped inputs, by the transform of that number."""
+    if transform == _LOB44:
+        _lob44(x, before, out)
+        return _standardise(at, _LOB44_LOGGED, _LOB44_PLAIN, out)
+    _flow(x, before, out)
+    return _standardise(at, _FLOW_LOGGED, _FLOW_PLAIN, out)
 
 
 @kernel
@@ -250,11 +300,11 @@ def _probabilities(logits, horizons, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _read(at, lob44, count, features, state, channels):  # type: ignore[no-untyped-def]
+def _read(at, transform, count, features, state, channels):  # type: ignore[no-untyped-def]
     """A tick's features into the state and, as the model's inputs, into `channels`."""
     previous = ahead(state, LANES)
-    if lob44 == 1:
-        at = _transform(at, features, previous if get(state, 0) > _ZERO else features, channels)
+    if transform > 0:
+        at = _transform(at, transform, features, previous if get(state, 0) > _ZERO else features, channels)
     else:
         for i in range(count):
             put(channels, i, get(features, i))
@@ -280,7 +330,7 @@ def _step(weights, kind, group, streams, states, features, probabilities):  # ty
         get(header, _RANK),
         get(header, _HIDDEN_USED),
     )
-    horizons, logit_count, lob44 = get(header, _HORIZONS), get(header, _LOGITS), get(header, _LOB44)
+    horizons, logit_count, transform = get(header, _HORIZONS), get(header, _LOGITS), get(header, _TRANSFORM)
     head = horizons * get(header, _HEAD)
     past = ahead(states, (count + 2 * LANES - 1) // LANES * LANES)  # behind the flag and the previous features
     # intermediate results, behind what outlives the tick
@@ -297,7 +347,7 @@ def _step(weights, kind, group, streams, states, features, probabilities):  # ty
     at = start
     for s in range(streams):
         own = get(group, s)
-        at = _read(start, lob44, count, ahead(features, s * count), ahead(states, own), ahead(channels, own))
+        at = _read(start, transform, count, ahead(features, s * count), ahead(states, own), ahead(channels, own))
     bias = cast(at, _F32)
     at = _matmul(behind(bias, hidden), _F32, group, streams, channels, inputs, hidden, bias, 0, x)
     scale = cast(at, _F32)

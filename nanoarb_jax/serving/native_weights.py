@@ -32,7 +32,7 @@ from nanoarb_jax.errors import ConfigError
 from nanoarb_jax.serving.simd import LANES
 
 PRECISIONS = ("fp32", "bf16", "int8")
-LAYOUT = 1  # to be raised whenever the order or form of what follows the header changes
+LAYOUT = 2  # to be raised whenever the order or form of what follows the header changes
 MAGIC = 0x4E414E4F41524200 + LAYOUT  # "NANOARB" and the layout
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 HEADER = 32
@@ -40,9 +40,9 @@ TILE = 64  # outputs that the kernel sums up at once
 ROWS = 4  # of a cell
 CELL = ROWS * LANES
 LOG2_E = 1.4426950408889634
-TRANSFORM_INPUTS = 64
-# where the kernel keeps the 55 channels of the lob44 transform: first those that pass through a logarithm
-CHANNEL_ORDER = (*range(15, 55), *range(5), *(-1,) * 3, *range(5, 15), *(-1,) * 6)
+TRANSFORMS = ("identity", "lob44", "flow")
+# channels of a transform in the order of the kernel: those that pass through a logarithm, and those that do not
+CHANNELS = {"lob44": ((*range(15, 55), *range(5)), (*range(5, 15),)), "flow": ((*range(21),), (*range(21, 37),))}
 
 
 class Header(IntEnum):
@@ -54,7 +54,7 @@ class Header(IntEnum):
     STATE = 3  # floats of a state that outlive a tick
     ROOM = 4  # floats of a state, with room for intermediate results
     FEATURES = 5  # raw features, exactly
-    LOB44 = 6  # 1: the lob44 transform, 0: none
+    TRANSFORM = 6  # index in TRANSFORMS
     INPUTS = 7
     HIDDEN = 8
     HIDDEN_USED = 9  # exactly
@@ -74,13 +74,19 @@ def whole(count: int, unit: int = LANES) -> int:
     return -(-count // unit) * unit
 
 
+def channel_order(transform: str) -> tuple[int, ...]:
+    """Which channel of a transform lies in each lane of the model's inputs: each of its two kinds fills whole vectors,
+    -1 where a lane holds none."""
+    return tuple(channel for kind in CHANNELS[transform] for channel in (*kind, *[-1] * (whole(len(kind)) - len(kind))))
+
+
 def sizes(config: ModelConfig) -> dict[Header, int]:
     """What the header says of a model's shape."""
-    lob44 = config.input_transform == "lob44"
+    kind = config.input_transform
     shape = {
         Header.FEATURES: config.input_dim,
-        Header.LOB44: int(lob44),
-        Header.INPUTS: len(CHANNEL_ORDER) if lob44 else whole(config.input_dim),
+        Header.TRANSFORM: TRANSFORMS.index(kind),
+        Header.INPUTS: whole(config.input_dim) if kind == "identity" else len(channel_order(kind)),
         Header.HIDDEN: whole(config.hidden_dim),
         Header.HIDDEN_USED: config.hidden_dim,
         Header.INNER: whole(config.d_inner),
@@ -150,8 +156,8 @@ def _stages(
         return _matrix(_padded(weights, whole(rows, ROWS), outputs), precision)
 
     projection = arrays["input_proj.kernel"]
-    if config.input_transform == "lob44":
-        order = np.array(CHANNEL_ORDER)
+    if config.input_transform != "identity":
+        order = np.array(channel_order(config.input_transform))
         known = order >= 0
         mean, inverse = np.zeros(inputs, np.float32), np.zeros(inputs, np.float32)
         mean[known], inverse[known] = arrays["transform.mean"][order[known]], 1 / arrays["transform.std"][order[known]]
