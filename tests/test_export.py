@@ -22,6 +22,7 @@ from nanoarb_jax.errors import ExportError
 from nanoarb_jax.export import export_step, export_window
 from nanoarb_jax.export.trace import FEATURES, OUTPUTS
 from nanoarb_jax.market.features import FEATURE_NAMES, lob44
+from nanoarb_jax.market.flow import FLOW_NAMES, flow
 from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.model.torch_compat import load_torch_state_dict
 from nanoarb_jax.serving.onnx import WindowPredictor
@@ -110,6 +111,20 @@ def test_features_without_names(tiny: Checkpoint, tmp_path: Path) -> None:
     assert json.loads(entries["nanoarb.feature_names"]) == [f"feature_{i}" for i in range(10)]
 
 
+def test_flow_features(tmp_path: Path) -> None:
+    """And the file says how they are to be made: feature set, clock, and in which scales."""
+    config = dataclasses.replace(TINY, input_dim=86, num_layers=1, input_transform="flow")
+    scales = {"tick_size": 0.1, "quantity_scale": 3.0, "spread_scale": 2.5}
+    data = {"config": {"feature_set": "flow", "clock": "bbo"}, "streams": [{"name": "x", "rows": 9, **scales}]}
+    checkpoint, path = Checkpoint(random_model(config), "flow", data=data), tmp_path / "flow.onnx"
+    x = flow(synthetic_books(60, seed=9), 7.0, spread_scale=2.5).reshape(3, 20, 86)
+    export_window(checkpoint, path, parity_data=x[:1])
+    assert_equals_jax(path, checkpoint, x)
+    entries = entries_of(onnx.load(path))
+    assert (entries["feature_schema"], entries["feature_names"]) == ("flow", json.dumps(FLOW_NAMES))
+    assert json.loads(entries["data"]) == {"config": data["config"], "series": {"x": scales}}
+
+
 def entries_of(model: onnx.ModelProto) -> dict[str, str]:
     return {entry.key.removeprefix("nanoarb."): entry.value for entry in model.metadata_props}
 
@@ -139,7 +154,7 @@ def test_metadata(nano_onnx: Path, nano: Checkpoint) -> None:
         "opset": "17",
         "optimized": "false",
         "states": "{}",
-        "data": '{"config": null, "series": []}',
+        "data": '{"config": null, "series": {}}',
     }
     assert shapes_of([*model.graph.input, *model.graph.output]) == {
         "features": ["batch", 100, 44],

@@ -81,6 +81,7 @@ JAX_FREE = {
     "serving.batching",
     "serving.onnx",
     "serving.onnx_file",
+    "serving.schema",
     "serving.native",
     "serving.native_batch",
     "serving.native_file",

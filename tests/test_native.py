@@ -10,6 +10,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -30,10 +31,11 @@ from nanoarb_jax.checkpoint import load_checkpoint, named_arrays
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import ConfigError, DataError, ExportError
 from nanoarb_jax.market.features import lob44
+from nanoarb_jax.market.flow import FLOW_NAMES, flow
 from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.model.torch_compat import load_torch_state_dict
 from nanoarb_jax.serving import native as native_module
-from nanoarb_jax.serving import native_kernel
+from nanoarb_jax.serving import native_kernel, schema
 from nanoarb_jax.serving.jax_step import JaxStep
 from nanoarb_jax.serving.native import (
     NativeStep,
@@ -46,7 +48,7 @@ from nanoarb_jax.serving.native import (
     step_all,
     step_each,
 )
-from nanoarb_jax.serving.native_file import native_file, read_native
+from nanoarb_jax.serving.native_file import describe_native, native_file, read_native
 from nanoarb_jax.serving.native_kernel import _matmul_one
 from nanoarb_jax.serving.native_state import views
 from nanoarb_jax.serving.native_weights import PRECISIONS, Header, _matrix, aligned
@@ -55,7 +57,9 @@ from nanoarb_jax.serving.simd import address
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 TICKS = lob44(synthetic_books(400, seed=11), quantity_scale=80.0)
+FLOW_TICKS = flow(synthetic_books(400, seed=11), quantity_scale=80.0, spread_scale=1.5)
 NANO = ModelConfig.preset("nano")
+FLOW = dataclasses.replace(NANO, input_dim=86, input_transform="flow")
 # nothing here is a multiple of 16, nor of 4
 ODD = ModelConfig(hidden_dim=23, d_state=5, d_conv=3, expand=3, num_layers=2, dt_rank=3, horizons=(1, 2, 3, 5, 8, 13))
 PLAIN = ModelConfig(input_dim=7, hidden_dim=40, d_conv=2, num_layers=1, horizons=(4,), input_transform="identity")
@@ -74,8 +78,8 @@ def expected(config: ModelConfig) -> NDArray[np.float32]:
 
 
 def ticks_of(config: ModelConfig) -> NDArray[np.float32]:
-    if config.input_dim == 44:
-        return TICKS
+    if config.input_dim in (44, 86):
+        return TICKS if config.input_dim == 44 else FLOW_TICKS
     return np.random.default_rng(2).normal(size=(200, config.input_dim)).astype(np.float32)
 
 
@@ -89,7 +93,7 @@ def test_presets_equal_the_model(name: str) -> None:
     np.testing.assert_allclose(native(config).scan(TICKS), expected(config), rtol=0, atol=2e-6)
 
 
-@pytest.mark.parametrize("config", [ODD, PLAIN], ids=["odd", "plain"])
+@pytest.mark.parametrize("config", [ODD, PLAIN, FLOW], ids=["odd", "plain", "flow"])
 def test_any_shape_equals_the_model(config: ModelConfig) -> None:
     np.testing.assert_allclose(native(config).scan(ticks_of(config)), expected(config), rtol=0, atol=2e-6)
 
@@ -105,9 +109,9 @@ def test_weights_of_the_pytorch_original(shared: Path) -> None:
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 5e-3), ("int8", 2e-2)])
-@pytest.mark.parametrize("config", [NANO, ODD], ids=["nano", "odd"])
+@pytest.mark.parametrize("config", [NANO, ODD, FLOW], ids=["nano", "odd", "flow"])
 def test_narrow_weights_stay_close(config: ModelConfig, precision: str, tolerance: float) -> None:
-    met = native(config, precision).scan(TICKS)
+    met = native(config, precision).scan(ticks_of(config))
     assert 1e-6 < np.abs(met - expected(config)).max() <= tolerance
     assert (met.argmax(-1) == expected(config).argmax(-1)).mean() >= 0.98
 
@@ -167,11 +171,11 @@ def test_every_way_to_call_it_is_the_same() -> None:
         np.testing.assert_array_equal(other, once)
 
 
-@pytest.mark.parametrize("config", [NANO, ODD], ids=["nano", "odd"])
+@pytest.mark.parametrize("config", [NANO, ODD, FLOW], ids=["nano", "odd", "flow"])
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_many_instruments_are_as_many_streams(config: ModelConfig, precision: str) -> None:
     """Some tick and some do not, in groups of four and what is left; others' states stay bit for bit."""
-    backend, rng = native(config, precision), np.random.default_rng(0)
+    backend, ticks, rng = native(config, precision), ticks_of(config), np.random.default_rng(0)
     states = initial_states(backend.weights, 7)
     read: list[list[int]] = [[] for _ in range(7)]
     for i in range(60):
@@ -180,12 +184,12 @@ def test_many_instruments_are_as_many_streams(config: ModelConfig, precision: st
             read[row].append(i + 30 * row)
         met, others = np.empty((len(rows), backend.horizons, 3), np.float32), np.delete(np.arange(7), rows)
         before = states[others].copy()
-        step_each(backend.weights, states, rows * states.shape[1], TICKS[i + 30 * rows], met)
+        step_each(backend.weights, states, rows * states.shape[1], ticks[i + 30 * rows], met)
         np.testing.assert_array_equal(states[others], before)
     newest = dict(zip(rows.tolist(), met, strict=True))
-    for row, ticks in enumerate(read):
+    for row, seen in enumerate(read):
         backend.reset()
-        alone = backend.scan(TICKS[ticks])[-1]
+        alone = backend.scan(ticks[seen])[-1]
         kept = np.s_[: header(backend.weights)[Header.STATE]]
         np.testing.assert_allclose(states[row][kept], backend.packed_state[kept], rtol=1e-4, atol=1e-5)
         if row in newest:
@@ -193,7 +197,7 @@ def test_many_instruments_are_as_many_streams(config: ModelConfig, precision: st
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("config", [NANO, ODD, PLAIN], ids=["nano", "odd", "plain"])
+@pytest.mark.parametrize("config", [NANO, ODD, PLAIN, FLOW], ids=["nano", "odd", "plain", "flow"])
 def test_it_reads_and_writes_nothing_beyond_its_arrays(config: ModelConfig, precision: str) -> None:
     """Features that end before a whole vector, and neighbours of state and output, by the C entry."""
     backend, f, h = native(config, precision), config.input_dim, len(config.horizons)
@@ -263,12 +267,13 @@ def test_weights_of_another_shape_than_the_config(tmp_path: Path) -> None:
 # Numbers at the edges
 
 
-@pytest.mark.parametrize("width", [1, 2, 3])
-def test_very_narrow_models(width: int) -> None:
-    config = ModelConfig(hidden_dim=width, d_state=3, num_layers=1, horizons=(1,))
-    twin = Float64Twin(arrays_of(config), config)
-    exact = [twin.step(tick) for tick in TICKS[:100]]
-    np.testing.assert_allclose(native(config).scan(TICKS[:100]), exact, rtol=0, atol=1e-5)
+@pytest.mark.parametrize(("width", "transform"), [(1, "lob44"), (2, "lob44"), (3, "lob44"), (3, "flow")])
+def test_very_narrow_models(width: int, transform: Any) -> None:
+    narrow = ModelConfig(hidden_dim=width, d_state=3, num_layers=1, horizons=(1,))
+    config = dataclasses.replace(narrow, input_transform=transform, input_dim=44 if transform == "lob44" else 86)
+    twin, ticks = Float64Twin(arrays_of(config), config), ticks_of(config)[:100]
+    exact = [twin.step(tick) for tick in ticks]
+    np.testing.assert_allclose(native(config).scan(ticks), exact, rtol=0, atol=1e-5)
 
 
 def test_a_faded_state_is_zero_not_denormal() -> None:
@@ -287,10 +292,11 @@ def test_a_faded_state_is_zero_not_denormal() -> None:
 
 
 @settings(max_examples=30)
-@given(st.integers(0, 43), st.sampled_from([0.0, -1.0, 1e-30, 1e20, -1e20, 3e37]))
-def test_any_finite_features_give_probabilities(column: int, value: float) -> None:
-    backend, tick = native(NANO), TICKS[0].copy()
-    tick[column] = value
+@given(st.booleans(), st.integers(0, 85), st.sampled_from([0.0, -1.0, 1e-30, 1e20, -1e20, 3e37]))
+def test_any_finite_features_give_probabilities(lob44: bool, column: int, value: float) -> None:
+    config = NANO if lob44 else FLOW
+    backend, tick = native(config), ticks_of(config)[0].copy()
+    tick[column % len(tick)] = value
     for _ in range(3):
         p = backend.step(tick)
     assert np.isfinite(p).all() and np.isfinite(backend.packed_state).all()
@@ -300,13 +306,13 @@ def test_any_finite_features_give_probabilities(column: int, value: float) -> No
 # States and files
 
 
-@pytest.mark.parametrize("config", [NANO, ODD], ids=["nano", "odd"])
+@pytest.mark.parametrize("config", [NANO, ODD, FLOW], ids=["nano", "odd", "flow"])
 def test_states_are_those_of_the_jax_step(config: ModelConfig) -> None:
-    ours, theirs = native(config), JaxStep(random_model(config), "v")
-    ours.scan(TICKS[:50])
+    ours, theirs, ticks = native(config), JaxStep(random_model(config), "v"), ticks_of(config)
+    ours.scan(ticks[:50])
     theirs.set_state(ours.state())
     np.testing.assert_array_equal(theirs.state(), ours.state())
-    np.testing.assert_allclose(ours.scan(TICKS[50:80]), theirs.scan(TICKS[50:80]), rtol=0, atol=2e-6)
+    np.testing.assert_allclose(ours.scan(ticks[50:80]), theirs.scan(ticks[50:80]), rtol=0, atol=2e-6)
     np.testing.assert_allclose(ours.state(), theirs.state(), rtol=1e-4, atol=1e-5)
     ours.set_state(theirs.state())
     np.testing.assert_array_equal(ours.state(), theirs.state())
@@ -346,6 +352,17 @@ assert not {{"jax", "jaxlib", "flax", "onnx"}} & set(sys.modules)
 """
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("(3, 3)\n", "")
+
+
+def test_a_file_says_what_it_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "flow"
+    path.write_bytes(native_file(pack(arrays_of(FLOW), FLOW), FLOW, "v"))
+    assert describe_native(path)["features"]["schema"] == "flow"
+    assert describe_native(path)["features"]["names"] == list(FLOW_NAMES)
+    np.testing.assert_array_equal(read_native(path).scan(FLOW_TICKS), native(FLOW).scan(FLOW_TICKS))
+    monkeypatch.setitem(schema.FEATURE_SETS, "flow", FLOW_NAMES[:-1])
+    with pytest.raises(ExportError, match="made for other flow features than this version computes"):
+        read_native(path)
 
 
 def test_a_spoilt_file_is_refused(tmp_path: Path) -> None:

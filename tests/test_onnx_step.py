@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from nanoarb_jax.dataset import Dataset
 from nanoarb_jax.errors import DataError, ExportError
 from nanoarb_jax.export import export_step, export_window
 from nanoarb_jax.market.features import lob44
+from nanoarb_jax.market.flow import FLOW_NAMES, flow
 from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.model.mamba import ModelState
 from nanoarb_jax.serving.onnx import OnnxStep, WindowPredictor
@@ -66,6 +68,16 @@ def test_equals_the_scan_with_its_state_carried(checkpoint: Checkpoint, step: On
     np.testing.assert_allclose(step.state(), flat(state), rtol=1e-4, atol=1e-5)
     step.reset()
     np.testing.assert_allclose(step.scan(TICKS), expected[0], atol=1e-5)
+
+
+def test_flow_features(tmp_path: Path) -> None:
+    model = random_model(dataclasses.replace(TWO_LAYERS, input_dim=86, input_transform="flow"))
+    checkpoint, path = Checkpoint(model, "flow"), tmp_path / "step.onnx"
+    accuracy = export_step(checkpoint, path).accuracy
+    assert accuracy.max_probability_difference <= 1e-5 and accuracy.mcc is not None
+    ticks, info = flow(synthetic_books(300, seed=5), 50.0, spread_scale=2.5), read_model(path)[1]
+    np.testing.assert_allclose(OnnxStep.load(path).scan(ticks), scan(checkpoint, ticks[None])[0][0], atol=1e-5)
+    assert (info.feature_schema, info.feature_names) == ("flow", FLOW_NAMES)
 
 
 def test_is_a_backend(checkpoint: Checkpoint, step: OnnxStep) -> None:

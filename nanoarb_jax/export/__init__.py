@@ -27,10 +27,10 @@ from nanoarb_jax.export.accuracy import (
 from nanoarb_jax.export.form import fold
 from nanoarb_jax.export.precision import Precision, lower_precision, optimize
 from nanoarb_jax.export.trace import state_shapes, step_graph, window_graph
-from nanoarb_jax.market.features import FEATURE_NAMES, FEATURE_SCHEMA
 from nanoarb_jax.serving.native import NativeStep, pack
 from nanoarb_jax.serving.native_file import native_file
 from nanoarb_jax.serving.onnx_file import ModelInfo, write_metadata
+from nanoarb_jax.serving.schema import named_features
 
 if TYPE_CHECKING:
     import onnx
@@ -44,6 +44,7 @@ TOLERANCES = {"fp32": 1e-5, "fp16": 5e-3, "bf16": 5e-3, "int8": 2e-2}
 CHANGED = 0.01
 OPSETS = range(17, 24)
 PACKAGES = ("jax2onnx", "onnx", "onnxruntime")
+SCALES = ("tick_size", "quantity_scale", "spread_scale")  # that a live feature extractor needs
 ONNX_PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
 
@@ -219,14 +220,14 @@ def _check(path: Path, precision: str, accuracy: Accuracy) -> None:
 
 def _info(kind: Kind, checkpoint: Checkpoint, precision: Precision, opset: int, optimized: bool) -> ModelInfo:
     config = checkpoint.config
-    known = config.input_dim == len(FEATURE_NAMES)
+    schema, names = named_features(config.input_dim)
     return ModelInfo(
         kind=kind,
         version=checkpoint.version,
         window=config.window,
         horizons=config.horizons,
-        feature_schema=FEATURE_SCHEMA if known else "unnamed",
-        feature_names=FEATURE_NAMES if known else tuple(f"feature_{i}" for i in range(config.input_dim)),
+        feature_schema=schema,
+        feature_names=names,
         preset=config.preset_name,
         precision=precision,
         opset=opset,
@@ -238,8 +239,11 @@ def _info(kind: Kind, checkpoint: Checkpoint, precision: Precision, opset: int, 
 
 
 def _data_of(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What a file says of the data its model was trained on."""
-    series = [stream["name"] for stream in checkpoint.data.get("streams", [])]
+    """What a file says of the data its model was trained on: how they were made, and in which scales."""
+    series = {
+        stream["name"]: {name: stream[name] for name in SCALES if name in stream}
+        for stream in checkpoint.data.get("streams", [])
+    }
     return {"config": checkpoint.data.get("config"), "series": series}
 
 

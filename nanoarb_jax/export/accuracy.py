@@ -17,12 +17,12 @@ from nanoarb_jax.dataset import Dataset
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.evaluation.metrics import confusion_counts, mcc_from_confusion
 from nanoarb_jax.evaluation.validation import check_fit
-from nanoarb_jax.market.features import FEATURE_NAMES
 from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.serving.native import NativeStep
 from nanoarb_jax.serving.onnx import OnnxStep
 from nanoarb_jax.serving.onnx_file import ModelInfo, load_session
+from nanoarb_jax.serving.schema import feature_set_of
 from nanoarb_jax.streams import make_stream
 
 ROWS = 2_000  # of each series
@@ -88,11 +88,11 @@ def labelled_samples(model: MambaLOB, data: Dataset) -> list[Sample]:
 
 def synthetic_sample(model: MambaLOB) -> Sample:
     """A labelled stream of a seeded simulated market; noise where the features have no names."""
-    config = model.config
-    if config.input_dim != len(FEATURE_NAMES):
+    config, made = model.config, feature_set_of(model.config.input_dim)
+    if made is None:
         return Sample(np.random.default_rng(0).standard_normal((ROWS, config.input_dim), np.float32), None)
     rows = max(ROWS, config.window, 20 * max(config.horizons))
-    stream = make_stream(synthetic_books(rows, seed=0), DataConfig(horizons=config.horizons))
+    stream = make_stream(synthetic_books(rows, seed=0), DataConfig(horizons=config.horizons, feature_set=made))
     return Sample(stream.features[-ROWS:], stream.labels[-ROWS:])
 
 

@@ -66,7 +66,7 @@ class Form(NamedTuple):
 def fold(model: MambaLOB) -> Form:
     """Fold a model's weights into the constants of its form."""
     arrays, config = named_arrays(model), model.config
-    numerator, denominator, offset, logged = _channels() if model.transform.kind == "lob44" else _no_channels()
+    numerator, denominator, offset, logged = CHANNELS[model.transform.kind]()
     mean, std = (arrays.get(f"transform.{name}", np.zeros(0, np.float32)) for name in ("mean", "std"))
     h, f, m = arrays["heads.kernel_in"].shape
     out = np.zeros((h, m, h, config.num_classes), np.float32)
@@ -105,7 +105,7 @@ def _no_channels() -> tuple[None, np.ndarray, np.ndarray, np.ndarray]:
     return None, np.zeros((0, 0)), np.zeros(0), np.zeros(0, bool)
 
 
-def _channels() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _lob44_channels() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """`lob44_channels` as quotients: numerator, denominator, offset, logged of `Form`.
 
     Every entry is 0, ±1 or the weight of a mean, so the products are as exact as the differences they stand for.
@@ -129,6 +129,34 @@ def _channels() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     logged = np.ones(55, bool)
     logged[5:15] = False
     return np.concatenate([now, before]), sizes, offset, logged
+
+
+def _flow_channels() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """`flow_channels` as quotients, likewise; its factors are whole numbers."""
+    now, before = np.zeros((2, 86, 37), np.float32)
+    sizes, offset = np.zeros((86, 37), np.float32), np.ones(37, np.float32)
+    changes = {0: (0, 1), 1: (1, 1), 3: (2, 20)}  # channel: feature, factor
+    in_scale = {4: (84, 1), 5: (44, 4), 6: (2, 20), 7: (83, 1000)}
+    plain = {8: (85, 1), 9: (81, 1000), 10: (4, 100), 11: (5, 100), 12: (14, 100), 13: (15, 100), 19: (55, 1)}
+    plain |= {20: (56, 1), **{14 + level: (45 + level, 1) for level in range(3)}}
+    plain |= {31 + event: (75 + event, 1) for event in range(6)}
+    for channel, (feature, factor) in (changes | in_scale | plain).items():
+        now[feature, channel] = factor
+    for channel, (feature, factor) in changes.items():
+        before[feature, channel] = -factor
+    now[1, 2], now[0, 2] = 1, -1  # weighted mid above microprice
+    now[45:50, 17] = now[45:55, 18] = 1  # order flow of several levels together
+    sizes[0, :3], sizes[85, 3:8] = PRICE_UNIT, 1
+    for level in range(LEVELS):
+        bid, ask, channel = 24 + level, 34 + level, 21 + level
+        now[bid, channel], now[ask, channel] = 1, -1
+        sizes[[bid, ask], channel] = 1
+    offset[:8] = offset[21:31] = TINY  # those that are no quotients are divided by 1
+    logged = np.arange(37) < 21
+    return np.concatenate([now, before]), sizes, offset, logged
+
+
+CHANNELS = {"identity": _no_channels, "lob44": _lob44_channels, "flow": _flow_channels}
 
 
 def step_form(form: Form, single: bool) -> Traced:

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.config import ModelConfig, config_from_dict
 from nanoarb_jax.errors import ConfigError, DataError, ExportError
-from nanoarb_jax.market.features import FEATURE_NAMES, FEATURE_SCHEMA, feature_hash
+from nanoarb_jax.market.features import feature_hash
 from nanoarb_jax.serving.native import NativeStep
 from nanoarb_jax.serving.native_weights import HEADER, MAGIC, PRECISIONS, Header, aligned
+from nanoarb_jax.serving.schema import check_schema, named_features
 
 FORMAT = 1
 
@@ -42,7 +43,7 @@ def native_file(
         data: how the training data were made, see `onnx_file.ModelInfo`.
         software: versions it was made with.
     """
-    known = config.input_dim == len(FEATURE_NAMES)
+    schema, names = named_features(config.input_dim)
     about = {
         "format": FORMAT,
         "kind": "native",
@@ -51,10 +52,8 @@ def native_file(
         "preset": config.preset_name,
         "config": dataclasses.asdict(config),
         "classes": ["down", "neutral", "up"],
-        "features": {"schema": FEATURE_SCHEMA, "names": FEATURE_NAMES, "hash": feature_hash(FEATURE_NAMES)}
-        if known
-        else None,
-        "data": dict(data or {"config": None, "series": []}),
+        "features": {"schema": schema, "names": names, "hash": feature_hash(names)},
+        "data": dict(data or {"config": None, "series": {}}),
         "software": dict(software or {}),
     }
     return weights.tobytes() + json.dumps(about | {"sha256": _checksum(weights.tobytes(), about)}).encode()
@@ -114,10 +113,7 @@ def _read(path: str | Path) -> tuple[bytes, dict[str, Any]]:
 
 
 def _config(path: str | Path, about: Mapping[str, Any]) -> ModelConfig:
-    if about["features"] is not None and about["features"]["hash"] != feature_hash(FEATURE_NAMES):
-        raise ExportError(
-            f"{path}: made for other {about['features']['schema']} features than this version computes; export it anew"
-        )
+    check_schema(path, about["features"]["schema"], about["features"]["names"])
     try:
         tables = {"model": about["config"], "data": {"horizons": about["config"]["horizons"]}}
         return config_from_dict(tables, str(path)).model

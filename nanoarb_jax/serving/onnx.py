@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nanoarb_jax.errors import DataError, ExportError
-from nanoarb_jax.market.features import FEATURE_NAMES, FEATURE_SCHEMA
 from nanoarb_jax.serving.onnx_file import ModelInfo, load_session, read_model
 from nanoarb_jax.serving.predictor import Prediction, check_features, make_prediction
+from nanoarb_jax.serving.schema import check_schema
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -133,7 +133,7 @@ class WindowPredictor:
 
     Example:
         >>> predictor = WindowPredictor.load("model.onnx")
-        >>> prediction = predictor.update(features)  # (44,) raw features of the book, every tick
+        >>> prediction = predictor.update(features)  # (f,) raw features of the book, every tick
     """
 
     def __init__(self, session: onnxruntime.InferenceSession, info: ModelInfo):
@@ -180,8 +180,5 @@ def _open(path: str | Path, kind: str) -> tuple[onnxruntime.InferenceSession, Mo
     content, info = read_model(path)
     if info.kind != kind:
         raise ExportError(f"{path}: a {info.kind} model, expected a {kind} one; export it with --kind {kind}")
-    if info.feature_schema == FEATURE_SCHEMA and info.feature_names != FEATURE_NAMES:
-        raise ExportError(
-            f"{path}: made for other {FEATURE_SCHEMA} features than this version computes; export it anew"
-        )
+    check_schema(path, info.feature_schema, info.feature_names)
     return load_session(content, path), info

@@ -36,7 +36,8 @@ class ModelInfo:
         opset: ONNX operator set.
         optimized: rewritten by onnxruntime, with operators of its own.
         states: shape of every state input of a step, "batch" for a dynamic axis; empty for a window.
-        data: how the training data were made, `config` as in a checkpoint (None: not known), and `series`, their names.
+        data: how the training data were made: `config` as in a checkpoint (None: not known), and `series`, the scales
+            of their features by their names – `tick_size`, `quantity_scale` and `spread_scale`.
         software: versions it was made with.
     """
 

@@ -70,7 +70,9 @@ def check_features(features: ArrayLike, expected: int) -> np.ndarray:
     """
     x = features if isinstance(features, np.ndarray) and features.dtype == np.float32 else _as_float32(features)
     if x.shape != (expected,):
-        raise DataError(f"features of shape {x.shape}: expected ({expected},), one tick in the order of FEATURE_NAMES")
+        raise DataError(
+            f"features of shape {x.shape}: expected ({expected},), one tick of the features that the model reads"
+        )
     if not x.flags.carray:  # compiled code reads it as it lies
         x = x.copy()
     # one sum of squares costs half of isfinite over all; it may overflow, so its verdict is looked into
@@ -125,7 +127,7 @@ class StepPredictor:
 
     Example:
         >>> predictor = StepPredictor.load("checkpoints/small")
-        >>> prediction = predictor.update(features)  # (44,) raw features of the book, every tick
+        >>> prediction = predictor.update(features)  # (f,) raw features of the book, every tick
         >>> if prediction.ready and prediction.confidence[0] > 0.6: ...
     """
 

@@ -27,7 +27,7 @@ class ModelRegistry:
         >>> registry = ModelRegistry()
         >>> registry.load("today", "checkpoints/small")
         >>> registry.switch("today")
-        >>> prediction = registry.predict(features)  # (44,) raw features of the book, every tick
+        >>> prediction = registry.predict(features)  # (f,) raw features of the book, every tick
     """
 
     def __init__(self) -> None:

@@ -1,0 +1,42 @@
+"""Which of our feature sets a model reads, and whether a file at rest means the same features by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from nanoarb_jax.errors import ExportError
+from nanoarb_jax.market.extractor import FEATURE_SETS, FeatureSet
+
+UNNAMED = "unnamed"
+
+
+def feature_set_of(features: int) -> FeatureSet | None:
+    """The feature set that has so many features per tick; None where none of ours does.
+
+    >>> feature_set_of(44), feature_set_of(86), feature_set_of(10)
+    ('lob44', 'flow', None)
+    """
+    met = next((name for name, names in FEATURE_SETS.items() if len(names) == features), None)
+    return cast("FeatureSet | None", met)
+
+
+def named_features(features: int) -> tuple[str, tuple[str, ...]]:
+    """Name of the feature set, and names of its features, that a model with so many reads; made up where none has."""
+    name = feature_set_of(features)
+    return (name, FEATURE_SETS[name]) if name else (UNNAMED, tuple(f"feature_{i}" for i in range(features)))
+
+
+def check_schema(path: str | Path, schema: str, names: Sequence[str]) -> None:
+    """Refuse an exported file whose features are not what this version computes under that name.
+
+    Args:
+        path: of the file.
+        schema, names: what it says that it reads.
+
+    Raises:
+        ExportError: they differ.
+    """
+    if schema != UNNAMED and FEATURE_SETS.get(schema) != tuple(names):
+        raise ExportError(f"{path}: made for other {schema} features than this version computes; export it anew")
