@@ -9,6 +9,7 @@ from pathlib import Path
 # before anything imports jax; the tests' own subprocesses inherit them
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
+os.environ.pop("COLUMNS", None)  # xdist's workers have one: a rich console that finds it keeps that width for good
 
 import pytest
 from hypothesis import settings
