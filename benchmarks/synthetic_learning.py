@@ -1,0 +1,120 @@
+"""How much of what can be known of a simulated market does a model learn, and how much of that without a memory?
+
+    python benchmarks/synthetic_learning.py --json benchmarks/results/synthetic_learning.json
+
+Trains on some series of the market and asks at ticks of another one that nobody has seen. There the oracle
+(`market.synthetic_oracle`) knows the class probabilities, so the expected log loss of a forecast p is -Σ q·log p with
+the oracle's q: no luck of single labels in it. Half of the futures give the oracle's own forecast, the other half judge
+all, oracle included. The gap that is closed: (loss of the class frequencies - loss) / (… - loss of the oracle).
+
+The model without memory is the same network, trained on and asked about windows of one tick.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from flax import nnx
+
+from nanoarb_jax.bench.environment import machine
+from nanoarb_jax.checkpoint import load_checkpoint
+from nanoarb_jax.config import Config, DataConfig, ModelConfig, TrainConfig
+from nanoarb_jax.dataset import Dataset, Stream, make_stream
+from nanoarb_jax.evaluation.judging import train_priors
+from nanoarb_jax.evaluation.scoring import make_score, score_streams, score_windows
+from nanoarb_jax.market.synthetic import MarketConfig, synthetic_books
+from nanoarb_jax.market.synthetic_oracle import class_probabilities
+from nanoarb_jax.model.mamba import MambaLOB
+from nanoarb_jax.training.loop import train
+
+TEST_SEED, FIRST_SEED = 7, 1_000
+
+
+def learn(config: Config, dataset: Dataset) -> tuple[MambaLOB, dict[str, Any]]:
+    """The weights kept, and what the run took."""
+    with tempfile.TemporaryDirectory() as folder:
+        result = train(config, dataset, Path(folder) / "run", on_epoch=lambda record: print(record, flush=True))
+        model = load_checkpoint(result.best).model
+    return model, {"ticks": result.ticks, "ticks_per_second": result.ticks_per_second, "epoch": result.best_epoch + 1}
+
+
+def expected_losses(
+    forecasts: Mapping[str, np.ndarray], oracle: np.ndarray, judge: np.ndarray, prior: np.ndarray
+) -> dict[str, dict[str, float]]:
+    """Expected log loss (nats) of every forecast at one horizon, and the share of the gap that it closes.
+
+    Args:
+        forecasts: (k, 3) log-probabilities by name.
+        oracle: (k, 3) log-probabilities of the oracle.
+        judge: (k, 3) probabilities that judge.
+        prior: (3,) class frequencies in training.
+    """
+    losses = {
+        name: float(-(judge * log_p).sum(axis=1).mean())
+        for name, log_p in ({"frequencies": np.log(prior)[None], "oracle": oracle} | dict(forecasts)).items()
+    }
+    worst, best = losses["frequencies"], losses["oracle"]
+    return {name: {"log_loss": loss, "gap_closed": (worst - loss) / (worst - best)} for name, loss in losses.items()}
+
+
+def main(
+    json_path: Annotated[Path, typer.Option("--json")],
+    market: str = "shallow",
+    preset: str = "small",
+    series: int = 8,
+    rows: int = 250_000,
+    epochs: int = 8,
+    lr: float = 3e-3,
+    ticks: int = 1_500,
+    futures: int = 800,
+) -> None:
+    settings = MarketConfig.preset(market)  # type: ignore[arg-type]
+    data = DataConfig(feature_set="flow")
+    model = dataclasses.replace(ModelConfig.preset(preset), input_transform="flow", input_dim=86, dropout=0.0)
+    training = TrainConfig(loss="cross-entropy", epochs=epochs, lr=lr, batch_size=32, tensorboard=False)
+    seen = [make_stream(synthetic_books(rows, FIRST_SEED + i, settings), data) for i in range(series)]
+    seen = [stream._replace(name=f"{stream.name}_{i}") for i, stream in enumerate(seen)]
+    learnt, took = learn(Config(model, data, training), Dataset(tuple(seen), data, []))
+    alone = dataclasses.replace(model, window=1)
+    windows = dataclasses.replace(training, objective="window", batch_size=4_096)
+    memoryless, took_alone = learn(Config(alone, data, windows), Dataset(tuple(map(_forgetful, seen)), data, []))
+
+    test = make_stream(synthetic_books(rows, TEST_SEED, settings), data)
+    at = np.linspace(test.test[0], test.test[1] - data.horizons[-1] - 1, ticks).astype(np.int64)
+    found = [
+        class_probabilities(settings, TEST_SEED, at, data.horizons, test.threshold_ticks[0], futures=n)
+        for n in (futures // 2, futures)
+    ]
+    first, both = (one.probabilities * one.futures for one in found)  # the same futures first, then as many more
+    oracle = np.log((first + 0.5) / (first + 0.5).sum(axis=-1, keepdims=True))
+    judge = (both - first) / (both - first).sum(axis=-1, keepdims=True)
+    forecasts = {
+        "model": score_streams(make_score(learnt), nnx.state(learnt, nnx.Param), learnt, [test], [(0, test.rows)])[0],
+        "memoryless": score_windows(memoryless, [_forgetful(test)], [[test.test]])[0],
+    }
+    figures: dict[str, Any] = {"machine": machine(), "market": market, "preset": preset, "horizons": {}}
+    figures |= {"training_rows": sum(s.train[1] - s.train[0] for s in seen), "ticks": ticks, "futures": futures}
+    figures |= {"model": took, "memoryless": took_alone}
+    for i, (horizon, prior) in enumerate(zip(data.horizons, train_priors(test), strict=True)):
+        result = expected_losses({k: p[at, i] for k, p in forecasts.items()}, oracle[:, i], judge[:, i], prior)
+        figures["horizons"][f"h{horizon}"] = result
+        print(horizon, {name: {key: round(value, 4) for key, value in one.items()} for name, one in result.items()})
+    json_path.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def _forgetful(stream: Stream) -> Stream:
+    """The stream without features that remember earlier ticks: what a memoryless model may see."""
+    features = stream.features.copy()
+    features[:, 45:57] = features[:, 75:85] = 0.0
+    return stream._replace(features=features)
+
+
+if __name__ == "__main__":
+    typer.run(main)
