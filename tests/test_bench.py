@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import importlib.util
 import json
@@ -58,7 +59,7 @@ def check_figures(row: dict[str, Any], samples: list[float]) -> None:
 def test_every_path_has_its_row_and_samples(result: dict[str, Any], nano_checkpoint: Path) -> None:
     assert json.loads(json.dumps(result)) == result
     version = load_checkpoint(nano_checkpoint).version
-    assert result["model"] == {"preset": "nano", "parameters": 4041, "version": version}
+    assert result["model"] == {"preset": "nano", "features": "lob44", "parameters": 4041, "version": version}
     assert {row["path"]: row["kind"] for row in result["rows"]} == PATHS
     assert set(result["samples_us"]) == set(result["load_seconds"]) == set(PATHS)
     for row in result["rows"]:
@@ -148,8 +149,27 @@ def test_presets_side_by_side(counted: list[tuple[Checkpoint, Extras]]) -> None:
 
 def test_other_features_are_refused() -> None:
     model = random_model(ModelConfig(input_dim=10, hidden_dim=8, num_layers=1, input_transform="identity"))
-    with pytest.raises(ConfigError, match=r"model.input_dim=10: expected 44"):
+    with pytest.raises(ConfigError, match=r"model.input_dim=10: expected 44 or 86"):
         bench.bench(Checkpoint(model, "x"), 1)
+
+
+def test_a_flow_model_is_fed_flow_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all paths only those that load fast are measured here."""
+    paths, fast, fed = bench.model_paths, ("native_step", "tick_to_prediction", "weight_read"), []
+
+    def few(checkpoint: Checkpoint, ticks: np.ndarray, *rest: Any) -> list[bench.Candidate]:
+        fed.append(ticks)
+        return [candidate for candidate in paths(checkpoint, ticks, *rest) if candidate.path in fast]
+
+    monkeypatch.setattr(bench, "model_paths", few)
+    monkeypatch.setattr(bench, "export_files", lambda *arguments: {})
+    monkeypatch.setattr(bench, "market_stages", lambda events: [])
+    monkeypatch.setattr(bench, "BURST_SECONDS", 0.002)
+    flow = dataclasses.replace(ModelConfig.preset("nano"), input_dim=86, input_transform="flow")
+    result = bench.bench(Checkpoint(random_model(flow), "x"), 1)
+    assert [row["path"] for row in result["rows"]] == list(fast) and result["model"]["features"] == "flow"
+    (ticks,) = fed
+    assert ticks.shape == (bench.TICKS, 86) and ticks[:, 84].any() and (ticks[:, 85] == 1).all()
 
 
 @pytest.mark.parametrize("extras", [{"lengths": (5, 0)}, {"batches": (-1,)}])

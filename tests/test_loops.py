@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from random_model import random_model
@@ -21,6 +23,7 @@ from nanoarb_jax.serving.native import NativeStep, pack
 from nanoarb_jax.serving.predictor import StepPredictor
 
 CONFIG, SHAPE = ModelConfig.preset("nano"), (3, 3)
+FLOW = dataclasses.replace(CONFIG, input_dim=86, input_transform="flow")
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +68,13 @@ def test_calls_from_python(weights: np.ndarray, ticks: np.ndarray) -> None:
     np.testing.assert_array_equal(jax_null()(ticks[0]), ticks[0])
 
 
-def test_events_to_predictions(weights: np.ndarray) -> None:
+@pytest.mark.parametrize("config", [CONFIG, FLOW], ids=["lob44", "flow"])
+def test_events_to_predictions(config: ModelConfig) -> None:
     """The compiled loop against the book, the extractor and the predictor that users call, at every tick."""
-    events = market_events()[:4_000]
+    events, weights = market_events()[:4_000], pack(named_arrays(random_model(config)), config)
     book = OrderBook(MARKET.tick_size, MARKET.lot_size)
-    extractor, plain = LobFeatureExtractor(MARKET.tick_size), predictor(weights)
+    extractor = LobFeatureExtractor(MARKET.tick_size, feature_set=config.input_transform)  # type: ignore[arg-type]
+    plain = StepPredictor(NativeStep(weights, config, "x"))
     expected, seen = [], []
     for number, event in enumerate(events):
         if book.apply(event):

@@ -26,7 +26,7 @@ from flax import nnx
 from nanoarb_jax.bench.model_paths import export_files, model_paths  # isort: skip – first: it sets JAX up before anything computes
 from nanoarb_jax.bench.environment import machine, one_core
 from nanoarb_jax.bench.loops import EventsToPredictions
-from nanoarb_jax.bench.market_stages import market_events, market_stages
+from nanoarb_jax.bench.market_stages import market_events, market_stages, market_ticks
 from nanoarb_jax.bench.measure import Candidate, load_all, measure, statistics
 from nanoarb_jax.bench.rivals import describe_rivals, rivals
 from nanoarb_jax.bench.sweeps import batches, lengths
@@ -35,10 +35,9 @@ from nanoarb_jax.bench.transformer import TransformerLOB
 from nanoarb_jax.checkpoint import Checkpoint, load_checkpoint, model_version, named_arrays
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import ConfigError
-from nanoarb_jax.market.features import lob44
-from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.serving.native import step
+from nanoarb_jax.serving.schema import feature_set_of
 
 __all__ = [
     "Candidate",
@@ -128,13 +127,15 @@ def bench(
         the `bench` JSON of DESIGN, with the raw samples in µs, four digits of each, under `samples_us`.
 
     Raises:
-        ConfigError: the model does not read lob44 features.
+        ConfigError: the model reads neither lob44 nor flow features.
     """
-    model, config = checkpoint.model, checkpoint.config
-    if config.input_dim != 44:
-        raise ConfigError(f"model.input_dim={config.input_dim}: expected 44, bench feeds lob44 features")
+    model, config, features = checkpoint.model, checkpoint.config, feature_set_of(checkpoint.config.input_dim)
+    if features is None:
+        raise ConfigError(
+            f"model.input_dim={config.input_dim}: expected 44 or 86, bench feeds features of lob44 or flow"
+        )
     note("simulating a market")
-    ticks, events = lob44(synthetic_books(TICKS, seed=0), quantity_scale=100.0), market_events()
+    ticks, events = market_ticks(TICKS, features), market_events()
     transformer = TransformerLOB(config, parameters(model), rngs=nnx.Rngs(0)) if extras.rivals else None
     with tempfile.TemporaryDirectory() as folder:
         files = export_files(checkpoint, Path(folder), extras.precisions, note)
@@ -155,7 +156,12 @@ def bench(
     assert isinstance(streamed, EventsToPredictions)
     return {
         "machine": {**system, "measured_on_core": core},
-        "model": {"preset": config.preset_name, "parameters": parameters(model), "version": checkpoint.version},
+        "model": {
+            "preset": config.preset_name,
+            "features": features,
+            "parameters": parameters(model),
+            "version": checkpoint.version,
+        },
         "rows": rows,
         "weight_read_us": next(row["p50_us"] for row in rows if row["path"] == "weight_read"),
         "events_per_prediction": round(streamed.applied / streamed.predictions, 4),

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from nanoarb_jax.bench.market_stages import MARKET
 from nanoarb_jax.market import kernel
 from nanoarb_jax.market.book import empty_state, grow
-from nanoarb_jax.market.extractor import book_lob44
-from nanoarb_jax.market.features import FeatureScale
+from nanoarb_jax.market.extractor import book_flow, book_lob44
+from nanoarb_jax.market.features import FEATURE_NAMES, FeatureScale
+from nanoarb_jax.market.flow import flow_memory
 from nanoarb_jax.market.series import LEVELS
-from nanoarb_jax.serving.native import initial_state, step, step_all
-from nanoarb_jax.serving.native_weights import aligned
+from nanoarb_jax.serving.native import header, initial_state, step, step_all
+from nanoarb_jax.serving.native_weights import Header, aligned
 
 
 def repeats(parameters: int) -> int:
@@ -25,11 +26,20 @@ def repeats(parameters: int) -> int:
     return int(np.clip(5_000_000 // parameters, 10, 500))
 
 
+_LOB44 = len(FEATURE_NAMES)
+
+
 # Not kept on disk: numba would not notice that `step`, which becomes part of it, has changed. Without reference counts,
 # see `market.compiled`.
 @njit(error_model="numpy", nogil=True, _nrt=False)  # type: ignore[call-overload]
-def predict_events(book, events, at, wanted, scale, top, features, weights, state, probabilities):  # type: ignore[no-untyped-def]
+def predict_events(  # type: ignore[no-untyped-def]
+    book, events, at, wanted, scale, traded, memory, top, features, weights, state, probabilities
+):
     """Apply events from `at` on; predict at every tick, where a message ends and leaves a valid book.
+
+    Args:
+        scale, traded, memory, top: as for `book_flow`.
+        features: of the model's feature set, overwritten.
 
     Returns:
         (first event not applied, status of the book, predictions): `wanted` predictions, or fewer where the events end
@@ -43,7 +53,10 @@ def predict_events(book, events, at, wanted, scale, top, features, weights, stat
             return at, status, made
         at += 1
         if book.meta[0].messages != messages and book.meta[0].quoted:
-            book_lob44(book, scale, top, features)
+            if features.size == _LOB44:
+                book_lob44(book, scale, top, features)
+            else:
+                book_flow(book, scale, traded, memory, top, features)
             step(weights, state, features, probabilities)
             made += 1
     return at, kernel.APPLIED, made
@@ -107,7 +120,7 @@ class NativeLoop:
 
 
 class EventsToPredictions:
-    """Events in, probabilities out: book, `lob44`, native step, some predictions at a call.
+    """Events in, probabilities out: book, features, native step, some predictions at a call.
 
     Args:
         events: of `market_events`; they begin again at their end.
@@ -120,7 +133,8 @@ class EventsToPredictions:
         self._weights, self._state = weights, initial_state(weights)
         self._book = empty_state(MARKET.tick_size, MARKET.lot_size)
         self._scale = FeatureScale(1.0 / MARKET.tick_size, 1.0 / MARKET.lot_size, 1, 1.0)
-        self._top, self.features = np.zeros((4, LEVELS), np.int64), np.zeros(4 * LEVELS + 4, np.float32)
+        self._top, self._traded, self._memory = np.zeros((4, LEVELS), np.int64), np.zeros(2, np.int64), flow_memory()
+        self.features = np.zeros(header(weights)[Header.FEATURES], np.float32)
         self.probabilities = np.zeros(shape, np.float32)
         self._at = self.applied = self.predictions = 0
 
@@ -132,8 +146,8 @@ class EventsToPredictions:
                 self._at = 0
             before = self._at
             self._at, status, made = predict_events(
-                self._book, self._events, before, missing, self._scale, self._top, self.features,
-                self._weights, self._state, self.probabilities,
+                self._book, self._events, before, missing, self._scale, self._traded, self._memory, self._top,
+                self.features, self._weights, self._state, self.probabilities,
             )  # fmt: skip
             if status != kernel.APPLIED:
                 self._book = grow(self._book, status)

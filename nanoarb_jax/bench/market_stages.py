@@ -14,9 +14,9 @@ from nanoarb_jax.bench.measure import Candidate
 from nanoarb_jax.market import kernel
 from nanoarb_jax.market.book import empty_state, grow
 from nanoarb_jax.market.compiled import compiled
-from nanoarb_jax.market.extractor import book_flow, book_lob44
-from nanoarb_jax.market.features import FeatureScale, lob44_row
-from nanoarb_jax.market.flow import FLOW_NAMES, flow_memory, flow_row
+from nanoarb_jax.market.extractor import FeatureSet, book_flow, book_lob44
+from nanoarb_jax.market.features import FeatureScale, lob44, lob44_row
+from nanoarb_jax.market.flow import FLOW_NAMES, flow, flow_memory, flow_row
 from nanoarb_jax.market.kernel import ASK, BID
 from nanoarb_jax.market.ladder import copy_top
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
@@ -31,7 +31,7 @@ def apply_and_look(state, events, start, stop, scale, traded, memory, top, out, 
     """Apply events start … stop; after each, where the book is valid, copy its top or make its features.
 
     Args:
-        features: 0 none, 1 the best levels of both sides into `top` (4, levels) alone, 44 `lob44`, 84 `flow`.
+        features: 0 none, 1 the best levels of both sides into `top` (4, levels) alone, 44 `lob44`, 86 `flow`.
 
     Returns:
         (first index not applied, status), as `kernel.apply_events`.
@@ -41,7 +41,7 @@ def apply_and_look(state, events, start, stop, scale, traded, memory, top, out, 
         if status != kernel.APPLIED:
             return i, status
         if features and state.meta[0].quoted:
-            if features == 84:
+            if features == 86:
                 book_flow(state, scale, traded, memory, top, out)
             elif features == 44:
                 book_lob44(state, scale, top, out)
@@ -119,6 +119,12 @@ class FeatureLoop:
 def market_events() -> NDArray[np.void]:
     """Events of a simulated market like a crypto perpetual's, from a snapshot on."""
     return synthetic_events(200_000, 0, MARKET)
+
+
+def market_ticks(rows: int, features: FeatureSet) -> NDArray[np.float32]:
+    """Features (rows, f) of a simulated market's ticks."""
+    books = synthetic_books(rows, seed=0)
+    return flow(books, quantity_scale=100.0) if features == "flow" else lob44(books, quantity_scale=100.0)
 
 
 def market_stages(events: NDArray[np.void]) -> list[Candidate]:
