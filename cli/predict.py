@@ -74,23 +74,29 @@ def _load(checkpoint: Path, backend: str, precision: str) -> StepPredictor | Win
 
 def _about(checkpoint: Path, backend: str) -> tuple[DataConfig, set[str]]:
     """How the model's data were made, with its horizons, and the names of the series it was trained on."""
+    from nanoarb_jax.serving.schema import feature_set_of
+
     if not checkpoint.is_file():
         from nanoarb_jax.checkpoint import load_checkpoint
 
         model = load_checkpoint(checkpoint)
-        horizons, made = model.config.horizons, model.data.get("config")
+        horizons, count, made = model.config.horizons, model.config.input_dim, model.data.get("config")
         series = [one["name"] for one in model.data.get("streams", [])]
     elif backend == "native":
         from nanoarb_jax.serving.native_file import describe_native
 
         about = describe_native(checkpoint)
-        horizons, made, series = about["config"]["horizons"], about["data"]["config"], about["data"]["series"]
+        horizons, count = about["config"]["horizons"], about["config"]["input_dim"]
+        made, series = about["data"]["config"], about["data"]["series"]
     else:
         from nanoarb_jax.serving.onnx_file import read_model
 
         info = read_model(checkpoint)[1]
-        horizons, made, series = info.horizons, info.data["config"], info.data["series"]
-    return data_settings(horizons, made or {}, str(checkpoint)), set(series)
+        horizons, count, made, series = info.horizons, len(info.feature_names), info.data["config"], info.data["series"]
+    if made is None:  # a model that does not say still reads the features of one set
+        known = feature_set_of(count)
+        made = {} if known is None else {"feature_set": known}
+    return data_settings(horizons, made, str(checkpoint)), set(series)
 
 
 def _print(figures: dict[str, Any]) -> None:

@@ -14,16 +14,17 @@ from nanoarb_jax.collect import read_books
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.dataset import MANIFEST, SPLITS, Dataset, open_dataset
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.labelling import check_finite, plan_stream
+from nanoarb_jax.labelling import check_finite, plan_stream, scale_of_spread
 from nanoarb_jax.market.extractor import FEATURE_SETS
 from nanoarb_jax.market.features import lob44
-from nanoarb_jax.market.flow import flow, flow_memory
+from nanoarb_jax.market.flow import flow
 from nanoarb_jax.market.labels import UNDEFINED
 from nanoarb_jax.market.readers.sources import find_sources
 from nanoarb_jax.market.series import BookSeries, validate_books
 from nanoarb_jax.serving.monitor import ModelMetrics
 from nanoarb_jax.serving.onnx import WindowPredictor
 from nanoarb_jax.serving.predictor import StepPredictor
+from nanoarb_jax.serving.schema import feature_set_of
 from nanoarb_jax.streams import Stream, instrument_of, make_stream
 
 
@@ -58,7 +59,8 @@ def open_streams(path: str | Path, config: DataConfig | None = None) -> tuple[Da
 
     Returns:
         the streams, and why some of them have no labels and no parts, {name: reason}; most often because they are too
-        short. Their quantity scale is the median level-1 quantity of the first `train_fraction` of the rows.
+        short. Their scales come from the first `train_fraction` of the rows: the median level-1 quantity, and half the
+        median spread, at least one tick.
 
     Raises:
         DataError: see `open_dataset`.
@@ -85,7 +87,8 @@ def _unlabelled_stream(books: BookSeries, config: DataConfig) -> Stream:
     first = books.part(0, max(1, int(config.train_fraction * books.rows)))
     sizes = np.concatenate([first.bid_sz[:, 0], first.ask_sz[:, 0]])
     scale = config.quantity_scale or float(np.median(sizes)) / books.sz_scale
-    features = flow(books, scale, flow_memory()) if config.feature_set == "flow" else lob44(books, scale)
+    spread_scale = config.spread_scale or scale_of_spread(float(np.median(first.spread_ticks)))
+    features = flow(books, scale, spread_scale=spread_scale) if config.feature_set == "flow" else lob44(books, scale)
     check_finite(features, books.name, FEATURE_SETS[config.feature_set])
     shape = (books.rows, len(config.horizons))
     return Stream(
@@ -93,6 +96,7 @@ def _unlabelled_stream(books: BookSeries, config: DataConfig) -> Stream:
         instrument=instrument_of(books.name),
         tick_size=books.tick_size,
         quantity_scale=scale,
+        spread_scale=spread_scale,
         threshold_ticks=(np.nan,) * len(config.horizons),
         **dict.fromkeys(SPLITS, (0, 0)),
         features=features,
@@ -133,9 +137,10 @@ def replay(
         DataError: the predictor reads other features.
     """
     if stream.features.shape[1] != predictor.features:
+        known = feature_set_of(predictor.features)
         raise DataError(
             f"stream {stream.name!r}: {stream.features.shape[1]} features per tick, the model expects "
-            f"{predictor.features}; prepare the data anew"
+            f"{predictor.features}; prepare the data anew{f' with --feature-set {known}' if known else ''}"
         )
     start, stop = rows or (0, stream.rows)
     features, outcomes, h = stream.features[:stop], labels.astype(int) - 1, labels.shape[1]

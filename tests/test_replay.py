@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from nanoarb_jax.config import DataConfig
 from nanoarb_jax.dataset import Dataset, open_dataset
 from nanoarb_jax.errors import ConfigError, DataError
 from nanoarb_jax.market.features import lob44
-from nanoarb_jax.market.flow import flow, flow_memory
+from nanoarb_jax.market.flow import flow
 from nanoarb_jax.market.readers.book_npz import read_book_npz, write_book_npz
 from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.predictions import write_predictions
@@ -33,10 +34,11 @@ def predictor() -> StepPredictor:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two series long enough to be labelled, and one that is not."""
+    """Two series long enough to be labelled, and one of a wide spread that is not."""
     folder = tmp_path_factory.mktemp("books")
-    for name, rows in (("long", 1_500), ("longer", 1_600), ("tiny", 300)):
-        write_book_npz(folder / f"{name}.npz", synthetic_books(rows, seed=rows))
+    for name, rows, wider in (("long", 1_500, 0), ("longer", 1_600, 0), ("tiny", 300, 4)):
+        books = synthetic_books(rows, seed=rows)
+        write_book_npz(folder / f"{name}.npz", books._replace(ask_px=books.ask_px + wider * books.tick))
     return folder
 
 
@@ -66,12 +68,16 @@ def test_a_series_too_short_for_labels_is_read_too(folder: Path, feature_set: st
     assert list(unlabelled) == ["tiny"] and "300 rows; expected at least" in unlabelled["tiny"]
     (stream,), books = opened.streams, read_book_npz(folder / "tiny.npz")
     scale = float(np.median([books.bid_sz[:180, 0], books.ask_sz[:180, 0]])) / books.sz_scale
-    features = lob44(books, scale) if feature_set == "lob44" else flow(books, scale, flow_memory())
+    spread_scale = max(1.0, float(np.median(books.spread_ticks[:180])) / 2)
+    features = lob44(books, scale) if feature_set == "lob44" else flow(books, scale, spread_scale=spread_scale)
+    assert (stream.quantity_scale, stream.spread_scale) == (scale, spread_scale) and spread_scale > 2
     np.testing.assert_array_equal(stream.features, features)
     np.testing.assert_array_equal(stream.ts_ns, books.ts_ns)
     np.testing.assert_array_equal(stream.mid, books.mid)
     assert (stream.labels == -1).all() and stream.labels.shape == (300, 3)
-    assert open_streams(folder / "tiny.npz", DataConfig(quantity_scale=7.0))[0].streams[0].quantity_scale == 7.0
+    given, _ = open_streams(folder / "tiny.npz", dataclasses.replace(config, quantity_scale=7.0, spread_scale=3.5))
+    assert (given.streams[0].quantity_scale, given.streams[0].spread_scale) == (7.0, 3.5)
+    assert feature_set == "lob44" or (given.streams[0].features[:, 85] == 3.5).all()
 
 
 def test_what_is_damaged_is_not_merely_too_short(folder: Path, tmp_path: Path) -> None:
@@ -150,8 +156,9 @@ def test_what_cannot_be_replayed(dataset: Dataset) -> None:
         replay_dataset(predictor(), Dataset(dataset.streams[2:], dataset.config, []), HORIZONS, ModelMetrics(), "test")
     with pytest.raises(DataError, match="split 'later': expected one of train, validation, test"):
         replay_dataset(predictor(), dataset, HORIZONS, ModelMetrics(), "later")
-    with pytest.raises(DataError, match="'long': 44 features per tick, the model expects 10"):
-        replay_dataset(StepPredictor(FakeBackend(features=10)), dataset, HORIZONS, ModelMetrics())
+    for features, remedy in ((10, "anew$"), (86, "anew with --feature-set flow$")):
+        with pytest.raises(DataError, match=f"'long': 44 features per tick, the model expects {features}; .* {remedy}"):
+            replay_dataset(StepPredictor(FakeBackend(features=features)), dataset, HORIZONS, ModelMetrics())
 
 
 # Files
