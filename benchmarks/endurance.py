@@ -20,11 +20,12 @@ from flax import nnx
 from float64_twin import Float64Twin
 
 from nanoarb_jax.checkpoint import Checkpoint, load_checkpoint, model_version, named_arrays
-from nanoarb_jax.config import ModelConfig
-from nanoarb_jax.dataset import open_dataset
+from nanoarb_jax.config import DataConfig, ModelConfig
 from nanoarb_jax.model.mamba import MambaLOB
+from nanoarb_jax.replay import open_streams
 from nanoarb_jax.serving.native import NativeStep, initial_state, pack, step_all
 from nanoarb_jax.serving.native_state import Views, views
+from nanoarb_jax.serving.schema import feature_set_of
 
 BLOCK = 50_000
 
@@ -44,7 +45,8 @@ def main() -> None:
     else:
         model = MambaLOB(ModelConfig.preset(options.preset or "base"), rngs=nnx.Rngs(0))
         checkpoint = Checkpoint(model, model_version(named_arrays(model)))
-    features = np.concatenate([stream.features for stream in open_dataset(options.data, None).streams])
+    settings = DataConfig(feature_set=feature_set_of(checkpoint.config.input_dim) or "lob44")
+    features = np.concatenate([stream.features for stream in open_streams(options.data, settings)[0].streams])
     native = NativeStep(pack(named_arrays(checkpoint.model), checkpoint.config), checkpoint.config, checkpoint.version)
     result = {
         "preset": checkpoint.config.preset_name,

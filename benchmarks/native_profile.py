@@ -23,7 +23,7 @@ from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.serving.native import initial_state, pack, step
 from nanoarb_jax.serving.native_kernel import _convolve, _matmul_one, _normalise, _recur, _transform
-from nanoarb_jax.serving.native_weights import PRECISIONS, _matrix, aligned, whole
+from nanoarb_jax.serving.native_weights import PRECISIONS, TRANSFORMS, _matrix, aligned, whole
 from nanoarb_jax.serving.simd import address
 
 ROUNDS, CALLS = 25, 200
@@ -56,9 +56,9 @@ def _norms(x, y, calls):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _transforms(block, x, out, calls):  # type: ignore[no-untyped-def]
+def _transforms(block, transform, x, out, calls):  # type: ignore[no-untyped-def]
     for _ in range(calls):
-        _transform(address(block), address(x), address(x), address(out))
+        _transform(address(block), transform, address(x), address(x), address(out))
 
 
 @njit
@@ -107,12 +107,14 @@ def profile(config: ModelConfig) -> dict[str, float]:
     decays = aligned(4 * inner * (n + 1))
     decays.view(np.float32)[:] = -0.1
     taps = aligned(4 * inner * (k + 1))
-    ticks, statistics = floats(48), aligned(4 * 128)
+    ticks, statistics = floats(96), aligned(4 * 128)
     stages["recurrence and gate"] = lambda calls: _recurs(decays, inner, n, h, u, z, delta, mixed, calls)
     past, x, y, channels = floats(inner * k), floats(hidden), floats(hidden), floats(64)
     stages["convolution"] = lambda calls: _convolves(taps, inner, k, past, u, calls)
     stages["layer norm"] = lambda calls: _norms(x, y, calls)
-    stages["input transform"] = lambda calls: _transforms(statistics, ticks, channels, calls)
+    for name in ("lob44", "flow"):
+        arguments = statistics, TRANSFORMS.index(name), ticks, channels
+        stages[f"input transform, {name}"] = lambda calls, a=arguments: _transforms(*a, calls)
     arrays = named_arrays(MambaLOB(config, rngs=nnx.Rngs(0)))
     for precision in PRECISIONS:
         weights = pack(arrays, config, precision)

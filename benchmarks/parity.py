@@ -21,14 +21,15 @@ from flax import nnx
 
 from nanoarb_jax.serving.jax_step import JaxStep  # isort: skip – first: it sets JAX up before anything computes
 from nanoarb_jax.checkpoint import Checkpoint, load_checkpoint, model_version, named_arrays
-from nanoarb_jax.config import ModelConfig
-from nanoarb_jax.dataset import open_dataset
+from nanoarb_jax.config import DataConfig, ModelConfig
 from nanoarb_jax.evaluation.scoring import CHUNK
 from nanoarb_jax.export import export_step, export_window
 from nanoarb_jax.model.mamba import MambaLOB
+from nanoarb_jax.replay import open_streams
 from nanoarb_jax.serving.native import NativeStep, pack
 from nanoarb_jax.serving.onnx import OnnxStep
 from nanoarb_jax.serving.onnx_file import load_session, read_model
+from nanoarb_jax.serving.schema import feature_set_of
 
 Scorer = Callable[[np.ndarray], np.ndarray]
 LIMITS = {"native_step_bf16": 5e-3, "native_step_int8": 2e-2}  # all others 1e-5
@@ -48,7 +49,7 @@ def main() -> None:
     else:
         model = MambaLOB(ModelConfig.preset(options.preset or "base"), rngs=nnx.Rngs(0))
         checkpoint = Checkpoint(model, model_version(named_arrays(model)))
-    streams = some_streams(options.data, options.ticks)
+    streams = some_streams(options.data, checkpoint.config, options.ticks)
     result = {
         "preset": checkpoint.config.preset_name,
         "version": checkpoint.version,
@@ -62,10 +63,11 @@ def main() -> None:
         options.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def some_streams(data: Path, ticks: int) -> list[np.ndarray]:
-    """Features of the longest streams, cut so that they add up to `ticks`."""
+def some_streams(data: Path, config: ModelConfig, ticks: int) -> list[np.ndarray]:
+    """Features that the model reads of the longest streams, cut so that they add up to `ticks`."""
+    settings = DataConfig(feature_set=feature_set_of(config.input_dim) or "lob44")
     streams, missing = [], ticks
-    for stream in sorted(open_dataset(data, None).streams, key=lambda s: -s.rows):
+    for stream in sorted(open_streams(data, settings)[0].streams, key=lambda s: -s.rows):
         streams.append(np.ascontiguousarray(stream.features[:missing]))
         missing -= len(streams[-1])
         if not missing:

@@ -137,10 +137,10 @@ def replay(
         DataError: the predictor reads other features.
     """
     if stream.features.shape[1] != predictor.features:
-        known = feature_set_of(predictor.features)
+        asked = feature_set_of(predictor.features)
         raise DataError(
             f"stream {stream.name!r}: {stream.features.shape[1]} features per tick, the model expects "
-            f"{predictor.features}; prepare the data anew{f' with --feature-set {known}' if known else ''}"
+            f"{predictor.features}; prepare the data anew{f' with --feature-set {asked}' if asked else ''}"
         )
     start, stop = rows or (0, stream.rows)
     features, outcomes, h = stream.features[:stop], labels.astype(int) - 1, labels.shape[1]

@@ -20,6 +20,7 @@ from nanoarb_jax.dataset import open_dataset
 from nanoarb_jax.export import export_native, export_step
 from nanoarb_jax.market.readers.book_npz import write_book_npz
 from nanoarb_jax.market.synthetic import synthetic_books, synthetic_events
+from nanoarb_jax.prepare import prepare
 from nanoarb_jax.replay import open_streams
 from nanoarb_jax.serving.native import pack
 from nanoarb_jax.serving.native_file import native_file
@@ -194,6 +195,25 @@ def test_a_model_of_other_features(data: Path, tmp_path: Path) -> None:
     model = save_checkpoint(tmp_path / "ten", random_model(config))
     result = run("--checkpoint", model, "--data", data, "--output", tmp_path / "p.csv")
     assert result.exit_code == 2 and "44 features per tick, the model expects 10" in result.stderr
+
+
+def test_a_model_of_flow_features(data: Path, tmp_path: Path) -> None:
+    """The same of books, whose features are made as it reads them, and of a dataset prepared so; also from a file."""
+    config = dataclasses.replace(ModelConfig.preset("nano"), input_dim=86, input_transform="flow")
+    model = save_checkpoint(tmp_path / "flow", random_model(config))
+    (tmp_path / "file").write_bytes(native_file(pack(named_arrays(random_model(config)), config), config, "v"))
+    prepare([data], tmp_path / "prepared", DataConfig(feature_set="flow"))
+    met = []
+    for number, (weights, books) in enumerate(((model, data), (tmp_path / "file", tmp_path / "prepared"))):
+        done("--checkpoint", weights, "--data", books, "--output", tmp_path / f"{number}.npz")
+        with np.load(tmp_path / f"{number}.npz") as file:
+            met.append(file["probabilities"])
+    np.testing.assert_array_equal(*met)
+    predictor, stream = StepPredictor.load(model), open_dataset(tmp_path / "prepared").streams[0]
+    np.testing.assert_array_equal(met[0][: stream.rows], predictor.score(np.array(stream.features)))
+    prepare([data], tmp_path / "other", DataConfig())
+    result = run("--checkpoint", model, "--data", tmp_path / "other", "--output", tmp_path / "p.csv")
+    assert result.exit_code == 2 and "prepare the data anew with --feature-set flow" in result.stderr
 
 
 def test_an_exported_window(models: dict[str, Path], data: Path, tmp_path: Path) -> None:
