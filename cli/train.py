@@ -121,11 +121,18 @@ def train(
     if benchmark:
         from nanoarb_jax.bench import bench_checkpoint  # before the training: it sets JAX up for short calls
     from nanoarb_jax.dataset import open_dataset
+    from nanoarb_jax.market.extractor import FEATURE_SETS
 
     with console.status("reading"):
         dataset = open_dataset(data, settings.data if config is not None or resume else None)
-    if config is None and not resume:  # without a file the data says what is predicted
-        model = dataclasses.replace(settings.model, horizons=dataset.horizons)
+    if config is None and not resume:  # without a file the data says what is read and predicted
+        features = dataset.config.feature_set
+        model = dataclasses.replace(
+            settings.model,
+            horizons=dataset.horizons,
+            input_transform=features,
+            input_dim=len(FEATURE_SETS[features]),
+        )
         settings = dataclasses.replace(settings, data=dataset.config, model=model)
     try:
         result = run(settings, dataset, output_dir, resume)

@@ -167,9 +167,10 @@ class ModelConfig:
 
     @property
     def preset_name(self) -> str:
-        """The preset that has this shape (dropout apart), or "custom"."""
+        """The preset that has this shape, whatever its dropout and the features it reads, or "custom"."""
         for name, preset in PRESETS.items():
-            if dataclasses.replace(self, dropout=preset.dropout) == preset:
+            alike = dataclasses.replace(self, dropout=preset.dropout, input_transform="lob44", input_dim=44)
+            if self.input_transform != "identity" and alike == preset:
                 return name
         return "custom"
 

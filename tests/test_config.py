@@ -94,7 +94,9 @@ def test_presets() -> None:
     for name, preset in PRESETS.items():
         assert preset.preset_name == name
         assert dataclasses.replace(preset, dropout=0.0).preset_name == name
+        assert dataclasses.replace(preset, input_transform="flow", input_dim=86).preset_name == name
         assert dataclasses.replace(preset, expand=3).preset_name == "custom"
+        assert dataclasses.replace(preset, input_transform="identity").preset_name == "custom"
     for name in ("huge", "", None, ["base"]):
         with pytest.raises(ConfigError, match=r"unknown preset .*: expected one of base, small, nano"):
             ModelConfig.preset(name)
