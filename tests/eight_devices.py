@@ -13,12 +13,14 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 from random_model import random_model
-from test_update import STEP, Summing, batch_of
+from test_update import STEP, TICKS, Summing, batch_of
 from training_runs import DATASET, MODEL, STREAM, Stopped, config_of, states, stop_at
 
 from nanoarb_jax.config import TrainConfig
 from nanoarb_jax.model.transform import InputTransform
 from nanoarb_jax.training import loop
+from nanoarb_jax.training.advance import make_advance
+from nanoarb_jax.training.batch import Picks, Rows
 from nanoarb_jax.training.update import initial_state, make_update
 
 LANES = 16
@@ -28,12 +30,17 @@ def check_update() -> None:
     """One update of the real model, from states that are not 0: at once on one device, in two groups on eight."""
     model = random_model(dataclasses.replace(MODEL, horizons=(2, 5), dropout=0.0))
     optimizer, results = optax.sgd(STEP), []
-    batch = batch_of(0, [False, True] * (LANES // 2))
+    fresh = np.array([False, True] * (LANES // 2))
+    rows = Rows(*(column.reshape(LANES * TICKS, -1) for column in batch_of(0, list(fresh))[:4]))
+    start = TICKS * np.arange(LANES, dtype=np.int32)
+    lanes = Picks(start, fresh, np.full(LANES, 0.5, np.float32), np.where(fresh, 0, TICKS).astype(np.int32))
+    picks = Picks(*(np.stack([column, column]) for column in lanes))
     for groups, mesh in ((1, None), (2, Mesh(np.array(jax.devices()), ("data",)))):
         config = TrainConfig(loss="cross-entropy", accumulate=groups)
         state = initial_state(model, optimizer, LANES)
         state = state._replace(carried=jax.tree.map(lambda a: a + 0.1, state.carried))
-        results.append(make_update(model, optimizer, config, None, mesh=mesh)(state, batch))
+        advance = make_advance(make_update(model, optimizer, config, None), TICKS, config, mesh)
+        results.append(advance(state, rows, picks, 1))
     for one, eight in zip(*map(jax.tree.leaves, results), strict=True):
         np.testing.assert_allclose(one, eight, rtol=1e-5, atol=1e-5)
     assert_shared_out(results[1])
@@ -68,7 +75,7 @@ def first_of(make: Callable[..., Any]) -> Callable[..., Any]:
 def check_runs(folder: Path) -> None:
     """Runs under accumulation: one that is let go through, and one that is stopped and resumed."""
     loop.MambaLOB, loop.LOOK_EVERY = Stub, 1  # type: ignore[misc, assignment]
-    loop.make_update, loop.make_score = first_of(loop.make_update), first_of(loop.make_score)
+    loop.make_advance, loop.make_score = first_of(loop.make_advance), first_of(loop.make_score)
     streams = tuple(s._replace(train=(0, 400), validation=(400, 500)) for s in DATASET.streams)
     data = dataclasses.replace(DATASET, streams=streams)
     settings = dataclasses.replace(STREAM, epochs=1, batch_size=19, chunk_length=16, accumulate=2, checkpoint_every=1)

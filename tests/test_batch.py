@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import jax
 import numpy as np
 import pytest
 
 from nanoarb_jax.config import DataConfig, TrainConfig
 from nanoarb_jax.dataset import make_stream, mirror_stream
 from nanoarb_jax.market.synthetic import synthetic_books
-from nanoarb_jax.training.batch import gather
+from nanoarb_jax.training import source
+from nanoarb_jax.training.batch import Batch, Picks, Rows, gather
 from nanoarb_jax.training.plan import Plan
+from nanoarb_jax.training.source import make_source
 
 DATA = DataConfig(horizons=(2, 5), threshold_ticks=0.5, threshold_spreads=0.0)
 STREAMS = [
@@ -19,9 +22,18 @@ STREAMS = [
 PLAN = Plan(*(np.array([row]) for row in ([1, 0, 1], [0, 7, 472], [False, True, True], [0, 128, 0])))
 
 
+def batch_of(config: TrainConfig) -> Batch:
+    rows, picks = make_source(STREAMS, 128, config, jax.device_put)(PLAN)
+    one = Picks(*(column[0] for column in picks))
+    return Batch(*map(np.asarray, jax.jit(lambda *given: gather(*given, 128, config))(rows, one)))
+
+
+@pytest.mark.parametrize("resident", [True, False])
 @pytest.mark.parametrize("mirror", [False, True])
-def test_gather(mirror: bool) -> None:
-    batch = gather(STREAMS, PLAN, 0, 128, TrainConfig(mirror=mirror, fee_ticks=0.5, slippage_ticks=0.25))
+def test_gather(mirror: bool, resident: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not resident:
+        monkeypatch.setattr(source, "RESIDENT_BYTES", 2 * 600 * 44 * 4 - 1)
+    batch = batch_of(TrainConfig(mirror=mirror, fee_ticks=0.5, slippage_ticks=0.25))
     assert batch.features.shape == (3, 128, 44) and batch.labels.dtype == np.int32
     assert batch.features.dtype == batch.moves.dtype == batch.costs.dtype == np.float32
     assert batch.labels.shape == batch.moves.shape == batch.costs.shape == (3, 128, 2)
@@ -37,8 +49,24 @@ def test_gather(mirror: bool) -> None:
     assert batch.counted.shape == (3, 128) and batch.counted.all()
 
 
+def test_what_is_sent_to_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All training rows, once; or, of more of them than are to stay there, those that are shown, each time."""
+    sent: list[int] = []
+
+    def put(rows: Rows) -> Rows:
+        sent.append(len(rows.features))
+        return rows
+
+    for limit, expected in ((2 * 600 * 44 * 4, [1200]), (2 * 600 * 44 * 4 - 1, [3 * 128, 3 * 128])):
+        monkeypatch.setattr(source, "RESIDENT_BYTES", limit)
+        read = make_source(STREAMS, 128, TrainConfig(), put)
+        read(PLAN), read(PLAN)
+        assert sent == expected
+        sent.clear()
+
+
 def test_the_burn_in_of_a_lane_goes_on_in_its_next_chunk() -> None:
     for burn_in, uncounted in ((100, (100, 0, 100)), (200, (128, 72, 128))):
-        counted = gather(STREAMS, PLAN, 0, 128, TrainConfig(burn_in=burn_in)).counted
+        counted = batch_of(TrainConfig(burn_in=burn_in)).counted
         for lane, first in enumerate(uncounted):
             np.testing.assert_array_equal(counted[lane], np.arange(128) >= first)

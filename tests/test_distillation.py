@@ -16,7 +16,7 @@ import pytest
 from flax import nnx
 from nanoarb_jax.cli.main import app
 from random_model import random_model
-from test_update import FIRST, LANES, SECOND, STEP, Twin, assert_near, clear, copied, small
+from test_update import FIRST, LANES, SECOND, STEP, Twin, assert_near, clear, compiled, copied, small
 from training_runs import DATASET, HORIZONS, MODEL, STREAM, Stopped, assert_same_run, config_of, states, stop_at
 from typer.testing import CliRunner
 
@@ -28,7 +28,7 @@ from nanoarb_jax.model.losses import distillation_loss
 from nanoarb_jax.model.mamba import MambaLOB, ModelState
 from nanoarb_jax.training.batch import Batch
 from nanoarb_jax.training.loop import train
-from nanoarb_jax.training.update import initial_state, make_update
+from nanoarb_jax.training.update import initial_state
 
 pytestmark = pytest.mark.usefixtures("compile_quickly", "compile_once", "look_at_every_update")
 
@@ -54,7 +54,7 @@ def test_the_update_written_plainly() -> None:
     """Teacher: the same chunks, its own carried state, no dropout. An unknown label leaves its teaching in place."""
     student, teacher, optimizer = small(dropout=0.5), random_model(WIDER), optax.sgd(STEP)
     labelled, teaching = Twin(student, SETTINGS), Twin(teacher, SETTINGS)
-    update = make_update(student, optimizer, SETTINGS, None, teacher)
+    update = compiled(student, optimizer, SETTINGS, None, teacher)
     state = initial_state(student, optimizer, LANES, teacher)
     unknown = SECOND.labels.copy()
     unknown[0] = -1
@@ -85,7 +85,7 @@ def test_of_windows_the_last_tick_is_taught() -> None:
         jax.jit(Twin(model, settings).scan)(nnx.state(model, nnx.Param), FIRST, model.initial_state(LANES))[0]
         for model in (student, teacher)
     )
-    loss = make_update(student, optimizer, settings, None, teacher)(state, FIRST).loss
+    loss = compiled(student, optimizer, settings, None, teacher)(state, FIRST).loss
     assert_near(loss, loss_of(settings, logits, taught, FIRST.labels))
 
 

@@ -164,6 +164,20 @@ def test_resumed_is_uninterrupted(request: pytest.FixtureRequest, name: str, sto
     assert_same_run(folder, whole.folder)
 
 
+def test_resumed_where_calls_were_cut_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five updates a call, of rows sent for each; stopped in the middle of what was one call of the other run."""
+    monkeypatch.setattr(loop, "LOOK_EVERY", 5)
+    monkeypatch.setattr("nanoarb_jax.training.source.RESIDENT_BYTES", 0)
+    settings = dataclasses.replace(STREAM, epochs=2, chunk_length=64, checkpoint_every=7)
+    whole, resumed, seen = tmp_path / "whole", tmp_path / "resumed", list[int]()
+    train(config_of(settings), DATASET, whole, on_update=lambda progress: seen.append(progress.update))
+    assert seen == [1, 5, 7, 10, 11, 14, 15, 20, 21, 22]
+    with pytest.raises(Stopped):
+        train(config_of(settings), DATASET, resumed, on_update=stop_at(15))
+    train(config_of(settings), DATASET, resumed, resume=True)
+    assert_same_run(resumed, whole)
+
+
 def test_stopped_between_best_and_state(streams: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The hardest moment: an epoch's best weights and line are written, its state is not."""
     folder, save = tmp_path / "run", loop._Run._save

@@ -22,7 +22,7 @@ from nanoarb_jax.model.transform import Statistic
 from nanoarb_jax.training.batch import Batch
 from nanoarb_jax.training.objective import label_loss
 from nanoarb_jax.training.optimizer import average_weights, decay_mask, make_optimizer
-from nanoarb_jax.training.update import TrainState, initial_state, make_update
+from nanoarb_jax.training.update import TrainState, Update, initial_state, make_update
 
 LANES, TICKS, STEP = 3, 20, 0.1
 KERNELS = {
@@ -94,6 +94,11 @@ def copied(state: TrainState) -> TrainState:
     return jax.tree.map(jnp.copy, state)
 
 
+def compiled(*arguments: Any, **settings: Any) -> Update:
+    """`make_update` as a run compiles it: the state is donated."""
+    return jax.jit(make_update(*arguments, **settings), donate_argnums=0)
+
+
 def assert_near(measured: Any, expected: Any) -> None:
     for one, other in zip(jax.tree.leaves(measured), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-6)
@@ -105,7 +110,7 @@ def test_streams_carry_their_state_and_cut_the_gradient() -> None:
     settings = TrainConfig(spread_penalty=0.3, slippage_estimate=0.2, ema_decay=0.5)
     twin, optimizer = Twin(model, settings), optax.sgd(STEP)
     loss_and_gradient = jax.jit(jax.value_and_grad(twin.loss))
-    update, start = make_update(model, optimizer, settings, None), initial_state(model, optimizer, LANES)
+    update, start = compiled(model, optimizer, settings, None), initial_state(model, optimizer, LANES)
     params, given = start.params, copied(start)
 
     one = update(given, FIRST)
@@ -134,7 +139,7 @@ def test_streams_carry_their_state_and_cut_the_gradient() -> None:
 def test_windows_count_their_last_tick_only() -> None:
     model, settings = small(), TrainConfig(objective="window", spread_penalty=0.3, slippage_estimate=0.2)
     optimizer = optax.sgd(STEP)
-    update = make_update(model, optimizer, settings, None)
+    update = compiled(model, optimizer, settings, None)
     start = initial_state(model, optimizer, LANES)
     fresh = FIRST._replace(fresh=np.ones(LANES, bool))
     one = update(copied(start), fresh)
@@ -154,7 +159,7 @@ def test_cross_entropy_class_weights_and_dropout() -> None:
     model, settings = small(dropout=0.5), TrainConfig(loss="cross-entropy", seed=5)
     weights, optimizer = jnp.array([3.0, 0.5, 1.5]), optax.sgd(STEP)
     offset = jnp.array([[1.0, 0.0, -1.0], [0.5, 2.0, 0.0]])
-    update = make_update(model, optimizer, settings, weights, logit_offset=offset)
+    update = compiled(model, optimizer, settings, weights, logit_offset=offset)
     start = initial_state(model, optimizer, LANES)
     loss_of = jax.jit(lambda class_weights, *given: Twin(model, settings, class_weights, offset, BURNT).loss(*given))
     losses = []
@@ -192,7 +197,7 @@ def test_groups_of_lanes_come_to_the_same() -> None:
     settings, optimizer, states = TrainConfig(teacher="teacher", teacher_weight=0.4), optax.sgd(STEP), []
     for groups in (1, 2):
         config = dataclasses.replace(settings, accumulate=groups)
-        update = make_update(model, optimizer, config, None, teacher)
+        update = compiled(model, optimizer, config, None, teacher)
         states.append(update(update(initial_state(model, optimizer, LANES + 1, teacher), first), second))
     assert_near(*states)
     assert np.abs(states[0].params["kernel"][...] - model.kernel[...]).max() > 1e-3

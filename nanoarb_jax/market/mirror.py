@@ -16,8 +16,15 @@ _IMBALANCE = 3
 
 
 @functools.cache
-def _swaps(width: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Where each feature of the mirrored market comes from, and its sign; the two prices aside."""
+def mirror_swaps(width: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Where each feature of the mirrored market comes from, and its sign; the first two, which are prices, aside.
+
+    Args:
+        width: number of raw features, 44 or 86.
+
+    Raises:
+        DataError: another number of features.
+    """
     order, sign = np.arange(width), np.ones(width, np.float32)
     pairs = [(lob.BID_SIZES, lob.ASK_SIZES, LEVELS), (lob.BID_SUMS, lob.ASK_SUMS, LEVELS)]
     sign[_IMBALANCE] = -1
@@ -46,7 +53,7 @@ def mirror_features(features: NDArray[np.float32], reference_price: float) -> ND
     Raises:
         DataError: another number of features.
     """
-    order, sign = _swaps(features.shape[-1])
+    order, sign = mirror_swaps(features.shape[-1])
     mirrored = features[..., order] * sign
     mirrored[..., :2] = 2.0 * reference_price - features[..., :2].astype(np.float64)
     return mirrored

@@ -1,55 +1,71 @@
-"""The rows of one update, read from the streams as the plan says."""
+"""What one update is computed from: rows that lie on the device, read there as the plan says."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
+import jax
+import jax.numpy as jnp
 
 from nanoarb_jax.config import TrainConfig
-from nanoarb_jax.dataset import Stream
-from nanoarb_jax.market.labels import mirror_labels
-from nanoarb_jax.market.mirror import mirror_features
-from nanoarb_jax.training.plan import Plan
+from nanoarb_jax.market.labels import UNDEFINED, UP
+from nanoarb_jax.market.mirror import mirror_swaps
 
 
-class Batch(NamedTuple):
-    """What one update is computed from: s lanes, l ticks, f features, h horizons; on the host, inside jit traced.
+class Rows(NamedTuple):
+    """Training rows of several streams end to end: n rows, f features, h horizons.
 
     Moves and costs are in label thresholds of their stream and horizon, so that instruments weigh alike.
     """
 
+    features: Any  # (n, f) float32, raw
+    labels: Any  # (n, h) int8
+    moves: Any  # (n, h) float32, signed
+    costs: Any  # (n, h) float32, of a unit bought and sold again: spread, fees and slippage
+
+
+class Picks(NamedTuple):
+    """Which rows the s lanes of an update are shown; with a leading axis, those of several updates."""
+
+    start: Any  # (s,) int32, first row of the lane
+    mirrored: Any  # (s,) bool, bid and ask swapped, labels flipped
+    reference: Any  # (s,) float32, price that a mirrored lane is reflected about
+    age: Any  # (s,) int32, ticks since the lane's state started anew; 0: it does so now
+
+
+class Batch(NamedTuple):
+    """The rows of an update: s lanes, l ticks."""
+
     features: Any  # (s, l, f) float32
     labels: Any  # (s, l, h) int32
-    moves: Any  # (s, l, h) float32, signed
-    costs: Any  # (s, l, h) float32, of a unit bought and sold again: spread, fees and slippage
+    moves: Any  # (s, l, h) float32
+    costs: Any  # (s, l, h) float32
     fresh: Any  # (s,) bool, the lane's state starts anew
     counted: Any  # (s, l) bool, the tick counts in the loss: the burn-in of its lane is over
 
 
-def gather(streams: Sequence[Stream], plan: Plan, update: int, ticks: int, config: TrainConfig) -> Batch:
-    """Read the rows of one update.
+def gather(rows: Rows, picks: Picks, ticks: int, config: TrainConfig) -> Batch:
+    """Read the rows of one update; inside jit, from rows on the device.
 
     Args:
-        streams: as numbered in the plan.
-        plan, update: the epoch and the update within it.
+        rows, picks: from a `Source`.
         ticks: rows per lane.
-        config: costs, burn-in, and whether to heed `plan.mirrored`.
+        config: burn-in, and whether to heed `picks.mirrored`.
     """
-    lanes = zip(plan.stream[update], plan.start[update], plan.mirrored[update], strict=True)
-    rows = [_lane(streams[index], start, ticks, flip and config.mirror, config) for index, start, flip in lanes]
-    features, labels, moves, costs = (np.stack(column) for column in zip(*rows, strict=True))
-    counted = plan.age[update][:, None] + np.arange(ticks)[None] >= config.burn_in
-    return Batch(features, labels, moves, costs, plan.fresh[update], counted)
+    tick = jnp.arange(ticks)[None]
+    at = picks.start[:, None] + tick  # (s, l)
+    x, y, moves, costs = (column.at[at].get(mode="promise_in_bounds") for column in rows)
+    y = y.astype(jnp.int32)
+    if config.mirror:
+        flipped = picks.mirrored[:, None, None]
+        x = jnp.where(flipped, _mirrored(x, picks.reference), x)
+        y = jnp.where(flipped & (y != UNDEFINED), UP - y, y)
+        moves = jnp.where(flipped, -moves, moves)
+    return Batch(x, y, moves, costs, picks.age == 0, picks.age[:, None] + tick >= config.burn_in)
 
 
-def _lane(stream: Stream, start: int, ticks: int, mirrored: bool, config: TrainConfig) -> tuple[np.ndarray, ...]:
-    first = stream.train[0] + start
-    rows = slice(first, first + ticks)
-    threshold = np.asarray(stream.threshold_ticks, np.float32)[None]
-    x, y, moves = stream.features[rows], stream.labels[rows], stream.moves[rows]
-    if mirrored:
-        x, y, moves = mirror_features(x, float(stream.features[0, 0])), mirror_labels(y), -moves
-    costs = stream.spread[rows][:, None] + np.float32(config.fee_ticks + config.slippage_ticks)
-    return np.asarray(x, np.float32), y.astype(np.int32), moves / threshold, costs / threshold
+def _mirrored(x: jax.Array, reference: jax.Array) -> jax.Array:
+    """`mirror_features`, bit for bit: of float32 prices, twice the reference less one is rounded once here as there."""
+    order, sign = mirror_swaps(x.shape[-1])
+    prices = 2 * reference[:, None, None] - x[..., :2]
+    return jnp.concatenate([prices, x[..., order[2:]] * sign[None, None, 2:]], axis=-1)

@@ -13,6 +13,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,8 +30,9 @@ from nanoarb_jax.evaluation.judging import WARM_UP
 from nanoarb_jax.evaluation.scoring import make_score, score_streams
 from nanoarb_jax.evaluation.validation import check_fit, validation_loss, validation_mcc
 from nanoarb_jax.model.mamba import MambaLOB, abstract_model
+from nanoarb_jax.training.advance import make_advance
 from nanoarb_jax.training.balance import class_weights, log_prior
-from nanoarb_jax.training.batch import gather
+from nanoarb_jax.training.batch import Picks, Rows
 from nanoarb_jax.training.device import choose_devices, default_batch, matmul_dtype, peak_memory_bytes
 from nanoarb_jax.training.lineage import load_initial, load_teacher, origin
 from nanoarb_jax.training.log import RunLog, require_tensorboard
@@ -38,9 +40,10 @@ from nanoarb_jax.training.normalise import fit_transform
 from nanoarb_jax.training.optimizer import make_optimizer
 from nanoarb_jax.training.plan import Plan, plan_streams, plan_windows, training_lengths
 from nanoarb_jax.training.resume import RunCheckpoints, claim_folder
+from nanoarb_jax.training.source import make_source
 from nanoarb_jax.training.update import initial_state, make_update, shardings
 
-# updates between two looks at the loss, after the first: each look waits for the device
+# most updates that the device makes before the host looks at the loss again
 LOOK_EVERY = 10
 
 
@@ -156,7 +159,10 @@ class _Run:
         weights = class_weights(dataset.streams) if settings.class_weights else None
         offset = settings.logit_adjustment * log_prior(dataset.streams) if settings.logit_adjustment else None
         mesh = Mesh(np.array(devices), ("data",)) if len(devices) > 1 else None
-        self.update = make_update(self.model, optimizer, settings, weights, teacher, logit_offset=offset, mesh=mesh)
+        placed, everywhere = (device, device) if mesh is None else shardings(mesh)[:2]
+        update = make_update(self.model, optimizer, settings, weights, teacher, logit_offset=offset)
+        self.advance = make_advance(update, self.ticks, settings, mesh)
+        self.source = make_source(dataset.streams, self.ticks, settings, lambda rows: jax.device_put(rows, everywhere))
         self.score = make_score(self.model)
         self.state = initial_state(self.model, optimizer, self.lanes, teacher)
         # epoch under way, and of the record of the best so far what tells which it is; saved beside the state
@@ -166,8 +172,8 @@ class _Run:
         if resume and any(any((folder / name).glob("[0-9]*")) for name in ("latest", "best")):
             self.state, self.progress = self.checkpoints.restore(self.state)
             self._drop_newer_than_state()
-        if mesh is not None:
-            self.state = jax.device_put(self.state, shardings(mesh)[0])
+        # put where it stays: an update compiled for arrays that may be anywhere would be compiled anew for its result
+        self.state = jax.device_put(self.state, placed)
         self.log = RunLog(folder, int(self.state.update), self.progress["epoch"], settings.tensorboard)
 
     def plan(self, epoch: int) -> Plan:
@@ -186,21 +192,17 @@ class _Run:
         done = start
         while self.progress["epoch"] < settings.epochs and not self._stale():
             epoch = self.progress["epoch"]
-            plan, first = self.plan(epoch), done - epoch * self.updates_per_epoch
-            epoch_began, epoch_start = time.perf_counter(), done
-            for i in range(first, self.updates_per_epoch):
-                # Dispatch is asynchronous: this gathers while the device still computes the last update, on a CPU too.
-                # A thread that gathers ahead was no faster there (small: 36 ms an update, 0.4 of it gathering).
-                batch = gather(self.dataset.streams, plan, i, self.ticks, settings)
-                self.state = self.update(self.state, batch)
-                done += 1
-                last = i + 1 == self.updates_per_epoch
-                save = done % settings.checkpoint_every == 0 and not last
-                if done % LOOK_EVERY == 0 or done == start + 1 or save or last:
-                    loss = self._mean_loss(i + 1)
-                    speed = (done - start) * labelled / (time.perf_counter() - began)
-                    on_update(Progress(epoch, settings.epochs, done, self.updates, loss, speed))
-                if save:
+            plan, epoch_began, epoch_start = self.plan(epoch), time.perf_counter(), done
+            spans = self._spans(done, (epoch + 1) * self.updates_per_epoch, start)
+            given = (self._given(plan, *span) for span in spans)
+            following = next(given)
+            for first, done in spans:
+                self.state = self.advance(self.state, *following, done - first)
+                following = next(given, following)  # read from the streams while the device computes
+                loss = self._mean_loss(done - epoch * self.updates_per_epoch)
+                speed = (done - start) * labelled / (time.perf_counter() - began)
+                on_update(Progress(epoch, settings.epochs, done, self.updates, loss, speed))
+                if done % settings.checkpoint_every == 0 and done != spans[-1][1]:
                     self._save(done)
             seconds = time.perf_counter() - epoch_began
             record = self._finish_epoch(epoch, done, loss, (done - epoch_start) * labelled / seconds)
@@ -220,6 +222,18 @@ class _Run:
             device=f"{self.device.platform}:{self.device.device_kind}",
             devices=len(self.devices),
         )
+
+    def _spans(self, done: int, end: int, start: int) -> list[tuple[int, int]]:
+        """Cut the updates from `done` to `end` where the loss is looked at or the state kept, and after the very first
+        since `start`."""
+        every = (LOOK_EVERY, self.config.train.checkpoint_every)
+        cuts = {start + 1, *(u for u in range(done, end) if not all(u % n for n in every))}
+        return list(pairwise([done, *sorted(u for u in cuts if done < u < end), end]))
+
+    def _given(self, plan: Plan, first: int, stop: int) -> tuple[Rows, Picks]:
+        """Rows and picks of these updates; the last is repeated to one length for all, so that one program serves."""
+        at = np.minimum(np.arange(first, first + LOOK_EVERY), stop - 1) % self.updates_per_epoch
+        return self.source(Plan(*(column[at] for column in plan)))
 
     def close(self) -> None:
         """Let go of the run's files, also when it was stopped."""
@@ -254,7 +268,7 @@ class _Run:
     def _validate(self) -> dict[str, dict[str, float]]:
         streams = self.dataset.streams
         rows = [(max(0, s.validation[0] - WARM_UP), s.validation[1]) for s in streams]
-        average = jax.device_put(self.state.average, self.device)  # several devices would all do the same
+        average = jax.device_get(self.state.average)  # bound to no device: several would all do the same
         scored = score_streams(self.score, average, self.model, streams, rows)
         if not all(np.isfinite(log_p).all() for log_p in scored):
             raise self._diverged("validation scores are NaN or infinite")

@@ -1,4 +1,4 @@
-"""One update of the weights, as a pure jitted function of the training state."""
+"""One update of the weights, as a pure function of the training state."""
 
 from __future__ import annotations
 
@@ -57,11 +57,20 @@ def initial_state(
     )
 
 
-def shardings(mesh: Mesh) -> tuple[TrainState, NamedSharding]:
-    """Where a state and a batch lie on the devices of a mesh with the axis "data": lanes are shared out, the rest is
-    everywhere."""
-    everywhere, lanes = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
-    return TrainState(everywhere, everywhere, everywhere, everywhere, lanes, lanes, everywhere), lanes
+class Shardings(NamedTuple):
+    """Where arrays lie on several devices: lanes are shared out, the rest is everywhere."""
+
+    state: TrainState
+    everywhere: NamedSharding
+    lanes: NamedSharding  # (s, ...)
+    updates: NamedSharding  # (u, s, ...)
+
+
+def shardings(mesh: Mesh) -> Shardings:
+    """On the devices of a mesh with the axis "data"."""
+    everywhere, lanes, updates = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), ("data",), (None, "data")))
+    state = TrainState(everywhere, everywhere, everywhere, everywhere, lanes, lanes, everywhere)
+    return Shardings(state, everywhere, lanes, updates)
 
 
 class _Lanes(NamedTuple):
@@ -80,9 +89,8 @@ def make_update(
     teacher: MambaLOB | None = None,
     *,
     logit_offset: jax.Array | None = None,
-    mesh: Mesh | None = None,
 ) -> Update:
-    """Compile the update.
+    """Build the update.
 
     Args:
         model: gives the structure and the frozen statistics; its parameters are not read.
@@ -93,10 +101,9 @@ def make_update(
         teacher: scans the same chunks as the student, forward only, without dropout and with a state of its own; the
             loss is then `teacher_weight` parts `distillation_loss` and the rest the loss against the labels.
         logit_offset: (h, c), added to the logits that the labels are compared with; None: 0.
-        mesh: devices that share the lanes, see `shardings`; XLA adds up their gradients. None: one device.
 
     Returns:
-        `(state, batch) -> state`; the state passed in is donated.
+        `(state, batch) -> state`, to be compiled, see `make_advance`.
     """
     graph, _, *frozen = nnx.split(model, nnx.Param, Statistic)
     last = slice(-1 if config.objective == "window" else None, None)
@@ -145,10 +152,7 @@ def make_update(
         average = average_weights(params, state.average, state.update, config.ema_decay)
         return TrainState(state.update + 1, params, average, optimizer_state, carried, taught, state.loss + loss)
 
-    if mesh is None:
-        return jax.jit(update, donate_argnums=0)
-    placed, shared = shardings(mesh)
-    return jax.jit(update, donate_argnums=0, in_shardings=(placed, shared), out_shardings=placed)
+    return update
 
 
 def _known_labels(batch: Batch) -> jax.Array:
