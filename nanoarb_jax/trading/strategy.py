@@ -51,7 +51,7 @@ class MlStrategy:
 
     Example:
         >>> strategy = MlStrategy(StepPredictor.load("checkpoints/small"), confidence_threshold=0.6)
-        >>> if strategy.update(features) is Signal.LONG: ...  # (44,) raw features of the book, every tick
+        >>> if strategy.update(features) is Signal.LONG: ...  # raw features of the book, every tick
     """
 
     def __init__(self, predictor: TickPredictor, confidence_threshold: float = 0.6):
