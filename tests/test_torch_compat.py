@@ -29,7 +29,7 @@ def read(shared: Path, size: str) -> tuple[Arrays, Arrays]:
 def golden(request: pytest.FixtureRequest, shared: Path) -> tuple[MambaLOB, Arrays]:
     state, rest = read(shared, request.param)
     model = nj.load_torch_state_dict(state)
-    both = jax.jit(lambda x: (model(x), model._features(x, model.initial_state(4))[0][:, -1]))
+    both = jax.jit(lambda x: (model(x), model._features(x, model.initial_state(4))[0][-1]))
     return model, rest | dict(zip(("our_logits", "our_features"), map(np.asarray, both(rest["x"])), strict=True))
 
 
@@ -54,8 +54,8 @@ def test_inside(golden: tuple[MambaLOB, Arrays]) -> None:
     """The first block alone, and what the heads read."""
     model, rest = golden
     state = model.initial_state(2).blocks[0]
-    y, _ = jax.jit(lambda x: model.blocks[0].scan(x, state))(rest["block0_x"])
-    np.testing.assert_allclose(y, rest["block0_y"], rtol=0, atol=2e-5)
+    y, _ = jax.jit(lambda x: model.blocks[0].scan(x, state))(rest["block0_x"].swapaxes(0, 1))
+    np.testing.assert_allclose(y.swapaxes(0, 1), rest["block0_y"], rtol=0, atol=2e-5)
     np.testing.assert_allclose(rest["our_features"], rest["features"], rtol=0, atol=2e-5)
 
 

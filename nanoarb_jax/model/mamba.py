@@ -44,10 +44,17 @@ def initial_A(d_state: int) -> jax.Array:
 
 
 def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
-    """Zero a share `rate` of x and scale the rest up; x itself without a key. Pure, unlike nnx.Dropout."""
-    if key is None or rate == 0.0:
+    """Zero a share `rate` of x and scale the rest up; x itself without a key. Pure, unlike nnx.Dropout.
+
+    The rate is rounded to a 256th: four decisions are drawn from one word, since drawing took a tenth of an update.
+    """
+    kept = min(max(round(256 * (1.0 - rate)), 1), 256)
+    if key is None or kept == 256:
         return x
-    return jnp.where(jax.random.bernoulli(key, 1.0 - rate, x.shape), x / (1.0 - rate), 0.0)
+    *lead, last = x.shape
+    words = jax.random.bits(key, (*lead, -(-last // 4)), jnp.uint32)
+    draws = jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(*lead, -1)[..., :last]
+    return jnp.where(draws < kept, x * (256 / kept), 0.0)
 
 
 def projection(inputs: int, outputs: int, bias: bool, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.Linear:
@@ -85,18 +92,19 @@ class MambaBlock(nnx.Module):
         return jax.nn.softplus(self.dt_proj(low)), -jnp.exp(self.A_log[...]).T, B, C
 
     def scan(
-        self, x: Float[Array, "b l f"], state: BlockState, checkpoint_ticks: int | None = None
-    ) -> tuple[Float[Array, "b l f"], BlockState]:
-        """A sequence at once: the projections as large matmuls, only the recurrence tick by tick."""
-        length = x.shape[1]
-        u, z = jnp.split(self.in_proj(x), 2, axis=-1)  # (b, l, d)
-        padded = jnp.concatenate([state.conv, u], axis=1)  # (b, k-1+l, d)
-        taps = [padded[:, j : j + length] * w[None, None, :] for j, w in enumerate(self.conv_kernel[...])]
+        self, x: Float[Array, "l b f"], state: BlockState, checkpoint_ticks: int | None = None
+    ) -> tuple[Float[Array, "l b f"], BlockState]:
+        """A sequence at once: the projections as large matmuls, only the recurrence tick by tick. Ticks come first, see
+        recurrence.py."""
+        length = len(x)
+        u, z = jnp.split(self.in_proj(x), 2, axis=-1)  # (l, b, d)
+        padded = jnp.concatenate([jnp.moveaxis(state.conv, 1, 0), u])  # (k-1+l, b, d)
+        taps = [padded[j : j + length] * w[None, None, :] for j, w in enumerate(self.conv_kernel[...])]
         u = jax.nn.silu(sum(taps[1:], taps[0]) + self.conv_bias[...][None, None, :])
         delta, A, B, C = self.ssm_inputs(u)
         ssm, y = recur_sequence(state.ssm, u, delta, A, B, C, checkpoint_ticks)
         y = (y + u * self.D[...][None, None, :]) * jax.nn.silu(z)
-        return self.out_proj(y), BlockState(padded[:, length:], ssm)
+        return self.out_proj(y), BlockState(jnp.moveaxis(padded[length:], 0, 1), ssm)
 
     def step(self, x_t: Float[Array, "b f"], state: BlockState) -> tuple[Float[Array, "b f"], BlockState]:
         """One tick of `scan`."""
@@ -168,7 +176,7 @@ class MambaLOB(nnx.Module):
     def __call__(self, x: Float[Array, "b l f"]) -> Float[Array, "b h c"]:
         """Logits of the last tick of independent windows: the window model."""
         features, _ = self._features(x, self.initial_state(x.shape[0]))
-        return self.heads(features[:, -1])
+        return self.heads(features[-1])
 
     def scan(
         self,
@@ -194,7 +202,7 @@ class MambaLOB(nnx.Module):
             head_key, block_key = jax.random.split(dropout_key)
         state = self.initial_state(x.shape[0]) if state is None else state
         features, state = self._features(x, state, block_key, checkpoint_ticks)
-        return self.heads(features, head_key), state
+        return jnp.moveaxis(self.heads(features, head_key), 0, 1), state
 
     def step(self, x_t: Float[Array, "b f"], state: ModelState) -> tuple[Float[Array, "b h c"], ModelState]:
         """Logits of one more tick, and the state after it: one tick of `scan`."""
@@ -214,11 +222,12 @@ class MambaLOB(nnx.Module):
         dropout_key: jax.Array | None = None,
         checkpoint_ticks: int | None = None,
     ) -> tuple[jax.Array, ModelState]:
-        """What the heads read at every tick, (b, l, hidden_dim)."""
-        before = jnp.where(state.started[:, None] > 0, state.previous, x[:, 0])
-        previous = jnp.concatenate([before[:, None], x[:, :-1]], axis=1)
-        last = ModelState(x[:, -1], jnp.ones_like(state.started), ())
-        x = self.input_norm(self.input_proj(self.transform(x, previous)))  # (b, l, hidden_dim)
+        """What the heads read at every tick, (l, b, hidden_dim)."""
+        x = jnp.moveaxis(x, 1, 0)  # (l, b, f)
+        before = jnp.where(state.started[:, None] > 0, state.previous, x[0])
+        previous = jnp.concatenate([before[None], x[:-1]])
+        last = ModelState(x[-1], jnp.ones_like(state.started), ())
+        x = self.input_norm(self.input_proj(self.transform(x, previous)))  # (l, b, hidden_dim)
         keys = (
             [None] * len(self.blocks) if dropout_key is None else list(jax.random.split(dropout_key, len(self.blocks)))
         )

@@ -53,7 +53,9 @@ def selective_scan(
         h = jnp.zeros((u.shape[0], A.shape[1], A.shape[0]), jnp.result_type(u, delta))
     else:
         h = jnp.swapaxes(initial_state, 1, 2)
-    h, y = recur_sequence(h, u, delta, A.T, B, C, checkpoint_ticks)
+    u_l, delta_l, B_l, C_l = (jnp.moveaxis(a, 1, 0) for a in (u, delta, B, C))  # ticks first
+    h, y = recur_sequence(h, u_l, delta_l, A.T, B_l, C_l, checkpoint_ticks)
+    y = jnp.moveaxis(y, 0, 1)
     if D is not None:
         y = y + u * D[None, None, :]
     return y, jnp.swapaxes(h, 1, 2)
