@@ -44,7 +44,7 @@ def evaluate(
     ] = None,
     json_path: JsonOption = None,
 ) -> None:
-    """Judge a model, or its recipe, beside the baselines on the same rows."""
+    """Judge a model beside six baselines on the same rows."""
     if protocol != "split" and (split != "test" or window_mode):
         met = f"--split {split}" if split != "test" else "--window-mode"
         raise ConfigError(f"{met}: --protocol {protocol} judges its own test parts, state carried; leave it out")

@@ -317,6 +317,8 @@ class TrainConfig:
             and horizons; "mcc", of the best such validation MCC, which on short series is mostly luck; or "last".
         patience: epochs without a better one, by `keep`, before training stops; 0 never stops early.
         mirror: show half of the streams with bid and ask swapped and labels flipped.
+        input_jitter: standard deviation, in those of the training rows, of an offset that each lane's inputs get, drawn
+            anew for every update: as from an instrument with somewhat other spreads, queues and speed.
         burn_in: ticks that do not count in the loss after a lane of "stream" started fresh: its state knows too little.
         class_weights: weight classes by inverse training frequency (off: decisions are prior-corrected instead).
         logit_adjustment: τ of the logit-adjusted loss (Menon et al. 2021): τ·log of the training class frequencies is
@@ -357,6 +359,7 @@ class TrainConfig:
     keep: Literal["loss", "mcc", "last"] = "loss"
     patience: int = 10
     mirror: bool = True
+    input_jitter: float = 0.0
     burn_in: int = 0
     class_weights: bool = False
     logit_adjustment: float = 0.0
@@ -395,7 +398,7 @@ class TrainConfig:
         for name in ("lr", "clip_norm", "teacher_temperature"):
             _require(getattr(self, name) > 0, f"train.{name}", getattr(self, name), "more than 0")
         costs = ("spread_penalty", "slippage_estimate", "fee_ticks", "slippage_ticks", "magnitude_cap")
-        for name in ("weight_decay", *costs, "patience", "burn_in", "logit_adjustment"):
+        for name in ("weight_decay", *costs, "patience", "input_jitter", "burn_in", "logit_adjustment"):
             _require(getattr(self, name) >= 0, f"train.{name}", getattr(self, name), "0 or more")
         self._check_fit()
         for name in ("warmup_fraction", "final_lr_fraction", "ema_decay"):

@@ -22,7 +22,7 @@ from nanoarb_jax.model.transform import Statistic
 from nanoarb_jax.training.batch import Batch
 from nanoarb_jax.training.objective import label_loss
 from nanoarb_jax.training.optimizer import average_weights, decay_mask, make_optimizer
-from nanoarb_jax.training.update import TrainState, Update, initial_state, make_update
+from nanoarb_jax.training.update import TrainState, Update, _jitter, initial_state, make_update
 
 LANES, TICKS, STEP = 3, 20, 0.1
 KERNELS = {
@@ -269,3 +269,11 @@ def test_average_forgets_the_initial_weights() -> None:
     assert float(average[0]) > 0.999
     settled = average_weights(jnp.ones(1), jnp.zeros(1), jnp.int32(10**6), decay=0.99)
     assert float(settled[0]) == pytest.approx(0.01, rel=1e-4)
+
+
+def test_jitter_is_an_offset_for_each_lane_and_input() -> None:
+    key, model = jax.random.key(3), small()
+    assert _jitter(0.0, key, model, 2) is None
+    one, other = _jitter(0.5, key, model, 400), _jitter(0.5, jax.random.fold_in(key, 1), model, 400)
+    assert one is not None and one.shape == (400, 55) and not np.allclose(one, other)
+    np.testing.assert_allclose([np.mean(one), np.std(one)], [0.0, 0.5], atol=0.01)

@@ -22,6 +22,7 @@ from nanoarb_jax.training.optimizer import average_weights
 
 # ticks between the states kept for the backward pass; on a CPU 8 was fastest of 4, 8, 16
 CHECKPOINT_TICKS = 8
+_JITTER = 2**31 - 1  # sets its random numbers apart from dropout's
 
 
 class TrainState(NamedTuple):
@@ -114,7 +115,11 @@ def make_update(
         """These lanes' share of the loss, of `totals` known labels and counted ticks, and the states after them."""
         batch, teacher_state = lanes.batch, None
         logits, carried = nnx.merge(graph, params, *frozen).scan(
-            batch.features, _clear(lanes.carried, batch.fresh), dropout_key=key, checkpoint_ticks=CHECKPOINT_TICKS
+            batch.features,
+            _clear(lanes.carried, batch.fresh),
+            dropout_key=key,
+            input_offset=_jitter(config.input_jitter, key, model, len(batch.features)),
+            checkpoint_ticks=CHECKPOINT_TICKS,
         )  # (s, l, h, c)
         logits = _samples(logits, last)
         labels, moves, costs = (_samples(a, last) for a in (_known_labels(batch), batch.moves, batch.costs))
@@ -153,6 +158,13 @@ def make_update(
         return TrainState(state.update + 1, params, average, optimizer_state, carried, taught, state.loss + loss)
 
     return update
+
+
+def _jitter(size: float, key: jax.Array, model: MambaLOB, lanes: int) -> jax.Array | None:
+    """An offset for each lane and input of the model."""
+    if size == 0:
+        return None
+    return size * jax.random.normal(jax.random.fold_in(key, _JITTER), (lanes, model.transform.output_dim))
 
 
 def _known_labels(batch: Batch) -> jax.Array:
