@@ -184,6 +184,7 @@ class MambaLOB(nnx.Module):
         state: ModelState | None = None,
         *,
         dropout_key: jax.Array | None = None,
+        input_offset: Float[Array, "b g"] | None = None,
         checkpoint_ticks: int | None = None,
     ) -> tuple[Float[Array, "b l h c"], ModelState]:
         """Logits of every tick of streams.
@@ -192,6 +193,7 @@ class MambaLOB(nnx.Module):
             x: raw features.
             state: state before the first tick; None for fresh streams.
             dropout_key: random key of dropout in training; None for inference.
+            input_offset: of each stream, added to its standardised inputs at every tick (augmentation); None: 0.
             checkpoint_ticks: see `recur_sequence`.
 
         Returns:
@@ -201,7 +203,7 @@ class MambaLOB(nnx.Module):
         if dropout_key is not None:
             head_key, block_key = jax.random.split(dropout_key)
         state = self.initial_state(x.shape[0]) if state is None else state
-        features, state = self._features(x, state, block_key, checkpoint_ticks)
+        features, state = self._features(x, state, block_key, input_offset, checkpoint_ticks)
         return jnp.moveaxis(self.heads(features, head_key), 0, 1), state
 
     def step(self, x_t: Float[Array, "b f"], state: ModelState) -> tuple[Float[Array, "b h c"], ModelState]:
@@ -220,6 +222,7 @@ class MambaLOB(nnx.Module):
         x: Float[Array, "b l f"],
         state: ModelState,
         dropout_key: jax.Array | None = None,
+        input_offset: jax.Array | None = None,
         checkpoint_ticks: int | None = None,
     ) -> tuple[jax.Array, ModelState]:
         """What the heads read at every tick, (l, b, hidden_dim)."""
@@ -227,7 +230,9 @@ class MambaLOB(nnx.Module):
         before = jnp.where(state.started[:, None] > 0, state.previous, x[0])
         previous = jnp.concatenate([before[None], x[:-1]])
         last = ModelState(x[-1], jnp.ones_like(state.started), ())
-        x = self.input_norm(self.input_proj(self.transform(x, previous)))  # (l, b, hidden_dim)
+        inputs = self.transform(x, previous)  # (l, b, g)
+        inputs = inputs if input_offset is None else inputs + input_offset[None]
+        x = self.input_norm(self.input_proj(inputs))  # (l, b, hidden_dim)
         keys = (
             [None] * len(self.blocks) if dropout_key is None else list(jax.random.split(dropout_key, len(self.blocks)))
         )

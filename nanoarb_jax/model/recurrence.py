@@ -5,9 +5,10 @@ which made the scan 3.6 times faster on a CPU than (b, d, n). And sequences are 
 or a chunk of them is one piece of memory.
 
 Differentiating a `lax.scan` keeps what every tick computed. `recur_chunks` keeps the state before each chunk of ticks
-only; its backward pass recomputes the states within a chunk and walks it backwards. The ticks of a chunk are written out
-one after the other, not looped over: what one leaves to the next then need not be stacked and copied, which made the
-gradient 1.5 times faster on a CPU. With g the gradient with respect to the state after a tick, a = exp(Δ·A) and x = Δ·u:
+only; its backward pass recomputes the states within a chunk and walks it backwards. The ticks of a chunk are written
+out one after the other, not looped over: what one leaves to the next then need not be stacked and copied, which made
+the gradient 1.5 times faster on a CPU. With g the gradient with respect to the state after a tick, a = exp(Δ·A) and
+x = Δ·u:
 
     h' = a·h + B·x      y = C·h'          →      g += C·dy     dC = Σ_d h'·dy     dB = Σ_d g·x     dx = Σ_n g·B
                                                  da·a = (a·g)·h     dΔ = Σ_n A·(da·a) + dx·u      dA = Σ_{b,l} Δ·(da·a)
