@@ -70,6 +70,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "base": BASE | {"model.dropout": 0.3, "train.lr": 0.001},
 }
 JUDGED = (10, 50, 100)
+RECIPE = Path(__file__).with_name("recipe.toml")
 
 
 def changed(recipe: Config, changes: Mapping[str, Any]) -> Config:
@@ -142,8 +143,8 @@ def show(runs: list[dict[str, Any]]) -> None:
 def main(
     data: Path,
     json_path: Annotated[Path, typer.Option("--json")],
-    recipe: Path = Path("checkpoints/nano.toml"),
-    only: list[str] = typer.Option([], help="Rows to run; none: all."),  # noqa: B008
+    recipe: Path = RECIPE,
+    only: Annotated[list[str] | None, typer.Option(help="Rows to run; none: all.")] = None,
     seeds: int = 3,
 ) -> None:
     kept = json.loads(json_path.read_text()) if json_path.is_file() else {"machine": machine(), "runs": []}

@@ -21,11 +21,11 @@ from float64_twin import Float64Twin
 
 from nanoarb_jax.checkpoint import Checkpoint, load_checkpoint, model_version, named_arrays
 from nanoarb_jax.config import DataConfig, ModelConfig
+from nanoarb_jax.market.extractor import feature_set_of
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.replay import open_streams
 from nanoarb_jax.serving.native import NativeStep, initial_state, pack, step_all
 from nanoarb_jax.serving.native_state import Views, views
-from nanoarb_jax.serving.schema import feature_set_of
 
 BLOCK = 50_000
 

@@ -24,12 +24,12 @@ from nanoarb_jax.checkpoint import Checkpoint, load_checkpoint, model_version, n
 from nanoarb_jax.config import DataConfig, ModelConfig
 from nanoarb_jax.evaluation.scoring import CHUNK
 from nanoarb_jax.export import export_step, export_window
+from nanoarb_jax.market.extractor import feature_set_of
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.replay import open_streams
 from nanoarb_jax.serving.native import NativeStep, pack
 from nanoarb_jax.serving.onnx import OnnxStep
 from nanoarb_jax.serving.onnx_file import load_session, read_model
-from nanoarb_jax.serving.schema import feature_set_of
 
 Scorer = Callable[[np.ndarray], np.ndarray]
 LIMITS = {"native_step_bf16": 5e-3, "native_step_int8": 2e-2}  # all others 1e-5

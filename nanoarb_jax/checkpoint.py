@@ -29,7 +29,7 @@ from flax import nnx
 
 from nanoarb_jax.config import ModelConfig, config_from_dict
 from nanoarb_jax.errors import CheckpointError, ConfigError
-from nanoarb_jax.market.extractor import FEATURE_SETS
+from nanoarb_jax.market.extractor import FEATURE_SETS, feature_set_of
 from nanoarb_jax.market.features import feature_hash
 from nanoarb_jax.model.mamba import MambaLOB, abstract_model
 
@@ -137,10 +137,10 @@ def save_checkpoint(
 
 def _feature_schema(input_dim: int) -> dict[str, Any] | None:
     """Of the feature set with so many features; None where it is none of ours."""
-    for schema, names in FEATURE_SETS.items():
-        if len(names) == input_dim:
-            return {"schema": schema, "names": list(names), "hash": feature_hash(names)}
-    return None
+    schema = feature_set_of(input_dim)
+    if schema is None:
+        return None
+    return {"schema": schema, "names": list(FEATURE_SETS[schema]), "hash": feature_hash(FEATURE_SETS[schema])}
 
 
 def _write(path: Path, arrays: Mapping[str, np.ndarray], manifest: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from nanoarb_jax.config import DataConfig
 from nanoarb_jax.dataset import MANIFEST, SPLITS, Dataset, open_dataset
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.labelling import check_finite, plan_stream, scale_of_spread
-from nanoarb_jax.market.extractor import FEATURE_SETS
+from nanoarb_jax.market.extractor import FEATURE_SETS, feature_set_of
 from nanoarb_jax.market.features import lob44
 from nanoarb_jax.market.flow import flow
 from nanoarb_jax.market.labels import UNDEFINED
@@ -24,7 +24,6 @@ from nanoarb_jax.market.series import BookSeries, validate_books
 from nanoarb_jax.serving.monitor import ModelMetrics
 from nanoarb_jax.serving.onnx import WindowPredictor
 from nanoarb_jax.serving.predictor import StepPredictor
-from nanoarb_jax.serving.schema import feature_set_of
 from nanoarb_jax.streams import Stream, instrument_of, make_stream
 
 

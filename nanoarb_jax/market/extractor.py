@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,16 @@ from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS
 
 FeatureSet = Literal["lob44", "flow"]
 FEATURE_SETS: dict[str, tuple[str, ...]] = {"lob44": FEATURE_NAMES, "flow": FLOW_NAMES}
+
+
+def feature_set_of(features: int) -> FeatureSet | None:
+    """The feature set that has so many features per tick; None where none of ours does.
+
+    >>> feature_set_of(44), feature_set_of(86), feature_set_of(10)
+    ('lob44', 'flow', None)
+    """
+    met = next((name for name, names in FEATURE_SETS.items() if len(names) == features), None)
+    return cast("FeatureSet | None", met)
 
 
 @compiled

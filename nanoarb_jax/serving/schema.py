@@ -4,22 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 from nanoarb_jax.errors import ExportError
-from nanoarb_jax.market.extractor import FEATURE_SETS, FeatureSet
+from nanoarb_jax.market.extractor import FEATURE_SETS, feature_set_of
 
 UNNAMED = "unnamed"
-
-
-def feature_set_of(features: int) -> FeatureSet | None:
-    """The feature set that has so many features per tick; None where none of ours does.
-
-    >>> feature_set_of(44), feature_set_of(86), feature_set_of(10)
-    ('lob44', 'flow', None)
-    """
-    met = next((name for name, names in FEATURE_SETS.items() if len(names) == features), None)
-    return cast("FeatureSet | None", met)
 
 
 def named_features(features: int) -> tuple[str, tuple[str, ...]]:
