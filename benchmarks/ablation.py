@@ -141,7 +141,7 @@ def show(runs: list[dict[str, Any]]) -> None:
 
 
 def main(
-    data: Path,
+    data: Annotated[Path, typer.Option(help="Books to train on and judge.")],
     json_path: Annotated[Path, typer.Option("--json")],
     recipe: Path = RECIPE,
     only: Annotated[list[str] | None, typer.Option(help="Rows to run; none: all.")] = None,
