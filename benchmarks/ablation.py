@@ -78,7 +78,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "base": BASE | {"model.dropout": 0.3, "train.lr": 0.002, "train.epochs": 0.25},
 }
 JUDGED = (10, 50, 100)
-RECIPE = Path(__file__).with_name("recipe.toml")
+RECIPE = Path(__file__).parents[1] / "checkpoints" / "nano.toml"
 
 
 def changed(recipe: Config, changes: Mapping[str, Any]) -> Config:
@@ -146,22 +146,18 @@ def run(config: Config, dataset: Dataset, folder: Path) -> dict[str, Any]:
 
 
 def show(runs: list[dict[str, Any]]) -> None:
-    """A line per row: means over its seeds, and how far seeds lie apart."""
-    print(
-        f"{'row':26s}{'seeds':>6s}{'validation loss':>17s}{'MCC':>7s}{'test loss':>11s}{'MCC':>7s} ±     at 10/50/100"
-    )
-    for name in dict.fromkeys(one["row"] for one in runs):
+    """A Markdown table, a line per row: means over its seeds, ± the standard deviation of one seed."""
+    print("| what changes | seeds | validation loss | validation MCC | test loss | test MCC at 10 / 50 / 100 |")
+    print("|---|---|---|---|---|---|")
+    for name in [row for row in ROWS if any(one["row"] == row for one in runs)]:
         mine = [one for one in runs if one["row"] == name]
-        validation, test = (
-            {key: np.array([one[split][key] for one in mine]) for key in ("mcc", "log_loss")}
-            for split in ("validation", "test")
-        )
-        spread = test["mcc"].mean(axis=1).std(ddof=1) if len(mine) > 1 else np.nan
-        print(
-            f"{name:26s}{len(mine):6d}{validation['log_loss'].mean():17.4f}{validation['mcc'].mean():7.3f}"
-            f"{test['log_loss'].mean():11.4f}{test['mcc'].mean():7.3f} {spread:.3f} "
-            + " ".join(f"{m:.3f}" for m in test["mcc"].mean(axis=0))
-        )
+        spread = {"ddof": 1} if len(mine) > 1 else {}
+        cells = [name, str(len(mine))]
+        for split, key in (("validation", "log_loss"), ("validation", "mcc"), ("test", "log_loss")):
+            each = np.mean([one[split][key] for one in mine], axis=1)
+            cells.append(f"{each.mean():.3f} ± {each.std(**spread):.3f}")
+        cells.append(" / ".join(f"{m:.3f}" for m in np.mean([one["test"]["mcc"] for one in mine], axis=0)))
+        print(f"| {' | '.join(cells)} |")
 
 
 def main(
