@@ -42,6 +42,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "features: lob44": LOB44,
     "loss: cost-aware": {"train.loss": "cost-aware"},
     "loss: expected profit": {"train.loss": "expected-pnl", "train.magnitude_cap": 4.0},
+    "loss: expected profit, up to 30 thresholds": {"train.loss": "expected-pnl", "train.magnitude_cap": 30.0},
     "no mirror": {"train.mirror": False},
     "class weights": {"train.class_weights": True},
     "logit adjustment 0.5": {"train.logit_adjustment": 0.5},
