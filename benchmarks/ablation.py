@@ -35,14 +35,16 @@ from nanoarb_jax.training.loop import train
 LOB44 = {"data.feature_set": "lob44", "model.input_transform": "lob44", "model.input_dim": 44}
 SMALL = {"model.hidden_dim": 64, "model.num_layers": 2, "model.d_state": 16}
 BASE = {"model.hidden_dim": 128, "model.num_layers": 4, "model.d_state": 16}
+# its outputs are positions, not probabilities: of those the validation loss has nothing to say
+EXPECTED_PNL = {"train.loss": "expected-pnl", "train.keep": "last"}
 SIMULATED = "simulated"  # instead of a checkpoint: train one on simulated markets first, by the same recipe
 # What each row changes in the recipe; "mamba.NAME" is a constant of model/mamba.py.
 ROWS: dict[str, dict[str, Any]] = {
     "recipe": {},
     "features: lob44": LOB44,
     "loss: cost-aware": {"train.loss": "cost-aware"},
-    "loss: expected profit": {"train.loss": "expected-pnl", "train.magnitude_cap": 4.0},
-    "loss: expected profit, up to 30 thresholds": {"train.loss": "expected-pnl", "train.magnitude_cap": 30.0},
+    "loss: expected profit, cut at 4": EXPECTED_PNL | {"train.magnitude_cap": 4.0},
+    "loss: expected profit, cut at 30": EXPECTED_PNL | {"train.magnitude_cap": 30.0},
     "no mirror": {"train.mirror": False},
     "class weights": {"train.class_weights": True},
     "logit adjustment 0.5": {"train.logit_adjustment": 0.5},
