@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 if TYPE_CHECKING:
@@ -27,6 +28,14 @@ CLIP = 8.0
 # has not learned what that means (signed trades, of books without trades)
 INERT = 1e12
 _TINY = 1e-12
+# Channels 0–20 of `flow_channels`: column, factor, unit (0 price, 1 spread scale, 2 none). Columns are the 86 features,
+# then 86–88 the change of the first three, 89 weighted mid less microprice, 90 and 91 order flow of 5 and of 10 levels.
+_LOGGED = (
+    *((86, 1, 0), (87, 1, 0), (89, 1, 0), (88, 20, 1), (84, 1, 1), (44, 4, 1), (2, 20, 1), (83, 1000, 1), (85, 1, 2)),
+    *((81, 1000, 2), (4, 100, 2), (5, 100, 2), (14, 100, 2), (15, 100, 2), (45, 1, 2), (46, 1, 2), (47, 1, 2)),
+    *((90, 1, 2), (91, 1, 2), (55, 1, 2), (56, 1, 2)),
+)
+_COLUMN, _FACTOR, _UNIT = (np.array(of, np.int32) for of in zip(*_LOGGED, strict=True))
 
 
 class Statistic(nnx.Variable):
@@ -87,28 +96,21 @@ def flow_channels(x: Float[Array, "... 86"], previous: Float[Array, "... 86"]) -
         19 signed volume · 20 volume · 21–30 cumulative imbalance per depth · 31–36 what happened. 0–20 are logarithms,
         whose factors say where they begin to bend.
     """
-    scale = jnp.abs(x[..., 85:86]) + _TINY
-    price = jnp.abs(x[..., 0:1]) * PRICE_UNIT + _TINY
     bid_depth, ask_depth, order_flow = x[..., 24:34], x[..., 34:44], x[..., 45:55]
-    logged = [
-        (x[..., 0:2] - previous[..., 0:2]) / price,
-        (x[..., 1:2] - x[..., 0:1]) / price,
-        20 * (x[..., 2:3] - previous[..., 2:3]) / scale,
-        x[..., 84:85] / scale,
-        4 * x[..., 44:45] / scale,
-        20 * x[..., 2:3] / scale,
-        1000 * x[..., 83:84] / scale,
-        x[..., 85:86],
-        1000 * x[..., 81:82],
-        100 * x[..., 4:6],
-        100 * x[..., 14:16],
-        order_flow[..., :3],
+    price, scale = jnp.abs(x[..., 0:1]) * PRICE_UNIT + _TINY, jnp.abs(x[..., 85:86]) + _TINY
+    units = jnp.concatenate([price, scale, jnp.ones_like(price)], axis=-1)
+    columns = [
+        x,
+        x[..., 0:3] - previous[..., 0:3],
+        x[..., 1:2] - x[..., 0:1],
         jnp.sum(order_flow[..., :5], axis=-1, keepdims=True),
         jnp.sum(order_flow, axis=-1, keepdims=True),
-        x[..., 55:57],
     ]
+    # taken by tables: a compiled step would run a kernel for every slice
+    factor = jnp.reshape(jnp.asarray(_FACTOR), (1,) * (x.ndim - 1) + (-1,))
+    logged = factor * jnp.take(jnp.concatenate(columns, axis=-1), _COLUMN, axis=-1) / jnp.take(units, _UNIT, axis=-1)
     imbalance = (bid_depth - ask_depth) / (jnp.abs(bid_depth) + jnp.abs(ask_depth) + _TINY)
-    return jnp.concatenate([signed_log(jnp.concatenate(logged, axis=-1)), imbalance, x[..., 75:81]], axis=-1)
+    return jnp.concatenate([signed_log(logged), imbalance, x[..., 75:81]], axis=-1)
 
 
 # by kind: how many channels, and what makes them
