@@ -29,6 +29,7 @@ from nanoarb_jax.dataset import Dataset, make_stream, open_dataset
 from nanoarb_jax.evaluation.judging import judge_streams
 from nanoarb_jax.evaluation.scoring import make_score, score_streams
 from nanoarb_jax.market.synthetic import MarketConfig, synthetic_books
+from nanoarb_jax.market.synthetic_config import Preset
 from nanoarb_jax.model import mamba
 from nanoarb_jax.training.loop import train
 
@@ -112,9 +113,9 @@ def patched(changes: Mapping[str, Any]) -> Iterator[None]:
 
 def pretrained(config: Config, folder: Path) -> Path:
     """A run of the recipe's on simulated markets, four times 50,000 books."""
-    markets = [("es", 1), ("es", 2), ("crypto", 1), ("crypto", 2)]
+    markets: list[tuple[Preset, int]] = [("es", 1), ("es", 2), ("crypto", 1), ("crypto", 2)]
     streams = [
-        make_stream(synthetic_books(50_000, seed, MarketConfig.preset(market)), config.data)._replace(  # type: ignore[arg-type]
+        make_stream(synthetic_books(50_000, seed, MarketConfig.preset(market)), config.data)._replace(
             name=f"{market}_{seed}"
         )
         for market, seed in markets

@@ -31,6 +31,7 @@ from nanoarb_jax.dataset import Dataset, Stream, make_stream
 from nanoarb_jax.evaluation.judging import train_priors
 from nanoarb_jax.evaluation.scoring import make_score, score_streams, score_windows
 from nanoarb_jax.market.synthetic import MarketConfig, synthetic_books
+from nanoarb_jax.market.synthetic_config import Preset
 from nanoarb_jax.market.synthetic_oracle import class_probabilities
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.training.loop import train
@@ -68,7 +69,7 @@ def expected_losses(
 
 def main(
     json_path: Annotated[Path, typer.Option("--json")],
-    market: str = "shallow",
+    market: Preset = "shallow",
     preset: str = "nano",
     series: int = 8,
     rows: int = 250_000,
@@ -77,7 +78,7 @@ def main(
     ticks: int = 1_500,
     futures: int = 800,
 ) -> None:
-    settings = MarketConfig.preset(market)  # type: ignore[arg-type]
+    settings = MarketConfig.preset(market)
     data = DataConfig(feature_set="flow")
     model = dataclasses.replace(ModelConfig.preset(preset), input_transform="flow", input_dim=86, dropout=0.0)
     training = TrainConfig(loss="cross-entropy", epochs=epochs, lr=lr, batch_size=32, tensorboard=False)

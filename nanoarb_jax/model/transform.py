@@ -31,9 +31,27 @@ _TINY = 1e-12
 # Channels 0–20 of `flow_channels`: column, factor, unit (0 price, 1 spread scale, 2 none). Columns are the 86 features,
 # then 86–88 the change of the first three, 89 weighted mid less microprice, 90 and 91 order flow of 5 and of 10 levels.
 _LOGGED = (
-    *((86, 1, 0), (87, 1, 0), (89, 1, 0), (88, 20, 1), (84, 1, 1), (44, 4, 1), (2, 20, 1), (83, 1000, 1), (85, 1, 2)),
-    *((81, 1000, 2), (4, 100, 2), (5, 100, 2), (14, 100, 2), (15, 100, 2), (45, 1, 2), (46, 1, 2), (47, 1, 2)),
-    *((90, 1, 2), (91, 1, 2), (55, 1, 2), (56, 1, 2)),
+    (86, 1, 0),  # microprice return
+    (87, 1, 0),  # weighted-mid return
+    (89, 1, 0),  # weighted mid above microprice
+    (88, 20, 1),  # change of spread
+    (84, 1, 1),  # mid change
+    (44, 4, 1),  # microprice above mid
+    (2, 20, 1),  # spread
+    (83, 1000, 1),  # volatility
+    (85, 1, 2),  # spread scale
+    (81, 1000, 2),  # time since the last tick
+    (4, 100, 2),  # bid quantity, level 0
+    (5, 100, 2),  # level 1
+    (14, 100, 2),  # ask quantity, level 0
+    (15, 100, 2),  # level 1
+    (45, 1, 2),  # order flow imbalance, level 0
+    (46, 1, 2),  # level 1
+    (47, 1, 2),  # level 2
+    (90, 1, 2),  # levels 0–4
+    (91, 1, 2),  # levels 0–9
+    (55, 1, 2),  # signed volume
+    (56, 1, 2),  # volume
 )
 _COLUMN, _FACTOR, _UNIT = (np.array(of, np.int32) for of in zip(*_LOGGED, strict=True))
 
