@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from nanoarb_jax.config import Config, DataConfig, ModelConfig, TrainConfig
     from nanoarb_jax.dataset import create_training_samples
-    from nanoarb_jax.market.book import OrderBook
+    from nanoarb_jax.market.book.order_book import OrderBook
     from nanoarb_jax.market.event import EVENT
     from nanoarb_jax.market.extractor import LobFeatureExtractor
     from nanoarb_jax.market.series import BookSeries
@@ -40,7 +40,7 @@ _HOME = {
     "BookSeries": "market.series",
     "EVENT": "market.event",
     "LobFeatureExtractor": "market.extractor",
-    "OrderBook": "market.book",
+    "OrderBook": "market.book.order_book",
     "expected_pnl_loss": "model.losses",
     "transaction_cost_aware_loss": "model.losses",
     "MambaLOB": "model.mamba",

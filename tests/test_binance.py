@@ -11,7 +11,7 @@ from binance_lines import T0, diff, line, read, snapshot, trade, write
 from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.book import OrderBook
+from nanoarb_jax.market.book.order_book import OrderBook
 from nanoarb_jax.market.event import BUY, CLEAR, KIND_MASK, LAST, MAYBE_BAD_BOOK, SELL, SNAPSHOT, TRADE
 from nanoarb_jax.market.readers import binance
 from nanoarb_jax.market.readers.binance import open_binance

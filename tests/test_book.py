@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market import event as ev
 from nanoarb_jax.market.anomaly import Anomaly, policies
-from nanoarb_jax.market.book import OrderBook
+from nanoarb_jax.market.book.order_book import OrderBook
 from nanoarb_jax.market.event import BUY, EVENT, EXCHANGE_SEES, LAST, LOCAL_SEES, MAYBE_BAD_BOOK, SELL
 from nanoarb_jax.market.series import EMPTY_PRICE
 

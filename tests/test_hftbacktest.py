@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from test_ticks import joined
 
 from nanoarb_jax.market import event as ev
-from nanoarb_jax.market import kernel
-from nanoarb_jax.market.book import empty_state
+from nanoarb_jax.market.book import apply as kernel
+from nanoarb_jax.market.book.ladder import copy_top
+from nanoarb_jax.market.book.order_book import empty_state
+from nanoarb_jax.market.clocks.from_events import TickClock, tick_chunks
 from nanoarb_jax.market.depth import copy_depth, traded_lots
 from nanoarb_jax.market.event import BUY, EVENT, EXCHANGE_SEES, LAST, LOCAL_SEES, SELL
 from nanoarb_jax.market.features import FeatureScale
 from nanoarb_jax.market.flow import flow, flow_memory, flow_row
-from nanoarb_jax.market.ladder import copy_top
 from nanoarb_jax.market.readers.binance import open_binance
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS
-from nanoarb_jax.market.ticks import TickClock, tick_chunks
 
 hft = pytest.importorskip("hftbacktest", reason="needs the package hftbacktest")
 pytestmark = pytest.mark.filterwarnings("default")  # what it warns of when it is compiled is not ours to judge

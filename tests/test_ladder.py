@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from nanoarb_jax.market import ladder
-from nanoarb_jax.market.ladder import WIDTH, empty_ladder, wider
+from nanoarb_jax.market.book import ladder
+from nanoarb_jax.market.book.ladder import WIDTH, empty_ladder, wider
 
 sides = st.integers(0, 1)
 EMPTY = 2**63 - 1

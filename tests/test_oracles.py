@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.collect import Account, read_books
 from nanoarb_jax.config import DataConfig
-from nanoarb_jax.market.book import OrderBook
+from nanoarb_jax.market.book.ladder import Ladder
+from nanoarb_jax.market.book.order_book import OrderBook
 from nanoarb_jax.market.event import BBO, BUY, DEPTH, KIND_MASK, LAST
-from nanoarb_jax.market.ladder import Ladder
 from nanoarb_jax.market.readers.binance import open_binance
 from nanoarb_jax.market.readers.book_npz import read_book_npz
 from nanoarb_jax.market.readers.databento_csv import open_databento_csv

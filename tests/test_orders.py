@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from nanoarb_jax.market import orders
-from nanoarb_jax.market.orders import empty_table, rehash
+from nanoarb_jax.market.book import orders
+from nanoarb_jax.market.book.orders import empty_table, rehash
 
 SLOTS = 16
 

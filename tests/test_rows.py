@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 from nanoarb_jax.collect import read_books
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market import rows as rows_module
 from nanoarb_jax.market.anomaly import policies
-from nanoarb_jax.market.book import OrderBook, empty_state
+from nanoarb_jax.market.book.order_book import OrderBook, empty_state
+from nanoarb_jax.market.clocks import from_books as rows_module
+from nanoarb_jax.market.clocks.from_books import choose_rows
+from nanoarb_jax.market.clocks.from_events import TickClock, tick_chunks
 from nanoarb_jax.market.event import BUY, DEPTH, EVENT, LAST, SELL, TRADE
 from nanoarb_jax.market.readers.book_npz import write_book_npz
 from nanoarb_jax.market.readers.feed import ReadOptions
 from nanoarb_jax.market.readers.sources import find_sources
-from nanoarb_jax.market.rows import choose_rows
 from nanoarb_jax.market.series import COLUMNS, EMPTY_PRICE, LEVELS, BookSeries, validate_books
 from nanoarb_jax.market.synthetic import synthetic_books
-from nanoarb_jax.market.ticks import TickClock, tick_chunks
 
 DAY_NS = 86_400 * 10**9
 CLOCKS = [

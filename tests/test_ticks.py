@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market import event as ev
-from nanoarb_jax.market import ticks
-from nanoarb_jax.market.book import empty_state
+from nanoarb_jax.market.book.apply import BookState
+from nanoarb_jax.market.book.order_book import empty_state
+from nanoarb_jax.market.clocks import from_events as ticks
+from nanoarb_jax.market.clocks.from_events import TickClock, tick_chunks
 from nanoarb_jax.market.event import BUY, EVENT, EXCHANGE_SEES, LAST, LOCAL_SEES, MAYBE_BAD_BOOK, SELL
-from nanoarb_jax.market.kernel import BookState
 from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries, validate_books
-from nanoarb_jax.market.ticks import TickClock, tick_chunks
 
 seeds = st.integers(0, 2**32 - 1)
 some = settings(deadline=None, database=None, max_examples=30)

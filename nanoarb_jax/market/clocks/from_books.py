@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.anomaly import KEEP, RAISE, Anomaly, policies
+from nanoarb_jax.market.clocks.from_events import LATEST_NS, ROWS, SILENCE_NS, SILENT_TICKS, TickClock
 from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries
-from nanoarb_jax.market.ticks import LATEST_NS, ROWS, SILENCE_NS, SILENT_TICKS, TickClock
 
 _Notes: TypeAlias = tuple[Counter[str], NDArray[np.int8]]
 _SIDES = ("bid_px", "bid_sz", "ask_px", "ask_sz")

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.market import event as ev
-from nanoarb_jax.market import ladder
-from nanoarb_jax.market import orders as table
 from nanoarb_jax.market.anomaly import RAISE, RESYNC, SKIP, Anomaly
+from nanoarb_jax.market.book import ladder
+from nanoarb_jax.market.book import orders as table
+from nanoarb_jax.market.book.ladder import Ladder
 from nanoarb_jax.market.compiled import compiled
-from nanoarb_jax.market.ladder import Ladder
 
 BID, ASK = 0, 1
 APPLIED, NEEDS_LEVELS, NEEDS_ORDERS, RAISED = range(4)

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market import kernel
-from nanoarb_jax.market.book import describe_raised, grow
+from nanoarb_jax.market.book import apply as kernel
+from nanoarb_jax.market.book.apply import ASK, BID, BookState
+from nanoarb_jax.market.book.ladder import copy_top
+from nanoarb_jax.market.book.order_book import describe_raised, grow
 from nanoarb_jax.market.compiled import compiled
 from nanoarb_jax.market.event import EXCHANGE_SEES, LOCAL_SEES
-from nanoarb_jax.market.kernel import ASK, BID, BookState
-from nanoarb_jax.market.ladder import copy_top
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
 
 ROWS = 1 << 14  # in a chunk of books

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market import kernel
 from nanoarb_jax.market.anomaly import Anomaly, Policy, policies
+from nanoarb_jax.market.book import apply as kernel
+from nanoarb_jax.market.book.apply import ASK, BID, META, BookState
+from nanoarb_jax.market.book.ladder import WIDTH, best, copy_top, empty_ladder, wider
+from nanoarb_jax.market.book.orders import empty_table, locate, rehash
 from nanoarb_jax.market.event import EVENT
-from nanoarb_jax.market.kernel import ASK, BID, META, BookState
-from nanoarb_jax.market.ladder import WIDTH, best, copy_top, empty_ladder, wider
-from nanoarb_jax.market.orders import empty_table, locate, rehash
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS
 
 
