@@ -21,7 +21,7 @@ from float64_twin import Float64Twin
 
 from nanoarb_jax.checkpoint import Checkpoint, load_checkpoint, model_version, named_arrays
 from nanoarb_jax.config import DataConfig, ModelConfig
-from nanoarb_jax.market.extractor import feature_set_of
+from nanoarb_jax.features.live import feature_set_of
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.replay import open_streams
 from nanoarb_jax.serving.native import NativeStep, initial_state, pack, step_all

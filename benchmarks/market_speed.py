@@ -21,9 +21,9 @@ import typer
 from nanoarb_jax.bench import machine
 from nanoarb_jax.bench.market_stages import EVENTS, EventLoop
 from nanoarb_jax.config import DataConfig
+from nanoarb_jax.features.live import LobFeatureExtractor
 from nanoarb_jax.market.book.order_book import OrderBook
 from nanoarb_jax.market.event import CLEAR, KIND_MASK
-from nanoarb_jax.market.extractor import LobFeatureExtractor
 from nanoarb_jax.market.readers.feed import EventFeed
 from nanoarb_jax.market.readers.files import open_bytes
 from nanoarb_jax.market.readers.sources import find_sources, open_source

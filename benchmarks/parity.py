@@ -24,7 +24,7 @@ from nanoarb_jax.checkpoint import Checkpoint, load_checkpoint, model_version, n
 from nanoarb_jax.config import DataConfig, ModelConfig
 from nanoarb_jax.evaluation.scoring import CHUNK
 from nanoarb_jax.export import export_step, export_window
-from nanoarb_jax.market.extractor import feature_set_of
+from nanoarb_jax.features.live import feature_set_of
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.replay import open_streams
 from nanoarb_jax.serving.native import NativeStep, pack

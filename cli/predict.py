@@ -74,7 +74,7 @@ def _load(checkpoint: Path, backend: str, precision: str) -> StepPredictor | Win
 
 def _about(checkpoint: Path, backend: str) -> tuple[DataConfig, set[str]]:
     """How the model's data were made, with its horizons, and the names of the series it was trained on."""
-    from nanoarb_jax.market.extractor import feature_set_of
+    from nanoarb_jax.features.live import feature_set_of
 
     if not checkpoint.is_file():
         from nanoarb_jax.checkpoint import load_checkpoint

@@ -121,7 +121,7 @@ def train(
     if benchmark:
         from nanoarb_jax.bench import bench_checkpoint  # before the training: it sets JAX up for short calls
     from nanoarb_jax.dataset import open_dataset
-    from nanoarb_jax.market.extractor import FEATURE_SETS
+    from nanoarb_jax.features.live import FEATURE_SETS
 
     with console.status("reading"):
         dataset = open_dataset(data, settings.data if config is not None or resume else None)

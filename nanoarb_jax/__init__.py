@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from nanoarb_jax.config import Config, DataConfig, ModelConfig, TrainConfig
     from nanoarb_jax.dataset import create_training_samples
+    from nanoarb_jax.features.live import LobFeatureExtractor
     from nanoarb_jax.market.book.order_book import OrderBook
     from nanoarb_jax.market.event import EVENT
-    from nanoarb_jax.market.extractor import LobFeatureExtractor
     from nanoarb_jax.market.series import BookSeries
     from nanoarb_jax.model.losses import expected_pnl_loss, transaction_cost_aware_loss
     from nanoarb_jax.model.mamba import MambaLOB
@@ -39,7 +39,7 @@ _HOME = {
     "create_training_samples": "dataset",
     "BookSeries": "market.series",
     "EVENT": "market.event",
-    "LobFeatureExtractor": "market.extractor",
+    "LobFeatureExtractor": "features.live",
     "OrderBook": "market.book.order_book",
     "expected_pnl_loss": "model.losses",
     "transaction_cost_aware_loss": "model.losses",

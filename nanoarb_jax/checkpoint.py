@@ -29,8 +29,8 @@ from flax import nnx
 
 from nanoarb_jax.config import ModelConfig, config_from_dict
 from nanoarb_jax.errors import CheckpointError, ConfigError
-from nanoarb_jax.market.extractor import FEATURE_SETS, feature_set_of
-from nanoarb_jax.market.features import feature_hash
+from nanoarb_jax.features.live import FEATURE_SETS, feature_set_of
+from nanoarb_jax.features.lob44 import feature_hash
 from nanoarb_jax.model.mamba import MambaLOB, abstract_model
 
 FORMAT = 1

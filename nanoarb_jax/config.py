@@ -188,7 +188,7 @@ class DataConfig:
 
     Args:
         horizons: label horizons in ticks; must equal the model's.
-        feature_set: "lob44", or "flow", which adds order flow, trades and time to it (`nanoarb_jax.market.flow`).
+        feature_set: "lob44", or "flow", which adds order flow, trades and time to it (`nanoarb_jax.features.flow`).
         clock: what makes a tick – "book", a change in the best `clock_levels`; "bbo", a change of the best level;
             "trade", every message with a trade; "time", every `clock_interval_ms`. Of book-npz files, rows are ticks.
         clock_levels: of the book clock, 1 to 10.

@@ -18,9 +18,9 @@ import numpy as np
 from nanoarb_jax.collect import read_books
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.errors import ConfigError, DataError
+from nanoarb_jax.features.live import FEATURE_SETS
+from nanoarb_jax.features.lob44 import feature_hash
 from nanoarb_jax.labelling import check_finite, split_rows
-from nanoarb_jax.market.extractor import FEATURE_SETS
-from nanoarb_jax.market.features import feature_hash
 from nanoarb_jax.market.readers.sources import find_sources
 from nanoarb_jax.streams import Stream, create_training_samples, describe_stream, make_stream, mirror_stream
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.counts import Counts
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.extractor import FEATURE_SETS
-from nanoarb_jax.market.features import FEATURE_NAMES, lob44
-from nanoarb_jax.market.flow import flow, flow_memory
+from nanoarb_jax.features.flow import flow, flow_memory
+from nanoarb_jax.features.live import FEATURE_SETS
+from nanoarb_jax.features.lob44 import FEATURE_NAMES, lob44
 from nanoarb_jax.market.labels import (
     count_magnitudes,
     counted_quantile,

@@ -14,10 +14,10 @@ from nanoarb_jax.collect import read_books
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.dataset import MANIFEST, SPLITS, Dataset, open_dataset
 from nanoarb_jax.errors import DataError
+from nanoarb_jax.features.flow import flow
+from nanoarb_jax.features.live import FEATURE_SETS, feature_set_of
+from nanoarb_jax.features.lob44 import lob44
 from nanoarb_jax.labelling import check_finite, plan_stream, scale_of_spread
-from nanoarb_jax.market.extractor import FEATURE_SETS, feature_set_of
-from nanoarb_jax.market.features import lob44
-from nanoarb_jax.market.flow import flow
 from nanoarb_jax.market.labels import UNDEFINED
 from nanoarb_jax.market.readers.sources import find_sources
 from nanoarb_jax.market.series import BookSeries, validate_books

@@ -14,7 +14,7 @@ import pytest
 import nanoarb_jax as nj
 from nanoarb_jax.checkpoint import load_checkpoint, named_arrays
 from nanoarb_jax.errors import CheckpointError, ConfigError, DataError
-from nanoarb_jax.market.features import lob44
+from nanoarb_jax.features.lob44 import lob44
 from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.serving.batching import MicroBatcher
 from nanoarb_jax.serving.jax_batch import JaxBatch

@@ -26,7 +26,7 @@ from nanoarb_jax.checkpoint import (
 )
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import CheckpointError
-from nanoarb_jax.market.features import FEATURE_NAMES, feature_hash
+from nanoarb_jax.features.lob44 import FEATURE_NAMES, feature_hash
 from nanoarb_jax.model.mamba import MambaLOB
 
 CONFIG = ModelConfig(hidden_dim=8, d_state=4, num_layers=2, horizons=(3, 9), window=20)

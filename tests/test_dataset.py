@@ -25,7 +25,7 @@ from nanoarb_jax.dataset import (
     split_rows,
 )
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.features import lob44
+from nanoarb_jax.features.lob44 import lob44
 from nanoarb_jax.market.labels import UNDEFINED, direction_labels
 from nanoarb_jax.market.readers.book_npz import read_book_npz, write_book_npz
 from nanoarb_jax.market.series import BookSeries

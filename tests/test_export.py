@@ -21,8 +21,8 @@ from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import ExportError
 from nanoarb_jax.export import export_step, export_window
 from nanoarb_jax.export.trace import FEATURES, OUTPUTS
-from nanoarb_jax.market.features import FEATURE_NAMES, lob44
-from nanoarb_jax.market.flow import FLOW_NAMES, flow
+from nanoarb_jax.features.flow import FLOW_NAMES, flow
+from nanoarb_jax.features.lob44 import FEATURE_NAMES, lob44
 from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.model.torch_compat import load_torch_state_dict
 from nanoarb_jax.serving.onnx import WindowPredictor

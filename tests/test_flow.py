@@ -14,13 +14,13 @@ from test_features import random_books
 from test_ticks import joined
 
 from nanoarb_jax.errors import DataError
+from nanoarb_jax.features.flow import BUCKET_QUANTITY, BUCKETS, FLOW_NAMES, flow, flow_memory
+from nanoarb_jax.features.live import FEATURE_SETS, LobFeatureExtractor
+from nanoarb_jax.features.lob44 import lob44
+from nanoarb_jax.features.mirror import mirror_features
 from nanoarb_jax.market.book.order_book import OrderBook, empty_state
 from nanoarb_jax.market.clocks.from_events import TickClock, tick_chunks
 from nanoarb_jax.market.event import BUY, DEPTH, EVENT, SELL, TRADE
-from nanoarb_jax.market.extractor import FEATURE_SETS, LobFeatureExtractor
-from nanoarb_jax.market.features import lob44
-from nanoarb_jax.market.flow import BUCKET_QUANTITY, BUCKETS, FLOW_NAMES, flow, flow_memory
-from nanoarb_jax.market.mirror import mirror_features
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries, validate_books
 
 seeds = st.integers(0, 2**32 - 1)

@@ -13,15 +13,15 @@ from numba import njit
 from numpy.typing import NDArray
 from test_ticks import joined
 
+from nanoarb_jax.features.depth import copy_depth, traded_lots
+from nanoarb_jax.features.flow import flow, flow_memory, flow_row
+from nanoarb_jax.features.lob44 import FeatureScale
 from nanoarb_jax.market import event as ev
 from nanoarb_jax.market.book import apply as kernel
 from nanoarb_jax.market.book.ladder import copy_top
 from nanoarb_jax.market.book.order_book import empty_state
 from nanoarb_jax.market.clocks.from_events import TickClock, tick_chunks
-from nanoarb_jax.market.depth import copy_depth, traded_lots
 from nanoarb_jax.market.event import BUY, EVENT, EXCHANGE_SEES, LAST, LOCAL_SEES, SELL
-from nanoarb_jax.market.features import FeatureScale
-from nanoarb_jax.market.flow import flow, flow_memory, flow_row
 from nanoarb_jax.market.readers.binance import open_binance
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS
 

@@ -14,9 +14,9 @@ from nanoarb_jax.bench.model_paths import Windowed, jax_null, jax_window, native
 from nanoarb_jax.bench.sweeps import JaxBatched, NativeBatched
 from nanoarb_jax.checkpoint import named_arrays
 from nanoarb_jax.config import ModelConfig
+from nanoarb_jax.features.live import LobFeatureExtractor
+from nanoarb_jax.features.lob44 import lob44
 from nanoarb_jax.market.book.order_book import OrderBook
-from nanoarb_jax.market.extractor import LobFeatureExtractor
-from nanoarb_jax.market.features import lob44
 from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.serving.native import NativeStep, pack

@@ -17,7 +17,7 @@ from flax import nnx
 from random_model import random_model
 
 from nanoarb_jax.config import PRESETS, ModelConfig
-from nanoarb_jax.market.features import lob44
+from nanoarb_jax.features.lob44 import lob44
 from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.model.mamba import BlockState, MambaLOB, ModelState, dropout
 

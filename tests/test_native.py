@@ -30,8 +30,8 @@ from nanoarb_jax import export
 from nanoarb_jax.checkpoint import load_checkpoint, named_arrays
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import ConfigError, DataError, ExportError
-from nanoarb_jax.market.features import lob44
-from nanoarb_jax.market.flow import FLOW_NAMES, flow
+from nanoarb_jax.features.flow import FLOW_NAMES, flow
+from nanoarb_jax.features.lob44 import lob44
 from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.model.torch_compat import load_torch_state_dict
 from nanoarb_jax.serving import native as native_module

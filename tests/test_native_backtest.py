@@ -17,12 +17,12 @@ from test_ticks import joined
 
 from nanoarb_jax.checkpoint import load_checkpoint, named_arrays
 from nanoarb_jax.config import ModelConfig
+from nanoarb_jax.features.depth import copy_depth, traded_lots
+from nanoarb_jax.features.flow import flow, flow_memory, flow_row
+from nanoarb_jax.features.lob44 import FeatureScale, lob44, lob44_row
 from nanoarb_jax.market.book.order_book import empty_state
 from nanoarb_jax.market.clocks.from_events import TickClock, tick_chunks
-from nanoarb_jax.market.depth import copy_depth, traded_lots
 from nanoarb_jax.market.event import LAST
-from nanoarb_jax.market.features import FeatureScale, lob44, lob44_row
-from nanoarb_jax.market.flow import flow, flow_memory, flow_row
 from nanoarb_jax.market.readers.binance import open_binance
 from nanoarb_jax.market.series import LEVELS
 from nanoarb_jax.model.mamba import MambaLOB

@@ -21,8 +21,8 @@ from nanoarb_jax.config import DataConfig, ModelConfig
 from nanoarb_jax.dataset import Dataset
 from nanoarb_jax.errors import DataError, ExportError
 from nanoarb_jax.export import export_step, export_window
-from nanoarb_jax.market.features import lob44
-from nanoarb_jax.market.flow import FLOW_NAMES, flow
+from nanoarb_jax.features.flow import FLOW_NAMES, flow
+from nanoarb_jax.features.lob44 import lob44
 from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.model.mamba import ModelState
 from nanoarb_jax.serving.onnx import OnnxStep, WindowPredictor

@@ -14,8 +14,8 @@ from nanoarb_jax import predictions
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.dataset import Dataset, open_dataset
 from nanoarb_jax.errors import ConfigError, DataError
-from nanoarb_jax.market.features import lob44
-from nanoarb_jax.market.flow import flow
+from nanoarb_jax.features.flow import flow
+from nanoarb_jax.features.lob44 import lob44
 from nanoarb_jax.market.readers.book_npz import read_book_npz, write_book_npz
 from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.predictions import write_predictions

@@ -14,7 +14,7 @@ from nanoarb_jax.bench.rivals import CachedTransformer
 from nanoarb_jax.bench.torch_window import random_tensors, torch_window, window_logits
 from nanoarb_jax.bench.transformer import TransformerLOB
 from nanoarb_jax.config import ModelConfig
-from nanoarb_jax.market.features import lob44
+from nanoarb_jax.features.lob44 import lob44
 from nanoarb_jax.market.synthetic import synthetic_books
 
 CONFIG = ModelConfig(hidden_dim=32, num_layers=4)

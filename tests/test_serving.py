@@ -22,7 +22,7 @@ from onnx.external_data_helper import convert_model_to_external_data
 
 from nanoarb_jax.checkpoint import Checkpoint, load_checkpoint
 from nanoarb_jax.errors import CheckpointError, ConfigError, DataError, ExportError
-from nanoarb_jax.market.features import FEATURE_NAMES, lob44
+from nanoarb_jax.features.lob44 import FEATURE_NAMES, lob44
 from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.serving.native import NativeStep
 from nanoarb_jax.serving.onnx import WindowPredictor

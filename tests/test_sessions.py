@@ -9,7 +9,7 @@ import pytest
 
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.counts import Counts
-from nanoarb_jax.market.flow import flow
+from nanoarb_jax.features.flow import flow
 from nanoarb_jax.market.labels import UNDEFINED
 from nanoarb_jax.market.series import SESSION_GAP_NS, BookSeries
 from nanoarb_jax.market.synthetic import synthetic_books

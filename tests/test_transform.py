@@ -9,9 +9,9 @@ from flax import nnx
 
 from nanoarb_jax.config import DataConfig, ModelConfig
 from nanoarb_jax.dataset import Stream, make_stream
-from nanoarb_jax.market.features import lob44
-from nanoarb_jax.market.flow import flow
-from nanoarb_jax.market.mirror import mirror_features
+from nanoarb_jax.features.flow import flow
+from nanoarb_jax.features.lob44 import lob44
+from nanoarb_jax.features.mirror import mirror_features
 from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.model.mamba import abstract_model
 from nanoarb_jax.model.transform import CLIP, InputTransform, Statistic, flow_channels, lob44_channels, signed_log

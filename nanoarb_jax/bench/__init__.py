@@ -35,7 +35,7 @@ from nanoarb_jax.bench.transformer import TransformerLOB
 from nanoarb_jax.checkpoint import Checkpoint, load_checkpoint, model_version, named_arrays
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import ConfigError
-from nanoarb_jax.market.extractor import feature_set_of
+from nanoarb_jax.features.live import feature_set_of
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.serving.native import step
 

@@ -10,11 +10,11 @@ from numba import njit
 from numpy.typing import NDArray
 
 from nanoarb_jax.bench.market_stages import MARKET
+from nanoarb_jax.features.flow import flow_memory
+from nanoarb_jax.features.live import book_flow, book_lob44
+from nanoarb_jax.features.lob44 import FEATURE_NAMES, FeatureScale
 from nanoarb_jax.market.book import apply as kernel
 from nanoarb_jax.market.book.order_book import empty_state, grow
-from nanoarb_jax.market.extractor import book_flow, book_lob44
-from nanoarb_jax.market.features import FEATURE_NAMES, FeatureScale
-from nanoarb_jax.market.flow import flow_memory
 from nanoarb_jax.market.series import LEVELS
 from nanoarb_jax.serving.native import header, initial_state, step, step_all
 from nanoarb_jax.serving.native_weights import Header, aligned

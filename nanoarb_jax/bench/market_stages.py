@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.bench.measure import Candidate
+from nanoarb_jax.features.flow import FLOW_NAMES, flow, flow_memory, flow_row
+from nanoarb_jax.features.live import FeatureSet, book_flow, book_lob44
+from nanoarb_jax.features.lob44 import FeatureScale, lob44, lob44_row
 from nanoarb_jax.market.book import apply as kernel
 from nanoarb_jax.market.book.apply import ASK, BID
 from nanoarb_jax.market.book.ladder import copy_top
 from nanoarb_jax.market.book.order_book import empty_state, grow
 from nanoarb_jax.market.compiled import compiled
-from nanoarb_jax.market.extractor import FeatureSet, book_flow, book_lob44
-from nanoarb_jax.market.features import FeatureScale, lob44, lob44_row
-from nanoarb_jax.market.flow import FLOW_NAMES, flow, flow_memory, flow_row
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
 from nanoarb_jax.market.synthetic import MarketConfig, synthetic_books, synthetic_events
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.dataset import Stream
-from nanoarb_jax.market.features import ASK_SIZES, BID_SIZES, FEATURE_NAMES
+from nanoarb_jax.features.lob44 import ASK_SIZES, BID_SIZES, FEATURE_NAMES
 
 PAST_TICKS = (1, 5, 20)
 FLOW_TICKS = (1, 5, 20, 100)

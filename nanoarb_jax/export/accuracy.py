@@ -17,7 +17,7 @@ from nanoarb_jax.dataset import Dataset
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.evaluation.metrics import confusion_counts, mcc_from_confusion
 from nanoarb_jax.evaluation.validation import check_fit
-from nanoarb_jax.market.extractor import feature_set_of
+from nanoarb_jax.features.live import feature_set_of
 from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.serving.native import NativeStep

@@ -69,7 +69,7 @@ def lob44_channels(x: Float[Array, "... 44"], previous: Float[Array, "... 44"]) 
     """Scale-free channels of one tick of `lob44` features and the tick before it.
 
     Args:
-        x: raw features, order as in `nanoarb_jax.market.features`.
+        x: raw features, order as in `nanoarb_jax.features.lob44`.
         previous: those of the previous tick; `x` itself where there is none.
 
     Returns:
@@ -104,7 +104,7 @@ def flow_channels(x: Float[Array, "... 86"], previous: Float[Array, "... 86"]) -
     Few ones on purpose: the 40 quantities of a book and their changes are what a model overfits to first.
 
     Args:
-        x: raw features, order as in `nanoarb_jax.market.flow`.
+        x: raw features, order as in `nanoarb_jax.features.flow`.
         previous: those of the previous tick; `x` itself where there is none.
 
     Returns:

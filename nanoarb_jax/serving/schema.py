@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nanoarb_jax.errors import ExportError
-from nanoarb_jax.market.extractor import FEATURE_SETS, feature_set_of
+from nanoarb_jax.features.live import FEATURE_SETS, feature_set_of
 
 UNNAMED = "unnamed"
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market import features as lob
-from nanoarb_jax.market import flow
+from nanoarb_jax.features import flow
+from nanoarb_jax.features import lob44 as lob
 from nanoarb_jax.market.series import LEVELS
 
 _IMBALANCE = 3

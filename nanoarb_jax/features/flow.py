@@ -26,8 +26,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nanoarb_jax.features.lob44 import FEATURE_NAMES, FeatureScale, lob44_row
 from nanoarb_jax.market.compiled import compiled
-from nanoarb_jax.market.features import FEATURE_NAMES, FeatureScale, lob44_row
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, SESSION_GAP_NS, BookSeries
 
 FLOW_NAMES: tuple[str, ...] = (

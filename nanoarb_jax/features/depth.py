@@ -5,7 +5,7 @@ any depth with `best_bid_tick`, `best_ask_tick`, `bid_qty_at_tick` and `ask_qty_
 the book that the same feed makes here, level for level, wherever a message has ended and the levels lie within reach.
 
 >>> from numba import njit
->>> from nanoarb_jax.market.flow import flow_row
+>>> from nanoarb_jax.features.flow import flow_row
 >>> @njit
 ... def strategy(hbt, scale, memory, top, features):
 ...     while hbt.elapse(100_000_000) == 0:
