@@ -49,8 +49,8 @@ def write_synthetic(
     import numpy as np
     from rich.progress import track
 
-    from nanoarb_jax.market.readers.book_npz import write_book_npz
     from nanoarb_jax.market.synthetic import MarketConfig, synthetic_books, synthetic_events
+    from nanoarb_jax.readers.book_npz import write_book_npz
 
     config = MarketConfig.preset(market)
     try:
@@ -96,7 +96,7 @@ def prepare(
     """Turn market data into features, labels and splits on disk."""
     from nanoarb_jax import prepare as preparing
     from nanoarb_jax.config import DataConfig, load_config
-    from nanoarb_jax.market.readers.feed import ReadOptions
+    from nanoarb_jax.readers.feed import ReadOptions
 
     options = {
         "feature_set": feature_set,

@@ -30,7 +30,7 @@ def inspect(
     """Say what was recognised, how it moves, and what is wrong with it."""
     from nanoarb_jax.config import DataConfig
     from nanoarb_jax.dataset import MANIFEST
-    from nanoarb_jax.market.readers.feed import ReadOptions
+    from nanoarb_jax.readers.feed import ReadOptions
 
     claim_json(json_path)
     if (path / MANIFEST).is_file():
@@ -81,7 +81,7 @@ def _inspect_sources(
     path: Path, config: Any, options: Any, policy: Mapping[str, Any], picture: Path | None
 ) -> list[dict[str, Any]]:
     """Survey the sources one by one."""
-    from nanoarb_jax.market.readers.sources import find_sources
+    from nanoarb_jax.readers.sources import find_sources
     from nanoarb_jax.report import book_picture, claim_picture
     from nanoarb_jax.survey import survey
 

@@ -16,9 +16,9 @@ from nanoarb_jax.market.book.apply import BookState
 from nanoarb_jax.market.book.order_book import empty_state
 from nanoarb_jax.market.clocks.from_books import choose_rows
 from nanoarb_jax.market.clocks.from_events import TickClock, tick_chunks
-from nanoarb_jax.market.readers.feed import EventFeed, Feed, ReadOptions
-from nanoarb_jax.market.readers.sources import Source, open_source
 from nanoarb_jax.market.series import COLUMNS, BookSeries
+from nanoarb_jax.readers.feed import EventFeed, Feed, ReadOptions
+from nanoarb_jax.readers.sources import Source, open_source
 
 
 @dataclass

@@ -15,7 +15,7 @@ from nanoarb_jax.config import DataConfig
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.labelling import split_rows
 from nanoarb_jax.market.labels import NEUTRAL
-from nanoarb_jax.market.readers.fi2010 import read_fi2010
+from nanoarb_jax.readers.fi2010 import read_fi2010
 from nanoarb_jax.streams import Stream
 
 

@@ -45,9 +45,9 @@ from nanoarb_jax.dataset import (
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.labelling import plan_stream, stream_blocks
 from nanoarb_jax.market.anomaly import Policy
-from nanoarb_jax.market.readers.feed import ReadOptions
-from nanoarb_jax.market.readers.sources import Source, find_sources
 from nanoarb_jax.market.series import COLUMNS, LEVELS, BookSeries, validate_books
+from nanoarb_jax.readers.feed import ReadOptions
+from nanoarb_jax.readers.sources import Source, find_sources
 from nanoarb_jax.streams import stream_scalars
 
 Progress = Callable[[int, int, str], None]

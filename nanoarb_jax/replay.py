@@ -19,8 +19,8 @@ from nanoarb_jax.features.live import FEATURE_SETS, feature_set_of
 from nanoarb_jax.features.lob44 import lob44
 from nanoarb_jax.labelling import check_finite, plan_stream, scale_of_spread
 from nanoarb_jax.market.labels import UNDEFINED
-from nanoarb_jax.market.readers.sources import find_sources
 from nanoarb_jax.market.series import BookSeries, validate_books
+from nanoarb_jax.readers.sources import find_sources
 from nanoarb_jax.serving.monitor import ModelMetrics
 from nanoarb_jax.serving.onnx import WindowPredictor
 from nanoarb_jax.serving.predictor import StepPredictor

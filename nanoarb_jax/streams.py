@@ -26,8 +26,8 @@ from nanoarb_jax.market.labels import (
     direction_labels,
     mirror_labels,
 )
-from nanoarb_jax.market.readers.sources import find_sources
 from nanoarb_jax.market.series import BookSeries, validate_books
+from nanoarb_jax.readers.sources import find_sources
 
 
 class Stream(NamedTuple):

@@ -14,9 +14,9 @@ from nanoarb_jax.config import DataConfig
 from nanoarb_jax.counts import Counts
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.anomaly import Policy
-from nanoarb_jax.market.readers.feed import ReadOptions
-from nanoarb_jax.market.readers.sources import Source
 from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries
+from nanoarb_jax.readers.feed import ReadOptions
+from nanoarb_jax.readers.sources import Source
 from nanoarb_jax.streams import instrument_of
 
 _KEPT = 4_096  # rows of the sample at most; every other one goes when there are more

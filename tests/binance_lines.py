@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nanoarb_jax.market.readers.binance import open_binance
-from nanoarb_jax.market.readers.feed import EventFeed, ReadOptions
+from nanoarb_jax.readers.binance.feed import open_binance
+from nanoarb_jax.readers.feed import EventFeed, ReadOptions
 
 T0 = 1_723_161_253_937_085_768
 SIZES = ReadOptions(tick_size=0.5, lot_size=0.001)

@@ -27,7 +27,7 @@ from nanoarb_jax.evaluation.baselines import (
 )
 from nanoarb_jax.evaluation.judging import judge
 from nanoarb_jax.evaluation.metrics import TAU_GRID, class_prior, decide, horizon_metrics
-from nanoarb_jax.market.readers.book_npz import read_book_npz
+from nanoarb_jax.readers.book_npz import read_book_npz
 
 HORIZONS = (1, 3)
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.book.order_book import OrderBook
 from nanoarb_jax.market.event import BUY, CLEAR, KIND_MASK, LAST, MAYBE_BAD_BOOK, SELL, SNAPSHOT, TRADE
-from nanoarb_jax.market.readers import binance
-from nanoarb_jax.market.readers.binance import open_binance
 from nanoarb_jax.market.series import EMPTY_PRICE
+from nanoarb_jax.readers.binance import feed as binance
+from nanoarb_jax.readers.binance.feed import open_binance
 
 
 def told(events: NDArray[np.void]) -> list[tuple[int, bool]]:

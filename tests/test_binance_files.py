@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.book.order_book import empty_state
 from nanoarb_jax.market.clocks.from_events import TickClock, tick_chunks
-from nanoarb_jax.market.readers import binance
-from nanoarb_jax.market.readers.binance import open_binance
+from nanoarb_jax.readers.binance import feed as binance
+from nanoarb_jax.readers.binance.feed import open_binance
 
 scarce = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanoarb_jax.market.event import BBO, BUY, DEPTH, DEPTH_SNAPSHOT, EVENT, SELL, TRADE
-from nanoarb_jax.market.readers import binance_scan as scan
-from nanoarb_jax.market.readers.files import open_bytes
+from nanoarb_jax.readers.binance import scan
+from nanoarb_jax.readers.compression import open_bytes
 
 T0 = 1_723_161_253_937_085_768
 IDS = ("kind", "local_ts", "exch_ts", "first_id", "last_id", "previous_id", "trade_id")

@@ -15,10 +15,10 @@ from nanoarb_jax.market import event
 from nanoarb_jax.market.book.order_book import OrderBook, empty_state
 from nanoarb_jax.market.clocks.from_events import TickClock, tick_chunks
 from nanoarb_jax.market.event import BUY, EXCHANGE_SEES, LAST, LOCAL_SEES, SELL
-from nanoarb_jax.market.readers.bitstamp import open_bitstamp
-from nanoarb_jax.market.readers.book_npz import read_book_npz
-from nanoarb_jax.market.readers.feed import ReadOptions
 from nanoarb_jax.market.series import EMPTY_PRICE, validate_books
+from nanoarb_jax.readers.bitstamp import open_bitstamp
+from nanoarb_jax.readers.book_npz import read_book_npz
+from nanoarb_jax.readers.feed import ReadOptions
 
 pytest.importorskip("pyarrow", reason="needs the package pyarrow")
 

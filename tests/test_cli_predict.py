@@ -18,9 +18,9 @@ from nanoarb_jax.checkpoint import load_checkpoint, named_arrays, save_checkpoin
 from nanoarb_jax.config import DataConfig, ModelConfig
 from nanoarb_jax.dataset import open_dataset
 from nanoarb_jax.export import export_native, export_step
-from nanoarb_jax.market.readers.book_npz import write_book_npz
 from nanoarb_jax.market.synthetic import synthetic_books, synthetic_events
 from nanoarb_jax.prepare import prepare
+from nanoarb_jax.readers.book_npz import write_book_npz
 from nanoarb_jax.replay import open_streams
 from nanoarb_jax.serving.native import pack
 from nanoarb_jax.serving.native_file import native_file

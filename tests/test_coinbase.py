@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market import event
-from nanoarb_jax.market.readers.coinbase import open_coinbase
-from nanoarb_jax.market.readers.feed import ReadOptions
+from nanoarb_jax.readers.coinbase import open_coinbase
+from nanoarb_jax.readers.feed import ReadOptions
 
 pytest.importorskip("pyarrow", reason="needs the package pyarrow")
 

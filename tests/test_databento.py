@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market import event
-from nanoarb_jax.market.readers.databento import open_dbn
-from nanoarb_jax.market.readers.databento_csv import open_databento_csv
-from nanoarb_jax.market.readers.databento_records import RECORDS
-from nanoarb_jax.market.readers.feed import BookFeed, EventFeed, ReadOptions
-from nanoarb_jax.market.readers.files import open_bytes
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS
+from nanoarb_jax.readers.compression import open_bytes
+from nanoarb_jax.readers.databento.csv_form import open_databento_csv
+from nanoarb_jax.readers.databento.dbn import open_dbn
+from nanoarb_jax.readers.databento.records import RECORDS
+from nanoarb_jax.readers.feed import BookFeed, EventFeed, ReadOptions
 
 dbn = pytest.importorskip("databento_dbn", reason="needs the package databento-dbn")
 pytest.importorskip("zstandard", reason="needs the package zstandard")
@@ -162,7 +162,7 @@ def test_the_chunks_do_not_depend_on_the_pieces(shared: Path, monkeypatch: pytes
     for file in (*list(MBO_FILES)[:1], *MBP_FILES):
         whole = list(open_dbn(shared / "data" / file, ReadOptions(tick_size=0.25)).chunks)
         with monkeypatch.context() as patch:
-            patch.setattr("nanoarb_jax.market.readers.databento._PIECE", 1009)
+            patch.setattr("nanoarb_jax.readers.databento.dbn._PIECE", 1009)
             pieces = list(open_dbn(shared / "data" / file, ReadOptions(tick_size=0.25)).chunks)
         if isinstance(whole[0], np.ndarray):
             np.testing.assert_array_equal(np.concatenate(pieces), np.concatenate(whole))

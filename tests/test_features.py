@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.features.lob44 import FEATURE_NAMES, FeatureScale, feature_hash, lob44, lob44_row
 from nanoarb_jax.features.mirror import mirror_features
-from nanoarb_jax.market.readers.book_npz import read_book_npz, write_book_npz
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries, validate_books
+from nanoarb_jax.readers.book_npz import read_book_npz, write_book_npz
 
 SHARED = Path(__file__).parents[2] / "shared"
 TOP10 = SHARED / "data" / "derived_top10"

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.fi2010 import fi2010_stream
 from nanoarb_jax.market.labels import DOWN, NEUTRAL, UP
-from nanoarb_jax.market.readers import fi2010
-from nanoarb_jax.market.readers.fi2010 import HORIZONS, fi2010_books, read_fi2010, stock_boundaries
 from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries, validate_books
+from nanoarb_jax.readers import fi2010
+from nanoarb_jax.readers.fi2010 import HORIZONS, fi2010_books, read_fi2010, stock_boundaries
 
 quick = settings(deadline=None, max_examples=60, database=None)
 DECPRE = "Train_Dst_NoAuction_DecPre_CF_7.txt"

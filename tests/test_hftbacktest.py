@@ -22,8 +22,8 @@ from nanoarb_jax.market.book.ladder import copy_top
 from nanoarb_jax.market.book.order_book import empty_state
 from nanoarb_jax.market.clocks.from_events import TickClock, tick_chunks
 from nanoarb_jax.market.event import BUY, EVENT, EXCHANGE_SEES, LAST, LOCAL_SEES, SELL
-from nanoarb_jax.market.readers.binance import open_binance
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS
+from nanoarb_jax.readers.binance.feed import open_binance
 
 hft = pytest.importorskip("hftbacktest", reason="needs the package hftbacktest")
 pytestmark = pytest.mark.filterwarnings("default")  # what it warns of when it is compiled is not ours to judge

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.event import BUY, CLEAR, DEPTH, EVENT, LAST, SELL, SNAPSHOT, TRADE
-from nanoarb_jax.market.readers import hftbacktest
-from nanoarb_jax.market.readers.feed import ReadOptions
-from nanoarb_jax.market.readers.hftbacktest import open_hftbacktest
-from nanoarb_jax.market.readers.sources import recognise
+from nanoarb_jax.readers import hftbacktest
+from nanoarb_jax.readers.feed import ReadOptions
+from nanoarb_jax.readers.hftbacktest import open_hftbacktest
+from nanoarb_jax.readers.sources import recognise
 
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 

@@ -23,9 +23,9 @@ from nanoarb_jax.features.lob44 import FeatureScale, lob44, lob44_row
 from nanoarb_jax.market.book.order_book import empty_state
 from nanoarb_jax.market.clocks.from_events import TickClock, tick_chunks
 from nanoarb_jax.market.event import LAST
-from nanoarb_jax.market.readers.binance import open_binance
 from nanoarb_jax.market.series import LEVELS
 from nanoarb_jax.model.mamba import MambaLOB
+from nanoarb_jax.readers.binance.feed import open_binance
 from nanoarb_jax.serving.native import NativeStep, initial_state, pack, step
 
 pytest.importorskip("hftbacktest", reason="needs the package hftbacktest")

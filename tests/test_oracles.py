@@ -16,13 +16,13 @@ from nanoarb_jax.config import DataConfig
 from nanoarb_jax.market.book.ladder import Ladder
 from nanoarb_jax.market.book.order_book import OrderBook
 from nanoarb_jax.market.event import BBO, BUY, DEPTH, KIND_MASK, LAST
-from nanoarb_jax.market.readers.binance import open_binance
-from nanoarb_jax.market.readers.book_npz import read_book_npz
-from nanoarb_jax.market.readers.databento_csv import open_databento_csv
-from nanoarb_jax.market.readers.feed import EventFeed
-from nanoarb_jax.market.readers.files import open_bytes
-from nanoarb_jax.market.readers.sources import Source, find_sources
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
+from nanoarb_jax.readers.binance.feed import open_binance
+from nanoarb_jax.readers.book_npz import read_book_npz
+from nanoarb_jax.readers.compression import open_bytes
+from nanoarb_jax.readers.databento.csv_form import open_databento_csv
+from nanoarb_jax.readers.feed import EventFeed
+from nanoarb_jax.readers.sources import Source, find_sources
 
 State = tuple[tuple[int, ...], ...]  # bid price, size, orders, ask price, size, orders; prices in cents
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market import event
 from nanoarb_jax.market.event import BUY, CLEAR, DEPTH, EVENT, KIND_MASK, LAST, SELL, SNAPSHOT, TRADE
-from nanoarb_jax.market.readers import table_columns
-from nanoarb_jax.market.readers.feed import BookFeed, EventFeed, ReadOptions
-from nanoarb_jax.market.readers.table import open_table
 from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries, validate_books
+from nanoarb_jax.readers.feed import BookFeed, EventFeed, ReadOptions
+from nanoarb_jax.readers.table import columns as table_columns
+from nanoarb_jax.readers.table.feed import open_table
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")

@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market import event
 from nanoarb_jax.market.event import EVENT, mark_messages
-from nanoarb_jax.market.readers.feed import (
+from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
+from nanoarb_jax.readers.feed import (
     BookFeed,
     EventFeed,
     Feed,
@@ -36,8 +37,8 @@ from nanoarb_jax.market.readers.feed import (
     infer_lot_size,
     infer_tick_size,
 )
-from nanoarb_jax.market.readers.grid import on_grid, per_one, price_scale
-from nanoarb_jax.market.readers.table_columns import (
+from nanoarb_jax.readers.grid import on_grid, per_one, price_scale
+from nanoarb_jax.readers.table.columns import (
     Header,
     floats,
     integers,
@@ -46,7 +47,6 @@ from nanoarb_jax.market.readers.table_columns import (
     times,
     words,
 )
-from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
 
 _SIDES = ("bid_px", "bid_sz", "ask_px", "ask_sz")
 _EVENTS = ("side", "price", "size")

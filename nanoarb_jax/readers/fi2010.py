@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.labels import UP
-from nanoarb_jax.market.readers.feed import CHUNK, BookFeed, infer_tick_size
-from nanoarb_jax.market.readers.files import open_bytes
-from nanoarb_jax.market.readers.grid import on_grid, price_scale
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
+from nanoarb_jax.readers.compression import open_bytes
+from nanoarb_jax.readers.feed import CHUNK, BookFeed, infer_tick_size
+from nanoarb_jax.readers.grid import on_grid, price_scale
 
 HORIZONS = (10, 20, 30, 50, 100)
 _ROWS, _FEATURES = 149, 4 * LEVELS

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market import event
 from nanoarb_jax.market.event import EVENT, LAST, SNAPSHOT
-from nanoarb_jax.market.readers.feed import BookFeed, EventFeed, ReadOptions, infer_tick_size
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
+from nanoarb_jax.readers.feed import BookFeed, EventFeed, ReadOptions, infer_tick_size
 
 PX_SCALE = 1e9
 _HEADER = [("length", "u1"), ("rtype", "u1"), ("publisher_id", "<u2"), ("instrument_id", "<u4"), ("ts_event", "<i8")]

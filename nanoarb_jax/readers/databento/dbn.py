@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.readers.databento_records import RECORDS, Records, count, listed, open_records
-from nanoarb_jax.market.readers.feed import BookFeed, EventFeed, ReadOptions
-from nanoarb_jax.market.readers.files import open_bytes
+from nanoarb_jax.readers.compression import open_bytes
+from nanoarb_jax.readers.databento.records import RECORDS, Records, count, listed, open_records
+from nanoarb_jax.readers.feed import BookFeed, EventFeed, ReadOptions
 
 if TYPE_CHECKING:
     from databento_dbn import Metadata

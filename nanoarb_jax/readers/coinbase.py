@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market import event
 from nanoarb_jax.market.event import EVENT, LAST, SNAPSHOT
-from nanoarb_jax.market.readers.csv_text import CsvText
-from nanoarb_jax.market.readers.feed import EventFeed, ReadOptions, infer_tick_size
-from nanoarb_jax.market.readers.files import open_bytes
+from nanoarb_jax.readers.compression import open_bytes
+from nanoarb_jax.readers.csv_text import CsvText
+from nanoarb_jax.readers.feed import EventFeed, ReadOptions, infer_tick_size
 
 _LOT_SIZE = 1e-8  # the exchange's smallest unit; sizes in files may carry the noise of float arithmetic beyond it
 _SEEN = event.EXCHANGE_SEES | event.LOCAL_SEES

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.readers.files import open_bytes
 from nanoarb_jax.market.series import EMPTY_PRICE
+from nanoarb_jax.readers.compression import open_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa

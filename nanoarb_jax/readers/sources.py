@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.readers.book_npz import DAMAGED, read_book_npz
-from nanoarb_jax.market.readers.feed import BookFeed, Feed, ReadOptions
-from nanoarb_jax.market.readers.files import open_bytes
+from nanoarb_jax.readers.book_npz import DAMAGED, read_book_npz
+from nanoarb_jax.readers.compression import open_bytes
+from nanoarb_jax.readers.feed import BookFeed, Feed, ReadOptions
 
 FORMATS = (
     "book-npz",
@@ -240,38 +240,38 @@ def _open(source: Source, options: ReadOptions) -> Feed:
         case "book-npz":
             return BookFeed(source.name, "book-npz", iter([read_book_npz(first)]))
         case "hftbacktest":
-            from nanoarb_jax.market.readers.hftbacktest import open_hftbacktest
+            from nanoarb_jax.readers.hftbacktest import open_hftbacktest
 
             return open_hftbacktest(first, options)
         case "binance":
-            from nanoarb_jax.market.readers.binance import open_binance
+            from nanoarb_jax.readers.binance.feed import open_binance
 
             return open_binance(source.files, options)
         case "databento-dbn":
-            from nanoarb_jax.market.readers.databento import open_dbn
+            from nanoarb_jax.readers.databento.dbn import open_dbn
 
             return open_dbn(first, options)
         case "databento-csv":
-            from nanoarb_jax.market.readers.databento_csv import open_databento_csv
+            from nanoarb_jax.readers.databento.csv_form import open_databento_csv
 
             return open_databento_csv(first, options)
         case "coinbase":
-            from nanoarb_jax.market.readers.coinbase import open_coinbase
+            from nanoarb_jax.readers.coinbase import open_coinbase
 
             return open_coinbase(source.files, options)
         case "lobster":
-            from nanoarb_jax.market.readers.lobster import open_lobster
+            from nanoarb_jax.readers.lobster import open_lobster
 
             return open_lobster(first, source.files[1] if len(source.files) > 1 else None, options)
         case "fi2010":
-            from nanoarb_jax.market.readers.fi2010 import fi2010_books
+            from nanoarb_jax.readers.fi2010 import fi2010_books
 
             return fi2010_books(first)
         case "bitstamp":
-            from nanoarb_jax.market.readers.bitstamp import open_bitstamp
+            from nanoarb_jax.readers.bitstamp import open_bitstamp
 
             return open_bitstamp(first, options)
         case _:
-            from nanoarb_jax.market.readers.table import open_table
+            from nanoarb_jax.readers.table.feed import open_table
 
             return open_table(first, options)

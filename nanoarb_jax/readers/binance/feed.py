@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.event import CLEAR, EVENT
-from nanoarb_jax.market.readers import binance_scan as scan
-from nanoarb_jax.market.readers import binance_sequence as sequence
-from nanoarb_jax.market.readers.feed import EventFeed, ReadOptions, infer_lot_size, infer_tick_size
-from nanoarb_jax.market.readers.files import open_bytes
+from nanoarb_jax.readers.binance import scan, sequence
+from nanoarb_jax.readers.compression import open_bytes
+from nanoarb_jax.readers.feed import EventFeed, ReadOptions, infer_lot_size, infer_tick_size
 
 _BLOCK = 1 << 20  # bytes read at a time
 _MOST_BLOCKS = 16  # of diffs kept for a snapshot: minutes of a busy feed

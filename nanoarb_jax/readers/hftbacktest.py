@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.event import CLEAR, EVENT, EXCHANGE_SEES, KIND_MASK, LAST, LOCAL_SEES, TRADE
-from nanoarb_jax.market.readers.book_npz import DAMAGED
-from nanoarb_jax.market.readers.feed import CHUNK, EventFeed, ReadOptions, infer_lot_size, infer_tick_size
+from nanoarb_jax.readers.book_npz import DAMAGED
+from nanoarb_jax.readers.feed import CHUNK, EventFeed, ReadOptions, infer_lot_size, infer_tick_size
 
 KEY = "data"
 _DAMAGED = (*DAMAGED, tokenize.TokenError, Warning)  # numpy warns of headers that it has to mend

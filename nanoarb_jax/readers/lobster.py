@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.readers.feed import CHUNK, BookFeed, ReadOptions
-from nanoarb_jax.market.readers.files import open_bytes
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
+from nanoarb_jax.readers.compression import open_bytes
+from nanoarb_jax.readers.feed import CHUNK, BookFeed, ReadOptions
 
 _NAME = re.compile(
     r"(?P<ticker>[^_]+)_(?P<day>\d{4}-\d\d-\d\d)(_(?P<span>.+))?_(?P<kind>message|orderbook)(_\d+)?(\.\w+)*"

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market import event
 from nanoarb_jax.market.event import EVENT, LAST
-from nanoarb_jax.market.readers.csv_text import CsvText
-from nanoarb_jax.market.readers.feed import EventFeed, ReadOptions
+from nanoarb_jax.readers.csv_text import CsvText
+from nanoarb_jax.readers.feed import EventFeed, ReadOptions
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.readers.feed import CHUNK
-from nanoarb_jax.market.readers.files import open_bytes
+from nanoarb_jax.readers.compression import open_bytes
+from nanoarb_jax.readers.feed import CHUNK
 
 _PARQUET = b"PAR1"
 _CSV_BLOCK = 1 << 22  # bytes of text

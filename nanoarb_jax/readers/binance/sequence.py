@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.market.compiled import compiled
 from nanoarb_jax.market.event import BUY, CLEAR, LAST, MAYBE_BAD_BOOK, SELL, SNAPSHOT
-from nanoarb_jax.market.readers import binance_scan as scan
+from nanoarb_jax.readers.binance import scan
 
 REASONS = (
     "other stream",

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.readers.csv_text import CsvText
-from nanoarb_jax.market.readers.databento_records import RECORDS, Records, open_records
-from nanoarb_jax.market.readers.feed import BookFeed, EventFeed, ReadOptions
 from nanoarb_jax.market.series import EMPTY_PRICE
+from nanoarb_jax.readers.csv_text import CsvText
+from nanoarb_jax.readers.databento.records import RECORDS, Records, open_records
+from nanoarb_jax.readers.feed import BookFeed, EventFeed, ReadOptions
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -1,0 +1,1 @@
+"""Databento's records, in DBN and in CSV."""
