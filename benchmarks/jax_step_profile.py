@@ -23,8 +23,8 @@ from nanoarb_jax.bench import one_core
 from nanoarb_jax.checkpoint import named_arrays
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.features.lob44 import lob44
-from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.model.mamba import MambaLOB
+from nanoarb_jax.simulation.market import synthetic_books
 
 ROUNDS, CALLS = 15, 200
 

@@ -16,9 +16,9 @@ import numpy as np
 import typer
 
 from nanoarb_jax.evaluation.metrics import choose_tau, class_prior, horizon_metrics
-from nanoarb_jax.market.synthetic import MarketConfig
-from nanoarb_jax.market.synthetic_config import Preset
-from nanoarb_jax.market.synthetic_oracle import class_probabilities
+from nanoarb_jax.simulation.config import Preset
+from nanoarb_jax.simulation.market import MarketConfig
+from nanoarb_jax.simulation.oracle import class_probabilities
 
 HORIZONS = (10, 50, 100)
 

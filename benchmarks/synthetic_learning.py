@@ -30,10 +30,10 @@ from nanoarb_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 from nanoarb_jax.dataset import Dataset, Stream, make_stream
 from nanoarb_jax.evaluation.judging import train_priors
 from nanoarb_jax.evaluation.scoring import make_score, score_streams, score_windows
-from nanoarb_jax.market.synthetic import MarketConfig, synthetic_books
-from nanoarb_jax.market.synthetic_config import Preset
-from nanoarb_jax.market.synthetic_oracle import class_probabilities
 from nanoarb_jax.model.mamba import MambaLOB
+from nanoarb_jax.simulation.config import Preset
+from nanoarb_jax.simulation.market import MarketConfig, synthetic_books
+from nanoarb_jax.simulation.oracle import class_probabilities
 from nanoarb_jax.training.loop import train
 
 TEST_SEED, FIRST_SEED = 7, 1_000

@@ -30,9 +30,9 @@ from flax import nnx
 from nanoarb_jax.bench import machine, parameters
 from nanoarb_jax.config import DataConfig, ModelConfig, TrainConfig
 from nanoarb_jax.dataset import Stream, make_stream
-from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.model.recurrence import recur_sequence
+from nanoarb_jax.simulation.market import synthetic_books
 from nanoarb_jax.training import source
 from nanoarb_jax.training.advance import make_advance
 from nanoarb_jax.training.device import choose_device, matmul_dtype, peak_memory_bytes

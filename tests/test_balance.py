@@ -6,7 +6,7 @@ import numpy as np
 
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.dataset import make_stream
-from nanoarb_jax.market.synthetic import synthetic_books
+from nanoarb_jax.simulation.market import synthetic_books
 from nanoarb_jax.training.balance import class_weights, log_prior
 
 DATA = DataConfig(horizons=(2, 10), threshold_ticks=0.5, threshold_spreads=0.0)

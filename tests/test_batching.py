@@ -15,12 +15,12 @@ import nanoarb_jax as nj
 from nanoarb_jax.checkpoint import load_checkpoint, named_arrays
 from nanoarb_jax.errors import CheckpointError, ConfigError, DataError
 from nanoarb_jax.features.lob44 import lob44
-from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.serving.batching import MicroBatcher
 from nanoarb_jax.serving.jax_batch import JaxBatch
 from nanoarb_jax.serving.native import pack
 from nanoarb_jax.serving.native_batch import NativeBatch
 from nanoarb_jax.serving.predictor import Prediction, StepPredictor
+from nanoarb_jax.simulation.market import synthetic_books
 
 Backend = JaxBatch | NativeBatch
 INSTRUMENTS, BATCH, TICKS = 6, 4, 120

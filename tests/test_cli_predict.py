@@ -18,7 +18,6 @@ from nanoarb_jax.checkpoint import load_checkpoint, named_arrays, save_checkpoin
 from nanoarb_jax.config import DataConfig, ModelConfig
 from nanoarb_jax.dataset import open_dataset
 from nanoarb_jax.export import export_native, export_step
-from nanoarb_jax.market.synthetic import synthetic_books, synthetic_events
 from nanoarb_jax.prepare import prepare
 from nanoarb_jax.readers.book_npz import write_book_npz
 from nanoarb_jax.replay import open_streams
@@ -26,6 +25,7 @@ from nanoarb_jax.serving.native import pack
 from nanoarb_jax.serving.native_file import native_file
 from nanoarb_jax.serving.onnx import WindowPredictor
 from nanoarb_jax.serving.predictor import StepPredictor
+from nanoarb_jax.simulation.market import synthetic_books, synthetic_events
 
 
 def run(*arguments: object) -> Result:

@@ -28,9 +28,9 @@ from nanoarb_jax.errors import DataError
 from nanoarb_jax.features.lob44 import lob44
 from nanoarb_jax.market.labels import UNDEFINED, direction_labels
 from nanoarb_jax.market.series import BookSeries
-from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.prepare import prepare
 from nanoarb_jax.readers.book_npz import read_book_npz, write_book_npz
+from nanoarb_jax.simulation.market import synthetic_books
 
 TOP10 = Path(__file__).parents[2] / "shared" / "data" / "derived_top10"
 CONFIG = DataConfig(horizons=(5, 20))

@@ -25,7 +25,7 @@ from nanoarb_jax.market.labels import (
     signed_moves,
     ticks_of_return,
 )
-from nanoarb_jax.market.synthetic import synthetic_books
+from nanoarb_jax.simulation.market import synthetic_books
 from nanoarb_jax.streams import make_stream
 
 quick = settings(deadline=None, max_examples=60, database=None)

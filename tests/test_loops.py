@@ -17,10 +17,10 @@ from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.features.live import LobFeatureExtractor
 from nanoarb_jax.features.lob44 import lob44
 from nanoarb_jax.market.book.order_book import OrderBook
-from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.serving.native import NativeStep, pack
 from nanoarb_jax.serving.predictor import StepPredictor
+from nanoarb_jax.simulation.market import synthetic_books
 
 CONFIG, SHAPE = ModelConfig.preset("nano"), (3, 3)
 FLOW = dataclasses.replace(CONFIG, input_dim=86, input_transform="flow")

@@ -18,8 +18,8 @@ from random_model import random_model
 
 from nanoarb_jax.config import PRESETS, ModelConfig
 from nanoarb_jax.features.lob44 import lob44
-from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.model.mamba import BlockState, MambaLOB, ModelState, dropout
+from nanoarb_jax.simulation.market import synthetic_books
 
 CONFIGS = {
     "nano": ModelConfig.preset("nano"),

@@ -32,7 +32,6 @@ from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import ConfigError, DataError, ExportError
 from nanoarb_jax.features.flow import FLOW_NAMES, flow
 from nanoarb_jax.features.lob44 import lob44
-from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.model.torch_compat import load_torch_state_dict
 from nanoarb_jax.serving import native as native_module
 from nanoarb_jax.serving import native_kernel, schema
@@ -54,6 +53,7 @@ from nanoarb_jax.serving.native_state import views
 from nanoarb_jax.serving.native_weights import PRECISIONS, Header, _matrix, aligned
 from nanoarb_jax.serving.predictor import StepPredictor
 from nanoarb_jax.serving.simd import address
+from nanoarb_jax.simulation.market import synthetic_books
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 TICKS = lob44(synthetic_books(400, seed=11), quantity_scale=80.0)

@@ -23,10 +23,10 @@ from nanoarb_jax.errors import DataError, ExportError
 from nanoarb_jax.export import export_step, export_window
 from nanoarb_jax.features.flow import FLOW_NAMES, flow
 from nanoarb_jax.features.lob44 import lob44
-from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.model.mamba import ModelState
 from nanoarb_jax.serving.onnx import OnnxStep, WindowPredictor
 from nanoarb_jax.serving.onnx_file import read_model
+from nanoarb_jax.simulation.market import synthetic_books
 from nanoarb_jax.streams import make_stream
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")

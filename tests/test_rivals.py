@@ -15,7 +15,7 @@ from nanoarb_jax.bench.torch_window import random_tensors, torch_window, window_
 from nanoarb_jax.bench.transformer import TransformerLOB
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.features.lob44 import lob44
-from nanoarb_jax.market.synthetic import synthetic_books
+from nanoarb_jax.simulation.market import synthetic_books
 
 CONFIG = ModelConfig(hidden_dim=32, num_layers=4)
 needs_torch = pytest.mark.skipif(

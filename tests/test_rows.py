@@ -24,10 +24,10 @@ from nanoarb_jax.market.clocks.from_books import choose_rows
 from nanoarb_jax.market.clocks.from_events import TickClock, tick_chunks
 from nanoarb_jax.market.event import BUY, DEPTH, EVENT, LAST, SELL, TRADE
 from nanoarb_jax.market.series import COLUMNS, EMPTY_PRICE, LEVELS, BookSeries, validate_books
-from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.readers.book_npz import write_book_npz
 from nanoarb_jax.readers.feed import ReadOptions
 from nanoarb_jax.readers.sources import find_sources
+from nanoarb_jax.simulation.market import synthetic_books
 
 DAY_NS = 86_400 * 10**9
 CLOCKS = [

@@ -23,11 +23,11 @@ from onnx.external_data_helper import convert_model_to_external_data
 from nanoarb_jax.checkpoint import Checkpoint, load_checkpoint
 from nanoarb_jax.errors import CheckpointError, ConfigError, DataError, ExportError
 from nanoarb_jax.features.lob44 import FEATURE_NAMES, lob44
-from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.serving.native import NativeStep
 from nanoarb_jax.serving.onnx import WindowPredictor
 from nanoarb_jax.serving.onnx_file import CHECKSUM, checksum, read_model
 from nanoarb_jax.serving.predictor import Prediction, StepPredictor
+from nanoarb_jax.simulation.market import synthetic_books
 
 WINDOW = 100
 TICKS = lob44(synthetic_books(2 * WINDOW + 130, seed=5), quantity_scale=50.0)

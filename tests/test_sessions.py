@@ -12,7 +12,7 @@ from nanoarb_jax.counts import Counts
 from nanoarb_jax.features.flow import flow
 from nanoarb_jax.market.labels import UNDEFINED
 from nanoarb_jax.market.series import SESSION_GAP_NS, BookSeries
-from nanoarb_jax.market.synthetic import synthetic_books
+from nanoarb_jax.simulation.market import synthetic_books
 from nanoarb_jax.streams import instrument_of, make_stream
 
 BOOKS = synthetic_books(6_000, 5)

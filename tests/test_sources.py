@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.event import BUY, DEPTH, EVENT
 from nanoarb_jax.market.series import BookSeries
-from nanoarb_jax.market.synthetic import synthetic_books, synthetic_events
 from nanoarb_jax.readers.book_npz import write_book_npz
 from nanoarb_jax.readers.feed import BookFeed, EventFeed, ReadOptions
 from nanoarb_jax.readers.sources import FORMATS, find_sources, open_source, recognise
+from nanoarb_jax.simulation.market import synthetic_books, synthetic_events
 
 Found = list[tuple[str, str, list[str]]]
 

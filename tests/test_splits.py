@@ -16,7 +16,7 @@ from nanoarb_jax.config import DataConfig
 from nanoarb_jax.errors import ConfigError, DataError
 from nanoarb_jax.labelling import split_rows
 from nanoarb_jax.market.labels import reach
-from nanoarb_jax.market.synthetic import synthetic_books
+from nanoarb_jax.simulation.market import synthetic_books
 from nanoarb_jax.splits import (
     Fold,
     Parts,

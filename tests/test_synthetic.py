@@ -12,11 +12,11 @@ from nanoarb_jax.errors import ConfigError, DataError
 from nanoarb_jax.market import event
 from nanoarb_jax.market.labels import direction_labels
 from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries, validate_books
-from nanoarb_jax.market.simulator import advance, intensities
-from nanoarb_jax.market.synthetic import begin, synthetic_books, synthetic_events
-from nanoarb_jax.market.synthetic_config import MarketConfig, Preset
-from nanoarb_jax.market.synthetic_oracle import ClassProbabilities, class_probabilities
-from nanoarb_jax.market.synthetic_queues import MAX_PARTS, TYPES
+from nanoarb_jax.simulation.arrivals import advance, intensities
+from nanoarb_jax.simulation.config import MarketConfig, Preset
+from nanoarb_jax.simulation.market import begin, synthetic_books, synthetic_events
+from nanoarb_jax.simulation.oracle import ClassProbabilities, class_probabilities
+from nanoarb_jax.simulation.queues import MAX_PARTS, TYPES
 
 PRESETS = get_args(Preset)
 HORIZONS = (10, 50, 100)

@@ -12,9 +12,9 @@ from nanoarb_jax.dataset import Stream, make_stream
 from nanoarb_jax.features.flow import flow
 from nanoarb_jax.features.lob44 import lob44
 from nanoarb_jax.features.mirror import mirror_features
-from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.model.mamba import abstract_model
 from nanoarb_jax.model.transform import CLIP, InputTransform, Statistic, flow_channels, lob44_channels, signed_log
+from nanoarb_jax.simulation.market import synthetic_books
 from nanoarb_jax.training.normalise import fit_transform
 
 PRICES, QUANTITIES = slice(0, 2), slice(4, 44)

@@ -20,7 +20,7 @@ from nanoarb_jax.evaluation.baselines import BASELINES, baseline_log_probs
 from nanoarb_jax.evaluation.judging import judge, judge_streams
 from nanoarb_jax.evaluation.scoring import make_score, score_streams, score_windows
 from nanoarb_jax.evaluation.validation import evaluate, validation_loss, validation_mcc
-from nanoarb_jax.market.synthetic import synthetic_books
+from nanoarb_jax.simulation.market import synthetic_books
 
 HORIZONS = (3, 10)
 DATA = DataConfig(horizons=HORIZONS, threshold_ticks=0.5, threshold_spreads=0.0)

@@ -13,7 +13,7 @@ import orbax.checkpoint as ocp
 from nanoarb_jax.checkpoint import load_checkpoint
 from nanoarb_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 from nanoarb_jax.dataset import Dataset, make_stream
-from nanoarb_jax.market.synthetic import synthetic_books
+from nanoarb_jax.simulation.market import synthetic_books
 from nanoarb_jax.training.loop import Progress
 
 HORIZONS = (2, 5, 10)

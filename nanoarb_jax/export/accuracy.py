@@ -18,11 +18,11 @@ from nanoarb_jax.errors import DataError
 from nanoarb_jax.evaluation.metrics import confusion_counts, mcc_from_confusion
 from nanoarb_jax.evaluation.validation import check_fit
 from nanoarb_jax.features.live import feature_set_of
-from nanoarb_jax.market.synthetic import synthetic_books
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.serving.native import NativeStep
 from nanoarb_jax.serving.onnx import OnnxStep
 from nanoarb_jax.serving.onnx_file import ModelInfo, load_session
+from nanoarb_jax.simulation.market import synthetic_books
 from nanoarb_jax.streams import make_stream
 
 ROWS = 2_000  # of each series

@@ -13,7 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS
-from nanoarb_jax.market.synthetic_config import KINDS, MAX_DEPTH, MarketConfig
+from nanoarb_jax.simulation.config import KINDS, MAX_DEPTH, MarketConfig
 
 BID, ASK = 0, 1
 LIMIT, CANCEL, MARKET = 0, 1, 2

@@ -21,10 +21,10 @@ from nanoarb_jax.errors import DataError
 from nanoarb_jax.market import event
 from nanoarb_jax.market.event import EVENT
 from nanoarb_jax.market.series import LEVELS, BookSeries
-from nanoarb_jax.market.simulator import advance, start
-from nanoarb_jax.market.synthetic_config import MarketConfig
-from nanoarb_jax.market.synthetic_orders import order_events
-from nanoarb_jax.market.synthetic_queues import ASK, BID, MAX_PARTS, TRADED, TYPES, make_rules, show
+from nanoarb_jax.simulation.arrivals import advance, start
+from nanoarb_jax.simulation.config import MarketConfig
+from nanoarb_jax.simulation.orders import order_events
+from nanoarb_jax.simulation.queues import ASK, BID, MAX_PARTS, TRADED, TYPES, make_rules, show
 
 __all__ = ["MarketConfig", "synthetic_books", "synthetic_events"]
 

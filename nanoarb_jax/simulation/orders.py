@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.market import event
 from nanoarb_jax.market.event import EVENT
-from nanoarb_jax.market.simulator import advance
-from nanoarb_jax.market.synthetic_config import MAX_DEPTH, MarketConfig
-from nanoarb_jax.market.synthetic_queues import ASK, BID, MAX_PARTS, TRADED, TYPES
+from nanoarb_jax.simulation.arrivals import advance
+from nanoarb_jax.simulation.config import MAX_DEPTH, MarketConfig
+from nanoarb_jax.simulation.queues import ASK, BID, MAX_PARTS, TRADED, TYPES
 
 _SEEN = event.EXCHANGE_SEES | event.LOCAL_SEES
 _BUY, _SELL, _LAST = event.BUY, event.SELL, event.LAST

@@ -20,8 +20,8 @@ from numba import njit
 from numpy.random import SeedSequence
 from numpy.typing import NDArray
 
-from nanoarb_jax.market.synthetic_config import KINDS, MarketConfig
-from nanoarb_jax.market.synthetic_queues import (
+from nanoarb_jax.simulation.config import KINDS, MarketConfig
+from nanoarb_jax.simulation.queues import (
     ASK,
     BID,
     LIMIT,

@@ -17,10 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.labels import direction_labels
-from nanoarb_jax.market.simulator import advance
-from nanoarb_jax.market.synthetic import begin
-from nanoarb_jax.market.synthetic_config import MarketConfig
-from nanoarb_jax.market.synthetic_queues import ASK, BID, MAX_PARTS, STATE, TYPES
+from nanoarb_jax.simulation.arrivals import advance
+from nanoarb_jax.simulation.config import MarketConfig
+from nanoarb_jax.simulation.market import begin
+from nanoarb_jax.simulation.queues import ASK, BID, MAX_PARTS, STATE, TYPES
 
 _CLASSES = 3
 

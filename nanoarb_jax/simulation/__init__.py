@@ -1,0 +1,1 @@
+"""A synthetic market, and the oracle that knows its future."""
