@@ -21,10 +21,10 @@ import typer
 from nanoarb_jax.bench import machine
 from nanoarb_jax.bench.market_stages import EVENTS, EventLoop
 from nanoarb_jax.config import DataConfig
+from nanoarb_jax.data.prepare import prepare
 from nanoarb_jax.features.live import LobFeatureExtractor
 from nanoarb_jax.market.book.order_book import OrderBook
 from nanoarb_jax.market.event import CLEAR, KIND_MASK
-from nanoarb_jax.prepare import prepare
 from nanoarb_jax.readers.compression import open_bytes
 from nanoarb_jax.readers.feed import EventFeed
 from nanoarb_jax.readers.sources import find_sources, open_source

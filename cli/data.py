@@ -94,8 +94,8 @@ def prepare(
     jobs: int = typer.Option(0, min=0, help="Processes at work on different sources; 0: one per core."),
 ) -> None:
     """Turn market data into features, labels and splits on disk."""
-    from nanoarb_jax import prepare as preparing
     from nanoarb_jax.config import DataConfig, load_config
+    from nanoarb_jax.data import prepare as preparing
     from nanoarb_jax.readers.feed import ReadOptions
 
     options = {

@@ -15,7 +15,7 @@ from .output import JsonOption, claim_json, console, metrics_table, noting, say,
 
 if TYPE_CHECKING:
     from nanoarb_jax.checkpoint import Checkpoint
-    from nanoarb_jax.dataset import Dataset
+    from nanoarb_jax.data.dataset import Dataset
 
 
 def evaluate(
@@ -50,7 +50,7 @@ def evaluate(
         raise ConfigError(f"{met}: --protocol {protocol} judges its own test parts, state carried; leave it out")
     claim_json(json_path)
     from nanoarb_jax.checkpoint import load_checkpoint
-    from nanoarb_jax.dataset import open_dataset
+    from nanoarb_jax.data.dataset import open_dataset
     from nanoarb_jax.evaluation.picture import reliability_picture
     from nanoarb_jax.evaluation.validation import evaluate as judge
     from nanoarb_jax.report import claim_picture

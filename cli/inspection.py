@@ -29,7 +29,7 @@ def inspect(
 ) -> None:
     """Say what was recognised, how it moves, and what is wrong with it."""
     from nanoarb_jax.config import DataConfig
-    from nanoarb_jax.dataset import MANIFEST
+    from nanoarb_jax.data.dataset import MANIFEST
     from nanoarb_jax.readers.feed import ReadOptions
 
     claim_json(json_path)
@@ -48,7 +48,7 @@ def _inspect_dataset(path: Path) -> dict[str, Any]:
     """Rows, span, tick size, spread, class shares of every stream, and what its source lost."""
     import json
 
-    from nanoarb_jax.dataset import MANIFEST, describe_stream, open_dataset
+    from nanoarb_jax.data.dataset import MANIFEST, describe_stream, open_dataset
 
     data = open_dataset(path, verify=True)
     entries = json.loads((path / MANIFEST).read_text())["streams"]
@@ -81,9 +81,9 @@ def _inspect_sources(
     path: Path, config: Any, options: Any, policy: Mapping[str, Any], picture: Path | None
 ) -> list[dict[str, Any]]:
     """Survey the sources one by one."""
+    from nanoarb_jax.data.survey import survey
     from nanoarb_jax.readers.sources import find_sources
     from nanoarb_jax.report import book_picture, claim_picture
-    from nanoarb_jax.survey import survey
 
     sources = find_sources([path])
     if picture and len(sources) > 1:

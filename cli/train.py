@@ -16,7 +16,7 @@ from .export import export
 from .output import JsonOption, claim_json, console, mcc, noting, say, write_json
 
 if TYPE_CHECKING:
-    from nanoarb_jax.dataset import Dataset
+    from nanoarb_jax.data.dataset import Dataset
     from nanoarb_jax.training.loop import TrainResult
 
 
@@ -120,7 +120,7 @@ def train(
         claim_output(export_onnx)
     if benchmark:
         from nanoarb_jax.bench import bench_checkpoint  # before the training: it sets JAX up for short calls
-    from nanoarb_jax.dataset import open_dataset
+    from nanoarb_jax.data.dataset import open_dataset
     from nanoarb_jax.features.live import FEATURE_SETS
 
     with console.status("reading"):

@@ -196,7 +196,7 @@ class DataConfig:
         timestamps: whose time dates the ticks: "local", when a message was received, or "exchange".
         label_price: the price whose move is labelled.
         label_rule: "move" – from the anchor tick to the horizon; "smoothed" (FI-2010), "deeplob" and "tlob" compare
-            means, see `nanoarb_jax.market.labels`.
+            means, see `nanoarb_jax.data.labels`.
         smoothing_ticks: the window of "tlob", which needs one; None for the other rules, whose window is the horizon.
         threshold_ticks: a move of at least this many price ticks is up or down ...
         threshold_spreads: ... and of at least this many training-median spreads (0: ticks alone decide) ...

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nanoarb_jax.data.labels import UNDEFINED
 from nanoarb_jax.errors import ConfigError
-from nanoarb_jax.market.labels import UNDEFINED
 from nanoarb_jax.replay import Replayed
 
 if TYPE_CHECKING:

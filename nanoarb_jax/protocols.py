@@ -17,17 +17,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nanoarb_jax import splits
 from nanoarb_jax.checkpoint import Checkpoint, load_checkpoint
 from nanoarb_jax.config import Config, DataConfig, TrainConfig, config_from_dict
-from nanoarb_jax.dataset import Dataset, Stream
+from nanoarb_jax.data import splits
+from nanoarb_jax.data.dataset import Dataset, Stream
+from nanoarb_jax.data.labelling import LEAST_PART_ROWS
+from nanoarb_jax.data.labels import UNDEFINED, label_moves, label_threshold, quantile_thresholds
+from nanoarb_jax.data.streams import instrument_of
 from nanoarb_jax.errors import CheckpointError, ConfigError, DataError
 from nanoarb_jax.evaluation.baselines import baseline_log_probs
 from nanoarb_jax.evaluation.judging import judge_streams
 from nanoarb_jax.evaluation.validation import carried_log_probs
-from nanoarb_jax.labelling import LEAST_PART_ROWS
-from nanoarb_jax.market.labels import UNDEFINED, label_moves, label_threshold, quantile_thresholds
-from nanoarb_jax.streams import instrument_of
 from nanoarb_jax.training.loop import train
 
 Note = Callable[[str], None]

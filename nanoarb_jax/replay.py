@@ -10,21 +10,21 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nanoarb_jax.collect import read_books
 from nanoarb_jax.config import DataConfig
-from nanoarb_jax.dataset import MANIFEST, SPLITS, Dataset, open_dataset
+from nanoarb_jax.data.dataset import MANIFEST, SPLITS, Dataset, open_dataset
+from nanoarb_jax.data.labelling import check_finite, plan_stream, scale_of_spread
+from nanoarb_jax.data.labels import UNDEFINED
+from nanoarb_jax.data.streams import Stream, instrument_of, make_stream
+from nanoarb_jax.data.ticks import read_books
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.features.flow import flow
 from nanoarb_jax.features.live import FEATURE_SETS, feature_set_of
 from nanoarb_jax.features.lob44 import lob44
-from nanoarb_jax.labelling import check_finite, plan_stream, scale_of_spread
-from nanoarb_jax.market.labels import UNDEFINED
 from nanoarb_jax.market.series import BookSeries, validate_books
 from nanoarb_jax.readers.sources import find_sources
 from nanoarb_jax.serving.monitor import ModelMetrics
 from nanoarb_jax.serving.onnx import WindowPredictor
 from nanoarb_jax.serving.predictor import StepPredictor
-from nanoarb_jax.streams import Stream, instrument_of, make_stream
 
 
 class Replayed(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nanoarb_jax.streams import Stream
+from nanoarb_jax.data.streams import Stream
 
 
 def stream_of(

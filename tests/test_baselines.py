@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from made_stream import random_features, stream_of
 
 from nanoarb_jax.config import DataConfig
-from nanoarb_jax.dataset import make_stream
+from nanoarb_jax.data.dataset import make_stream
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.evaluation.baseline_inputs import baseline_inputs, order_flow_imbalance, order_flow_inputs
 from nanoarb_jax.evaluation.baselines import (

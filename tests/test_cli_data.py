@@ -11,7 +11,7 @@ from nanoarb_jax.cli.data import app
 from typer.testing import CliRunner
 
 from nanoarb_jax.config import DataConfig
-from nanoarb_jax.dataset import open_dataset
+from nanoarb_jax.data.dataset import open_dataset
 from nanoarb_jax.errors import NanoarbError
 
 

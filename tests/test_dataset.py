@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import nanoarb_jax as nj
 from nanoarb_jax.config import DataConfig
-from nanoarb_jax.dataset import (
+from nanoarb_jax.data.dataset import (
     MANIFEST,
     Stream,
     create_training_samples,
@@ -24,11 +24,11 @@ from nanoarb_jax.dataset import (
     open_dataset,
     split_rows,
 )
+from nanoarb_jax.data.labels import UNDEFINED, direction_labels
+from nanoarb_jax.data.prepare import prepare
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.features.lob44 import lob44
-from nanoarb_jax.market.labels import UNDEFINED, direction_labels
 from nanoarb_jax.market.series import BookSeries
-from nanoarb_jax.prepare import prepare
 from nanoarb_jax.readers.book_npz import read_book_npz, write_book_npz
 from nanoarb_jax.simulation.market import synthetic_books
 
@@ -271,7 +271,7 @@ def test_blocks_change_nothing(
 ) -> None:
     config = dataclasses.replace(CONFIG, threshold_quantile=0.4, **changes)
     memory = open_dataset(folder, config)
-    monkeypatch.setattr("nanoarb_jax.labelling.BLOCK", 333)
+    monkeypatch.setattr("nanoarb_jax.data.labelling.BLOCK", 333)
     for one, other in zip(prepare([folder], tmp_path / "ds", config).streams, memory.streams, strict=True):
         assert_same(one, other)
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nanoarb_jax.data.fi2010 import fi2010_stream
+from nanoarb_jax.data.labels import DOWN, NEUTRAL, UP
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.fi2010 import fi2010_stream
-from nanoarb_jax.market.labels import DOWN, NEUTRAL, UP
 from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries, validate_books
 from nanoarb_jax.readers import fi2010
 from nanoarb_jax.readers.fi2010 import HORIZONS, fi2010_books, read_fi2010, stock_boundaries
@@ -177,7 +177,7 @@ def test_damaged_files_end_in_a_data_error(
 
 def test_a_stream_of_normalised_numbers_is_learnt_from(tmp_path: Path, compile_quickly: None) -> None:
     from nanoarb_jax.config import Config, DataConfig, ModelConfig, TrainConfig
-    from nanoarb_jax.dataset import Dataset
+    from nanoarb_jax.data.dataset import Dataset
     from nanoarb_jax.training.loop import train
 
     rows = values(3_000)

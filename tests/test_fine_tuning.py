@@ -103,7 +103,7 @@ def test_command(initial: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     def command(*arguments: object) -> Any:
         return CliRunner().invoke(app, ["train", "--data", "d", "--output-dir", *map(str, arguments)])
 
-    monkeypatch.setattr("nanoarb_jax.dataset.open_dataset", lambda *_: DATASET)
+    monkeypatch.setattr("nanoarb_jax.data.dataset.open_dataset", lambda *_: DATASET)
     refused = command(tmp_path / "run", "--init", initial, "--preset", "nano")
     assert refused.exit_code == 2 and "model.hidden_dim=8, the run's is 16" in refused.output.replace("\n", " ")
     monkeypatch.setattr("nanoarb_jax.training.loop.train", stop)

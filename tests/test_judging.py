@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from made_stream import stream_of
 
+from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.evaluation.calibration import expected_calibration_error, fit_temperature, scale
 from nanoarb_jax.evaluation.judging import WARM_UP, judge_streams, rows_of, train_priors
 from nanoarb_jax.evaluation.metrics import choose_tau, class_prior, decide, mcc_from_confusion
-from nanoarb_jax.streams import Stream
 
 HORIZONS = (2, 5)
 HOUR_NS = 3_600_000_000_000

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanoarb_jax.config import DataConfig
-from nanoarb_jax.errors import ConfigError, DataError
-from nanoarb_jax.market.labels import (
+from nanoarb_jax.data.labels import (
     DOWN,
     NEUTRAL,
     RULES,
@@ -25,8 +24,9 @@ from nanoarb_jax.market.labels import (
     signed_moves,
     ticks_of_return,
 )
+from nanoarb_jax.data.streams import make_stream
+from nanoarb_jax.errors import ConfigError, DataError
 from nanoarb_jax.simulation.market import synthetic_books
-from nanoarb_jax.streams import make_stream
 
 quick = settings(deadline=None, max_examples=60, database=None)
 half_ticks = st.lists(st.integers(-6, 6), min_size=1, max_size=60)

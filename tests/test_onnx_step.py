@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 
 from nanoarb_jax.checkpoint import Checkpoint, load_checkpoint, model_version, named_arrays
 from nanoarb_jax.config import DataConfig, ModelConfig
-from nanoarb_jax.dataset import Dataset
+from nanoarb_jax.data.dataset import Dataset
+from nanoarb_jax.data.streams import make_stream
 from nanoarb_jax.errors import DataError, ExportError
 from nanoarb_jax.export import export_step, export_window
 from nanoarb_jax.features.flow import FLOW_NAMES, flow
@@ -27,7 +28,6 @@ from nanoarb_jax.model.mamba import ModelState
 from nanoarb_jax.serving.onnx import OnnxStep, WindowPredictor
 from nanoarb_jax.serving.onnx_file import read_model
 from nanoarb_jax.simulation.market import synthetic_books
-from nanoarb_jax.streams import make_stream
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 TICKS = lob44(synthetic_books(300, seed=5), quantity_scale=50.0)

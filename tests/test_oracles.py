@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nanoarb_jax.collect import Account, read_books
 from nanoarb_jax.config import DataConfig
+from nanoarb_jax.data.ticks import Account, read_books
 from nanoarb_jax.market.book.ladder import Ladder
 from nanoarb_jax.market.book.order_book import OrderBook
 from nanoarb_jax.market.event import BBO, BUY, DEPTH, KIND_MASK, LAST

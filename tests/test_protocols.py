@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from nanoarb_jax import protocols
 from nanoarb_jax.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from nanoarb_jax.config import Config
-from nanoarb_jax.dataset import Dataset
+from nanoarb_jax.data.dataset import Dataset
 from nanoarb_jax.errors import CheckpointError, ConfigError, DataError, NanoarbError
 from nanoarb_jax.protocols import Forecasts, judge_forecasts, leave_one_out, settings_of, walk_forward
 from nanoarb_jax.training import loop
@@ -153,7 +153,7 @@ def test_command(learnt: dict[str, Dataset], monkeypatch: pytest.MonkeyPatch, tm
         return CliRunner().invoke(app, [*start, *map(str, arguments)])
 
     monkeypatch.setattr("nanoarb_jax.checkpoint.load_checkpoint", lambda _: model)
-    monkeypatch.setattr("nanoarb_jax.dataset.open_dataset", lambda *_, **__: DATASET)
+    monkeypatch.setattr("nanoarb_jax.data.dataset.open_dataset", lambda *_, **__: DATASET)
     monkeypatch.setattr(protocols, "settings_of", lambda met: CONFIG if met is model else None)
     monkeypatch.setattr(protocols, "judge_forecasts", judge)
     monkeypatch.chdir(tmp_path)

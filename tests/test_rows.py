@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from nanoarb_jax.collect import read_books
 from nanoarb_jax.config import DataConfig
+from nanoarb_jax.data.ticks import read_books
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.anomaly import policies
 from nanoarb_jax.market.book.order_book import OrderBook, empty_state

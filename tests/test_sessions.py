@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from nanoarb_jax.config import DataConfig
-from nanoarb_jax.counts import Counts
+from nanoarb_jax.data.counts import Counts
+from nanoarb_jax.data.labels import UNDEFINED
+from nanoarb_jax.data.streams import instrument_of, make_stream
 from nanoarb_jax.features.flow import flow
-from nanoarb_jax.market.labels import UNDEFINED
 from nanoarb_jax.market.series import SESSION_GAP_NS, BookSeries
 from nanoarb_jax.simulation.market import synthetic_books
-from nanoarb_jax.streams import instrument_of, make_stream
 
 BOOKS = synthetic_books(6_000, 5)
 CUT = 2_500
@@ -29,7 +29,7 @@ def with_a_night(books: BookSeries, gap_ns: int) -> BookSeries:
 @pytest.mark.parametrize("rule", ["move", "smoothed", "deeplob", "tlob"])
 @pytest.mark.parametrize("block", [700, 1 << 16])
 def test_labels(monkeypatch: pytest.MonkeyPatch, rule: str, block: int) -> None:
-    monkeypatch.setattr("nanoarb_jax.labelling.BLOCK", block)
+    monkeypatch.setattr("nanoarb_jax.data.labelling.BLOCK", block)
     config = DataConfig(horizons=(5, 40), label_rule=rule, smoothing_ticks=7 if rule == "tlob" else None)  # type: ignore[arg-type]
     plain, night = (make_stream(with_a_night(BOOKS, gap), config) for gap in (SESSION_GAP_NS, SESSION_GAP_NS + 1))
     back = {"move": (0, 0), "smoothed": (0, 0), "deeplob": (5, 40), "tlob": (7, 7)}[rule]

@@ -13,11 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanoarb_jax.config import DataConfig
-from nanoarb_jax.errors import ConfigError, DataError
-from nanoarb_jax.labelling import split_rows
-from nanoarb_jax.market.labels import reach
-from nanoarb_jax.simulation.market import synthetic_books
-from nanoarb_jax.splits import (
+from nanoarb_jax.data.labelling import split_rows
+from nanoarb_jax.data.labels import reach
+from nanoarb_jax.data.splits import (
     Fold,
     Parts,
     Session,
@@ -28,7 +26,9 @@ from nanoarb_jax.splits import (
     walk_forward,
     windows_within,
 )
-from nanoarb_jax.streams import make_stream
+from nanoarb_jax.data.streams import make_stream
+from nanoarb_jax.errors import ConfigError, DataError
+from nanoarb_jax.simulation.market import synthetic_books
 
 quick = settings(deadline=None, max_examples=60, database=None)
 HOUR_NS = 3_600 * 10**9

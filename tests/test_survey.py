@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from nanoarb_jax.config import DataConfig
+from nanoarb_jax.data.prepare import prepare
+from nanoarb_jax.data.survey import survey
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.event import BUY, DEPTH, EVENT, LAST, SELL, TRADE
-from nanoarb_jax.prepare import prepare
 from nanoarb_jax.readers.book_npz import write_book_npz
 from nanoarb_jax.readers.sources import find_sources
 from nanoarb_jax.simulation.market import synthetic_books
-from nanoarb_jax.survey import survey
 
 BOOKS = synthetic_books(10_001, 3, name="x_20240101")
 

@@ -8,9 +8,9 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from nanoarb_jax.data.labels import direction_labels
 from nanoarb_jax.errors import ConfigError, DataError
 from nanoarb_jax.market import event
-from nanoarb_jax.market.labels import direction_labels
 from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries, validate_books
 from nanoarb_jax.simulation.arrivals import advance, intensities
 from nanoarb_jax.simulation.config import MarketConfig, Preset

@@ -35,7 +35,7 @@ from training_runs import (
 
 from nanoarb_jax.checkpoint import MANIFEST, load_checkpoint
 from nanoarb_jax.config import Config, TrainConfig, load_config
-from nanoarb_jax.dataset import Dataset
+from nanoarb_jax.data.dataset import Dataset
 from nanoarb_jax.errors import CheckpointError, ConfigError, DataError, DeviceError, NanoarbError, TrainingError
 from nanoarb_jax.training import loop
 from nanoarb_jax.training.balance import class_weights, log_prior

@@ -13,7 +13,7 @@ from random_model import random_model
 
 from nanoarb_jax.checkpoint import Checkpoint
 from nanoarb_jax.config import DataConfig, ModelConfig
-from nanoarb_jax.dataset import Dataset, make_stream
+from nanoarb_jax.data.dataset import Dataset, make_stream
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.evaluation import scoring
 from nanoarb_jax.evaluation.baselines import BASELINES, baseline_log_probs

@@ -12,7 +12,7 @@ import orbax.checkpoint as ocp
 
 from nanoarb_jax.checkpoint import load_checkpoint
 from nanoarb_jax.config import Config, DataConfig, ModelConfig, TrainConfig
-from nanoarb_jax.dataset import Dataset, make_stream
+from nanoarb_jax.data.dataset import Dataset, make_stream
 from nanoarb_jax.simulation.market import synthetic_books
 from nanoarb_jax.training.loop import Progress
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nanoarb_jax.dataset import Dataset, Stream
+from nanoarb_jax.data.dataset import Dataset, Stream
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.evaluation.baselines import baseline_log_probs
 from nanoarb_jax.evaluation.calibration import log_loss

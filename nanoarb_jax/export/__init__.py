@@ -35,7 +35,7 @@ from nanoarb_jax.serving.schema import named_features
 if TYPE_CHECKING:
     import onnx
 
-    from nanoarb_jax.dataset import Dataset
+    from nanoarb_jax.data.dataset import Dataset
     from nanoarb_jax.model.mamba import MambaLOB
 
 Kind = Literal["window", "step"]

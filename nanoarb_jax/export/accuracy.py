@@ -13,7 +13,8 @@ from flax import nnx
 from numpy.lib.stride_tricks import sliding_window_view
 
 from nanoarb_jax.config import DataConfig
-from nanoarb_jax.dataset import Dataset
+from nanoarb_jax.data.dataset import Dataset
+from nanoarb_jax.data.streams import make_stream
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.evaluation.metrics import confusion_counts, mcc_from_confusion
 from nanoarb_jax.evaluation.validation import check_fit
@@ -23,7 +24,6 @@ from nanoarb_jax.serving.native import NativeStep
 from nanoarb_jax.serving.onnx import OnnxStep
 from nanoarb_jax.serving.onnx_file import ModelInfo, load_session
 from nanoarb_jax.simulation.market import synthetic_books
-from nanoarb_jax.streams import make_stream
 
 ROWS = 2_000  # of each series
 WINDOWS, AT_ONCE = 64, 16  # of each series, and per call

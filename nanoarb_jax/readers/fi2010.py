@@ -18,8 +18,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nanoarb_jax.data.labels import UP
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.labels import UP
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
 from nanoarb_jax.readers.compression import open_bytes
 from nanoarb_jax.readers.feed import CHUNK, BookFeed, infer_tick_size

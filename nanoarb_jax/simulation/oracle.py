@@ -15,8 +15,8 @@ from numba import njit
 from numpy.random import SeedSequence
 from numpy.typing import ArrayLike, NDArray
 
+from nanoarb_jax.data.labels import direction_labels
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.labels import direction_labels
 from nanoarb_jax.simulation.arrivals import advance
 from nanoarb_jax.simulation.config import MarketConfig
 from nanoarb_jax.simulation.market import begin

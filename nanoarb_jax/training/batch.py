@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from nanoarb_jax.config import TrainConfig
+from nanoarb_jax.data.labels import UNDEFINED, UP
 from nanoarb_jax.features.mirror import mirror_swaps
-from nanoarb_jax.market.labels import UNDEFINED, UP
 
 
 class Rows(NamedTuple):

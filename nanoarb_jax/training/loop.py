@@ -24,7 +24,7 @@ from jax.sharding import Mesh
 
 from nanoarb_jax.checkpoint import save_checkpoint
 from nanoarb_jax.config import Config
-from nanoarb_jax.dataset import Dataset, describe_stream
+from nanoarb_jax.data.dataset import Dataset, describe_stream
 from nanoarb_jax.errors import DeviceError, TrainingError
 from nanoarb_jax.evaluation.judging import WARM_UP
 from nanoarb_jax.evaluation.scoring import make_score, score_streams

@@ -12,7 +12,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from nanoarb_jax.config import TrainConfig
-from nanoarb_jax.market.labels import UNDEFINED
+from nanoarb_jax.data.labels import UNDEFINED
 from nanoarb_jax.model.losses import distillation_loss
 from nanoarb_jax.model.mamba import MambaLOB, ModelState
 from nanoarb_jax.model.transform import Statistic

@@ -13,12 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.config import DataConfig
-from nanoarb_jax.counts import Counts
-from nanoarb_jax.errors import DataError
-from nanoarb_jax.features.flow import flow, flow_memory
-from nanoarb_jax.features.live import FEATURE_SETS
-from nanoarb_jax.features.lob44 import FEATURE_NAMES, lob44
-from nanoarb_jax.market.labels import (
+from nanoarb_jax.data.counts import Counts
+from nanoarb_jax.data.labels import (
     count_magnitudes,
     counted_quantile,
     label_moves,
@@ -26,8 +22,12 @@ from nanoarb_jax.market.labels import (
     reach,
     signed_moves,
 )
+from nanoarb_jax.data.splits import Parts, by_day, chronological, chronological_sessions
+from nanoarb_jax.errors import DataError
+from nanoarb_jax.features.flow import flow, flow_memory
+from nanoarb_jax.features.live import FEATURE_SETS
+from nanoarb_jax.features.lob44 import FEATURE_NAMES, lob44
 from nanoarb_jax.market.series import SESSION_GAP_NS, BookSeries
-from nanoarb_jax.splits import Parts, by_day, chronological, chronological_sessions
 
 BLOCK = 1 << 16  # rows made at a time
 LEAST_PART_ROWS = 100  # labelled rows below which a part says nothing

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from nanoarb_jax.config import DataConfig
+from nanoarb_jax.data.labelling import split_rows
+from nanoarb_jax.data.labels import NEUTRAL
+from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.labelling import split_rows
-from nanoarb_jax.market.labels import NEUTRAL
 from nanoarb_jax.readers.fi2010 import read_fi2010
-from nanoarb_jax.streams import Stream
 
 
 def fi2010_stream(path: str | Path, config: DataConfig) -> Stream:

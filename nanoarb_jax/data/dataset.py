@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from nanoarb_jax.collect import read_books
 from nanoarb_jax.config import DataConfig
+from nanoarb_jax.data.labelling import check_finite, split_rows
+from nanoarb_jax.data.streams import Stream, create_training_samples, describe_stream, make_stream, mirror_stream
+from nanoarb_jax.data.ticks import read_books
 from nanoarb_jax.errors import ConfigError, DataError
 from nanoarb_jax.features.live import FEATURE_SETS
 from nanoarb_jax.features.lob44 import feature_hash
-from nanoarb_jax.labelling import check_finite, split_rows
 from nanoarb_jax.readers.sources import find_sources
-from nanoarb_jax.streams import Stream, create_training_samples, describe_stream, make_stream, mirror_stream
 
 __all__ = [
     "Dataset",

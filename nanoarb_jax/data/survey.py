@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nanoarb_jax.collect import no_ticks, ticks_of
 from nanoarb_jax.config import DataConfig
-from nanoarb_jax.counts import Counts
+from nanoarb_jax.data.counts import Counts
+from nanoarb_jax.data.streams import instrument_of
+from nanoarb_jax.data.ticks import no_ticks, ticks_of
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.anomaly import Policy
 from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries
 from nanoarb_jax.readers.feed import ReadOptions
 from nanoarb_jax.readers.sources import Source
-from nanoarb_jax.streams import instrument_of
 
 _KEPT = 4_096  # rows of the sample at most; every other one goes when there are more
 _SIDES = ("bid_px", "bid_sz", "ask_px", "ask_sz")

@@ -28,9 +28,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib import format as npy
 
-from nanoarb_jax.collect import Account, no_ticks, ticks_of
 from nanoarb_jax.config import DataConfig
-from nanoarb_jax.dataset import (
+from nanoarb_jax.data.dataset import (
     MANIFEST,
     ROW_COLUMNS,
     SCALARS,
@@ -42,13 +41,14 @@ from nanoarb_jax.dataset import (
     row_dtype,
     sha256,
 )
+from nanoarb_jax.data.labelling import plan_stream, stream_blocks
+from nanoarb_jax.data.streams import stream_scalars
+from nanoarb_jax.data.ticks import Account, no_ticks, ticks_of
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.labelling import plan_stream, stream_blocks
 from nanoarb_jax.market.anomaly import Policy
 from nanoarb_jax.market.series import COLUMNS, LEVELS, BookSeries, validate_books
 from nanoarb_jax.readers.feed import ReadOptions
 from nanoarb_jax.readers.sources import Source, find_sources
-from nanoarb_jax.streams import stream_scalars
 
 Progress = Callable[[int, int, str], None]
 _SIDE = f"({LEVELS},)i8"

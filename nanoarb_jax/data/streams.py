@@ -15,17 +15,17 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from nanoarb_jax.collect import read_books
 from nanoarb_jax.config import DataConfig
-from nanoarb_jax.errors import DataError
-from nanoarb_jax.features.lob44 import lob44
-from nanoarb_jax.features.mirror import mirror_features
-from nanoarb_jax.labelling import Block, Plan, plan_stream, stream_blocks
-from nanoarb_jax.market.labels import (
+from nanoarb_jax.data.labelling import Block, Plan, plan_stream, stream_blocks
+from nanoarb_jax.data.labels import (
     UNDEFINED,
     direction_labels,
     mirror_labels,
 )
+from nanoarb_jax.data.ticks import read_books
+from nanoarb_jax.errors import DataError
+from nanoarb_jax.features.lob44 import lob44
+from nanoarb_jax.features.mirror import mirror_features
 from nanoarb_jax.market.series import BookSeries, validate_books
 from nanoarb_jax.readers.sources import find_sources
 
