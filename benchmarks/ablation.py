@@ -21,9 +21,9 @@ import numpy as np
 import typer
 from flax import nnx
 
+from nanoarb_jax.artifacts.checkpoint import load_checkpoint
 from nanoarb_jax.bench import parameters
 from nanoarb_jax.bench.environment import machine
-from nanoarb_jax.checkpoint import load_checkpoint
 from nanoarb_jax.config import Config, load_config
 from nanoarb_jax.data.dataset import Dataset, make_stream, open_dataset
 from nanoarb_jax.evaluation.judging import judge_streams

@@ -19,7 +19,7 @@ import numpy as np
 from flax import nnx
 from float64_twin import Float64Twin
 
-from nanoarb_jax.checkpoint import Checkpoint, load_checkpoint, model_version, named_arrays
+from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint, model_version, named_arrays
 from nanoarb_jax.config import DataConfig, ModelConfig
 from nanoarb_jax.features.live import feature_set_of
 from nanoarb_jax.model.mamba import MambaLOB

@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from nanoarb_jax.artifacts.checkpoint import named_arrays
 from nanoarb_jax.bench import one_core
-from nanoarb_jax.checkpoint import named_arrays
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.features.lob44 import lob44
 from nanoarb_jax.model.mamba import MambaLOB

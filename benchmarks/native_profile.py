@@ -17,8 +17,8 @@ import numpy as np
 from flax import nnx
 from numba import njit
 
+from nanoarb_jax.artifacts.checkpoint import named_arrays
 from nanoarb_jax.bench import one_core
-from nanoarb_jax.checkpoint import named_arrays
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.serving.native import initial_state, pack, step

@@ -20,10 +20,10 @@ import numpy as np
 from flax import nnx
 
 from nanoarb_jax.serving.jax_step import JaxStep  # isort: skip – first: it sets JAX up before anything computes
-from nanoarb_jax.checkpoint import Checkpoint, load_checkpoint, model_version, named_arrays
+from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint, model_version, named_arrays
 from nanoarb_jax.config import DataConfig, ModelConfig
 from nanoarb_jax.evaluation.scoring import CHUNK
-from nanoarb_jax.export import export_step, export_window
+from nanoarb_jax.exporters import export_step, export_window
 from nanoarb_jax.features.live import feature_set_of
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.replay import open_streams

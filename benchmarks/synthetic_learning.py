@@ -24,8 +24,8 @@ import numpy as np
 import typer
 from flax import nnx
 
+from nanoarb_jax.artifacts.checkpoint import load_checkpoint
 from nanoarb_jax.bench.environment import machine
-from nanoarb_jax.checkpoint import load_checkpoint
 from nanoarb_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 from nanoarb_jax.data.dataset import Dataset, Stream, make_stream
 from nanoarb_jax.evaluation.judging import train_priors

@@ -14,7 +14,7 @@ from .options import labelled_as_trained
 from .output import JsonOption, claim_json, console, metrics_table, noting, say, write_json
 
 if TYPE_CHECKING:
-    from nanoarb_jax.checkpoint import Checkpoint
+    from nanoarb_jax.artifacts.checkpoint import Checkpoint
     from nanoarb_jax.data.dataset import Dataset
 
 
@@ -49,7 +49,7 @@ def evaluate(
         met = f"--split {split}" if split != "test" else "--window-mode"
         raise ConfigError(f"{met}: --protocol {protocol} judges its own test parts, state carried; leave it out")
     claim_json(json_path)
-    from nanoarb_jax.checkpoint import load_checkpoint
+    from nanoarb_jax.artifacts.checkpoint import load_checkpoint
     from nanoarb_jax.data.dataset import open_dataset
     from nanoarb_jax.evaluation.picture import reliability_picture
     from nanoarb_jax.evaluation.validation import evaluate as judge
@@ -78,7 +78,7 @@ def evaluate(
 
 def _by_protocol(protocol: str, model: Checkpoint, dataset: Dataset, place: Path, folds: int) -> dict[str, Any]:
     """Train as the checkpoint was, forecast and judge."""
-    from nanoarb_jax.protocols import judge_forecasts, leave_one_out, settings_of, walk_forward
+    from nanoarb_jax.studies.protocols import judge_forecasts, leave_one_out, settings_of, walk_forward
 
     settings = settings_of(model)
     with noting(f"training, {protocol}") as note:

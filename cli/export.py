@@ -45,9 +45,9 @@ def export(
     if kind == "native" and (opset is not None or optimize):
         option = "--optimize" if optimize else f"--opset {opset}"
         raise ConfigError(f"{option}: --kind native is no ONNX file; leave it out")
-    from nanoarb_jax.checkpoint import load_checkpoint
+    from nanoarb_jax.artifacts.checkpoint import load_checkpoint
     from nanoarb_jax.data.dataset import open_dataset
-    from nanoarb_jax.export import claim_output, export_native, export_step, export_window
+    from nanoarb_jax.exporters import claim_output, export_native, export_step, export_window
 
     if kind != "native" and opset is None:
         opset = 17

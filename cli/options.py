@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nanoarb_jax.errors import ConfigError
 
 if TYPE_CHECKING:
-    from nanoarb_jax.checkpoint import Checkpoint
+    from nanoarb_jax.artifacts.checkpoint import Checkpoint
     from nanoarb_jax.config import DataConfig
     from nanoarb_jax.market.anomaly import Policy
 

@@ -77,7 +77,7 @@ def _about(checkpoint: Path, backend: str) -> tuple[DataConfig, set[str]]:
     from nanoarb_jax.features.live import feature_set_of
 
     if not checkpoint.is_file():
-        from nanoarb_jax.checkpoint import load_checkpoint
+        from nanoarb_jax.artifacts.checkpoint import load_checkpoint
 
         model = load_checkpoint(checkpoint)
         horizons, count, made = model.config.horizons, model.config.input_dim, model.data.get("config")

@@ -57,11 +57,11 @@ def quickstart(
 
 def run(folder: Path, seed: int) -> dict[str, Any]:
     """All stages, each printing what it found."""
+    from nanoarb_jax.artifacts.checkpoint import load_checkpoint
     from nanoarb_jax.bench import bench_checkpoint
-    from nanoarb_jax.checkpoint import load_checkpoint
     from nanoarb_jax.data.dataset import open_dataset
     from nanoarb_jax.evaluation.validation import evaluate
-    from nanoarb_jax.export import export_window
+    from nanoarb_jax.exporters import export_window
 
     console.rule("1/5 a synthetic market")
     books = folder / "books"

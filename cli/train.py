@@ -115,7 +115,7 @@ def train(
     else:
         settings = _settings(config, preset, dropout, changes)
     if export_onnx is not None:
-        from nanoarb_jax.export import claim_output
+        from nanoarb_jax.exporters import claim_output
 
         claim_output(export_onnx)
     if benchmark:
@@ -206,7 +206,7 @@ def run(settings: Config, dataset: Dataset, output_dir: Path, resume: bool = Fal
 def _settings(config: Path | None, preset: str | None, dropout: float | None, changes: dict[str, Any]) -> Config:
     base = load_config(config) if config is not None else Config()
     if "init" in changes and config is None and preset is None:
-        from nanoarb_jax.checkpoint import load_checkpoint
+        from nanoarb_jax.artifacts.checkpoint import load_checkpoint
 
         model = load_checkpoint(changes["init"]).config
         base = dataclasses.replace(base, model=model, data=dataclasses.replace(base.data, horizons=model.horizons))

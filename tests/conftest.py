@@ -71,7 +71,7 @@ def nano_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of the nano preset with random weights and statistics."""
     from random_model import random_model
 
-    from nanoarb_jax.checkpoint import save_checkpoint
+    from nanoarb_jax.artifacts.checkpoint import save_checkpoint
     from nanoarb_jax.config import ModelConfig
 
     return save_checkpoint(tmp_path_factory.mktemp("nano") / "checkpoint", random_model(ModelConfig.preset("nano")))
@@ -80,7 +80,7 @@ def nano_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def nano_onnx(nano_checkpoint: Path) -> Path:
     """It exported, at the default opset."""
-    from nanoarb_jax.checkpoint import load_checkpoint
-    from nanoarb_jax.export import export_window
+    from nanoarb_jax.artifacts.checkpoint import load_checkpoint
+    from nanoarb_jax.exporters import export_window
 
     return export_window(load_checkpoint(nano_checkpoint), nano_checkpoint.parent / "window.onnx").path

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import nanoarb_jax as nj
-from nanoarb_jax.checkpoint import load_checkpoint, named_arrays
+from nanoarb_jax.artifacts.checkpoint import load_checkpoint, named_arrays
 from nanoarb_jax.errors import CheckpointError, ConfigError, DataError
 from nanoarb_jax.features.lob44 import lob44
 from nanoarb_jax.serving.batching import MicroBatcher

@@ -16,8 +16,8 @@ import pytest
 from random_model import random_model
 
 from nanoarb_jax import bench
+from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint
 from nanoarb_jax.bench import Extras, bench_checkpoint, bench_preset, bench_presets
-from nanoarb_jax.checkpoint import Checkpoint, load_checkpoint
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import ConfigError
 

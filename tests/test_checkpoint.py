@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from random_model import random_model
 
-from nanoarb_jax import checkpoint as module
-from nanoarb_jax.checkpoint import (
+from nanoarb_jax.artifacts import checkpoint as module
+from nanoarb_jax.artifacts.checkpoint import (
     MANIFEST,
     find_checkpoint,
     load_checkpoint,

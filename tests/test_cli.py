@@ -29,8 +29,9 @@ from nanoarb_jax.cli.output import mcc, strongest
 from random_model import random_model
 from typer.testing import CliRunner, Result
 
-from nanoarb_jax import __version__, bench, export
-from nanoarb_jax.checkpoint import load_checkpoint, save_checkpoint
+from nanoarb_jax import __version__, bench
+from nanoarb_jax import exporters as export
+from nanoarb_jax.artifacts.checkpoint import load_checkpoint, save_checkpoint
 from nanoarb_jax.config import Config, ModelConfig
 from nanoarb_jax.errors import ConfigError
 from nanoarb_jax.evaluation.baselines import BASELINES

@@ -14,11 +14,11 @@ from pyarrow import csv, parquet
 from random_model import random_model
 from typer.testing import CliRunner, Result
 
-from nanoarb_jax.checkpoint import load_checkpoint, named_arrays, save_checkpoint
+from nanoarb_jax.artifacts.checkpoint import load_checkpoint, named_arrays, save_checkpoint
 from nanoarb_jax.config import DataConfig, ModelConfig
 from nanoarb_jax.data.dataset import open_dataset
 from nanoarb_jax.data.prepare import prepare
-from nanoarb_jax.export import export_native, export_step
+from nanoarb_jax.exporters import export_native, export_step
 from nanoarb_jax.readers.book_npz import write_book_npz
 from nanoarb_jax.replay import open_streams
 from nanoarb_jax.serving.native import pack

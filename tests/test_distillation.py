@@ -20,7 +20,7 @@ from test_update import FIRST, LANES, SECOND, STEP, Twin, assert_near, clear, co
 from training_runs import DATASET, HORIZONS, MODEL, STREAM, Stopped, assert_same_run, config_of, states, stop_at
 from typer.testing import CliRunner
 
-from nanoarb_jax.checkpoint import load_checkpoint, save_checkpoint
+from nanoarb_jax.artifacts.checkpoint import load_checkpoint, save_checkpoint
 from nanoarb_jax.config import Config, ModelConfig, TrainConfig
 from nanoarb_jax.errors import CheckpointError, ConfigError, NanoarbError
 from nanoarb_jax.evaluation.scoring import make_score, score_streams

@@ -15,12 +15,12 @@ import pytest
 from flax import nnx
 from random_model import random_model
 
-from nanoarb_jax import export
-from nanoarb_jax.checkpoint import Checkpoint, load_checkpoint, model_version, named_arrays
+from nanoarb_jax import exporters as export
+from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint, model_version, named_arrays
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import ExportError
-from nanoarb_jax.export import export_step, export_window
-from nanoarb_jax.export.trace import FEATURES, OUTPUTS
+from nanoarb_jax.exporters import export_step, export_window
+from nanoarb_jax.exporters.trace import FEATURES, OUTPUTS
 from nanoarb_jax.features.flow import FLOW_NAMES, flow
 from nanoarb_jax.features.lob44 import FEATURE_NAMES, lob44
 from nanoarb_jax.model.torch_compat import load_torch_state_dict

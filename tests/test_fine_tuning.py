@@ -16,7 +16,7 @@ from random_model import random_model
 from training_runs import DATASET, MODEL, STREAM, Stopped, config_of, stop_at
 from typer.testing import CliRunner
 
-from nanoarb_jax.checkpoint import load_checkpoint, named_arrays, save_checkpoint
+from nanoarb_jax.artifacts.checkpoint import load_checkpoint, named_arrays, save_checkpoint
 from nanoarb_jax.config import Config, TrainConfig
 from nanoarb_jax.errors import CheckpointError, ConfigError, NanoarbError
 from nanoarb_jax.training import loop

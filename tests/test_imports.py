@@ -23,21 +23,21 @@ ALLOWED: dict[str, set[str]] = {
     "data": {"market", "features", "readers"},
     "report": {"market"},
     "model": set(),
-    "checkpoint": {"features", "model"},
-    "evaluation": {"features", "data", "model", "checkpoint", "report"},
-    "training": {"features", "data", "model", "checkpoint", "evaluation"},
-    "protocols": {"data", "model", "checkpoint", "evaluation", "training"},
-    "export": {"simulation", "features", "data", "model", "checkpoint", "evaluation", "serving"},
+    "artifacts": {"features", "model"},
+    "evaluation": {"features", "data", "model", "artifacts", "report"},
+    "training": {"features", "data", "model", "artifacts", "evaluation"},
+    "studies": {"data", "model", "artifacts", "evaluation", "training"},
+    "exporters": {"simulation", "features", "data", "model", "artifacts", "evaluation", "serving"},
     "serving": {"features"},
-    "serving.predictor": {"checkpoint"},
-    "serving.native": {"checkpoint"},
-    "serving.batching": {"checkpoint"},
-    "serving.jax_step": {"model", "checkpoint"},
-    "serving.jax_batch": {"model", "checkpoint"},
+    "serving.predictor": {"artifacts"},
+    "serving.native": {"artifacts"},
+    "serving.batching": {"artifacts"},
+    "serving.jax_step": {"model", "artifacts"},
+    "serving.jax_batch": {"model", "artifacts"},
     "trading": {"serving"},
     "replay": {"market", "features", "readers", "data", "serving"},
     "predictions": {"data", "replay"},
-    "bench": {"simulation", "features", "market", "model", "checkpoint", "export", "serving", "report"},
+    "bench": {"simulation", "features", "market", "model", "artifacts", "exporters", "serving", "report"},
 }
 JAX = {"jax", "jaxlib", "flax", "optax", "orbax", "jax2onnx"}
 JAX_FREE = {
@@ -142,7 +142,7 @@ def test_packages_stay_in_their_place(module: str) -> None:
     at_import = {name.split(".")[0] for name in imports(tree, deep=False)}
     assert not at_import & HEAVY, "heavy packages are imported where they are used"
     assert not everywhere & (TERMINAL | {"cli"}), "the library neither prints nor parses arguments"
-    assert covers("export", module) or "jax2onnx" not in everywhere, "only export imports jax2onnx"
+    assert covers("exporters", module) or "jax2onnx" not in everywhere, "only exporters import jax2onnx"
     if covers("model", module):
         assert not everywhere & {"optax", "orbax"}
     if any(covers(part, module) for part in JAX_FREE):

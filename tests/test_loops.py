@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from random_model import random_model
 
+from nanoarb_jax.artifacts.checkpoint import named_arrays
 from nanoarb_jax.bench.loops import EventsToPredictions, NativeLoop, WeightRead, repeats
 from nanoarb_jax.bench.market_stages import MARKET, FeatureLoop, market_events
 from nanoarb_jax.bench.model_paths import Windowed, jax_null, jax_window, native_call, native_null
 from nanoarb_jax.bench.sweeps import JaxBatched, NativeBatched
-from nanoarb_jax.checkpoint import named_arrays
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.features.live import LobFeatureExtractor
 from nanoarb_jax.features.lob44 import lob44

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from random_model import random_model
 from typer.testing import CliRunner
 
-from nanoarb_jax import export
-from nanoarb_jax.checkpoint import load_checkpoint, named_arrays
+from nanoarb_jax import exporters as export
+from nanoarb_jax.artifacts.checkpoint import load_checkpoint, named_arrays
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import ConfigError, DataError, ExportError
 from nanoarb_jax.features.flow import FLOW_NAMES, flow

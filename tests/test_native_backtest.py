@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from random_model import random_model
 from test_ticks import joined
 
-from nanoarb_jax.checkpoint import load_checkpoint, named_arrays
+from nanoarb_jax.artifacts.checkpoint import load_checkpoint, named_arrays
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.features.depth import copy_depth, traded_lots
 from nanoarb_jax.features.flow import flow, flow_memory, flow_row

@@ -16,12 +16,12 @@ from nanoarb_jax.cli.main import app
 from random_model import random_model
 from typer.testing import CliRunner
 
-from nanoarb_jax.checkpoint import Checkpoint, load_checkpoint, model_version, named_arrays
+from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint, model_version, named_arrays
 from nanoarb_jax.config import DataConfig, ModelConfig
 from nanoarb_jax.data.dataset import Dataset
 from nanoarb_jax.data.streams import make_stream
 from nanoarb_jax.errors import DataError, ExportError
-from nanoarb_jax.export import export_step, export_window
+from nanoarb_jax.exporters import export_step, export_window
 from nanoarb_jax.features.flow import FLOW_NAMES, flow
 from nanoarb_jax.features.lob44 import lob44
 from nanoarb_jax.model.mamba import ModelState

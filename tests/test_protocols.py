@@ -16,12 +16,12 @@ from test_fine_tuning import VALIDATED, count_only
 from training_runs import DATA, DATASET, MODEL, STREAM, config_of
 from typer.testing import CliRunner
 
-from nanoarb_jax import protocols
-from nanoarb_jax.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from nanoarb_jax.config import Config
 from nanoarb_jax.data.dataset import Dataset
 from nanoarb_jax.errors import CheckpointError, ConfigError, DataError, NanoarbError
-from nanoarb_jax.protocols import Forecasts, judge_forecasts, leave_one_out, settings_of, walk_forward
+from nanoarb_jax.studies import protocols
+from nanoarb_jax.studies.protocols import Forecasts, judge_forecasts, leave_one_out, settings_of, walk_forward
 from nanoarb_jax.training import loop
 
 CONFIG = config_of(STREAM)
@@ -152,7 +152,7 @@ def test_command(learnt: dict[str, Dataset], monkeypatch: pytest.MonkeyPatch, tm
         start = ("evaluate", "--checkpoint", "c", "--data", "d", "--protocol")
         return CliRunner().invoke(app, [*start, *map(str, arguments)])
 
-    monkeypatch.setattr("nanoarb_jax.checkpoint.load_checkpoint", lambda _: model)
+    monkeypatch.setattr("nanoarb_jax.artifacts.checkpoint.load_checkpoint", lambda _: model)
     monkeypatch.setattr("nanoarb_jax.data.dataset.open_dataset", lambda *_, **__: DATASET)
     monkeypatch.setattr(protocols, "settings_of", lambda met: CONFIG if met is model else None)
     monkeypatch.setattr(protocols, "judge_forecasts", judge)

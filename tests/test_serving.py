@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx.external_data_helper import convert_model_to_external_data
 
-from nanoarb_jax.checkpoint import Checkpoint, load_checkpoint
+from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint
 from nanoarb_jax.errors import CheckpointError, ConfigError, DataError, ExportError
 from nanoarb_jax.features.lob44 import FEATURE_NAMES, lob44
 from nanoarb_jax.serving.native import NativeStep

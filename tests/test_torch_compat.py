@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import nanoarb_jax as nj
-from nanoarb_jax.checkpoint import named_arrays
+from nanoarb_jax.artifacts.checkpoint import named_arrays
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import CheckpointError
 from nanoarb_jax.model.mamba import MambaLOB

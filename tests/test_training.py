@@ -33,7 +33,7 @@ from training_runs import (
     stop_at,
 )
 
-from nanoarb_jax.checkpoint import MANIFEST, load_checkpoint
+from nanoarb_jax.artifacts.checkpoint import MANIFEST, load_checkpoint
 from nanoarb_jax.config import Config, TrainConfig, load_config
 from nanoarb_jax.data.dataset import Dataset
 from nanoarb_jax.errors import CheckpointError, ConfigError, DataError, DeviceError, NanoarbError, TrainingError

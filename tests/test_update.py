@@ -15,7 +15,7 @@ from flax import nnx
 from random_model import random_model
 
 import nanoarb_jax as nj
-from nanoarb_jax.checkpoint import named_arrays
+from nanoarb_jax.artifacts.checkpoint import named_arrays
 from nanoarb_jax.config import ModelConfig, TrainConfig
 from nanoarb_jax.model.mamba import MambaLOB, ModelState
 from nanoarb_jax.model.transform import Statistic

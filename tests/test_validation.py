@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 from random_model import random_model
 
-from nanoarb_jax.checkpoint import Checkpoint
+from nanoarb_jax.artifacts.checkpoint import Checkpoint
 from nanoarb_jax.config import DataConfig, ModelConfig
 from nanoarb_jax.data.dataset import Dataset, make_stream
 from nanoarb_jax.errors import DataError

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import orbax.checkpoint as ocp
 
-from nanoarb_jax.checkpoint import load_checkpoint
+from nanoarb_jax.artifacts.checkpoint import load_checkpoint
 from nanoarb_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 from nanoarb_jax.data.dataset import Dataset, make_stream
 from nanoarb_jax.simulation.market import synthetic_books

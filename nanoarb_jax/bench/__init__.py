@@ -24,6 +24,7 @@ import jax
 from flax import nnx
 
 from nanoarb_jax.bench.model_paths import export_files, model_paths  # isort: skip – first: it sets JAX up before anything computes
+from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint, model_version, named_arrays
 from nanoarb_jax.bench.environment import machine, one_core
 from nanoarb_jax.bench.loops import EventsToPredictions
 from nanoarb_jax.bench.market_stages import market_events, market_stages, market_ticks
@@ -32,7 +33,6 @@ from nanoarb_jax.bench.rivals import describe_rivals, rivals
 from nanoarb_jax.bench.sweeps import batches, lengths
 from nanoarb_jax.bench.torch_window import need_torch
 from nanoarb_jax.bench.transformer import TransformerLOB
-from nanoarb_jax.checkpoint import Checkpoint, load_checkpoint, model_version, named_arrays
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import ConfigError
 from nanoarb_jax.features.live import feature_set_of

@@ -14,10 +14,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from nanoarb_jax.serving.jax_step import CHUNK, JaxStep  # isort: skip – first: it sets JAX up before anything computes
+from nanoarb_jax.artifacts.checkpoint import Checkpoint, named_arrays
 from nanoarb_jax.bench.loops import EventsToPredictions, NativeLoop, WeightRead, repeats
 from nanoarb_jax.bench.measure import Call, Candidate, Note
-from nanoarb_jax.checkpoint import Checkpoint, named_arrays
-from nanoarb_jax.export import export_step, export_window
+from nanoarb_jax.exporters import export_step, export_window
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.serving.native import NativeStep, initial_state, pack, step
 from nanoarb_jax.serving.onnx import OnnxStep, WindowPredictor

@@ -15,7 +15,7 @@ from nanoarb_jax.evaluation.judging import judge_streams, rows_of, train_priors
 from nanoarb_jax.evaluation.metrics import choose_tau, confusion_counts, decide, mcc_from_confusion
 
 if TYPE_CHECKING:
-    from nanoarb_jax.checkpoint import Checkpoint
+    from nanoarb_jax.artifacts.checkpoint import Checkpoint
     from nanoarb_jax.config import ModelConfig
 
 

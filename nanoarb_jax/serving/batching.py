@@ -184,11 +184,11 @@ def _open(path: str | Path, backend: str, instruments: int, batch: int) -> Batch
     """The backend of `MicroBatcher.load`."""
     if backend == "jax":
         from nanoarb_jax.serving.jax_batch import JaxBatch  # isort: skip – sets JAX up before anything computes
-        from nanoarb_jax.checkpoint import load_checkpoint
+        from nanoarb_jax.artifacts.checkpoint import load_checkpoint
 
         checkpoint = load_checkpoint(path)
         return JaxBatch(checkpoint.model, checkpoint.version, instruments, batch)
-    from nanoarb_jax.checkpoint import load_checkpoint, named_arrays
+    from nanoarb_jax.artifacts.checkpoint import load_checkpoint, named_arrays
     from nanoarb_jax.serving.native import pack
     from nanoarb_jax.serving.native_batch import NativeBatch
 

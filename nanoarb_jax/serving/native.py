@@ -208,7 +208,7 @@ class NativeStep:
             from nanoarb_jax.serving.native_file import read_native
 
             return read_native(path)
-        from nanoarb_jax.checkpoint import load_checkpoint, named_arrays
+        from nanoarb_jax.artifacts.checkpoint import load_checkpoint, named_arrays
 
         checkpoint = load_checkpoint(path)
         weights = pack(named_arrays(checkpoint.model), checkpoint.config, precision)

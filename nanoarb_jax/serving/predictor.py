@@ -250,7 +250,7 @@ def _open(path: Path, backend: str, precision: str) -> Backend:
         return OnnxStep.load(path)
     if backend == "jax":
         from nanoarb_jax.serving.jax_step import JaxStep  # isort: skip – sets JAX up before anything computes
-        from nanoarb_jax.checkpoint import load_checkpoint
+        from nanoarb_jax.artifacts.checkpoint import load_checkpoint
 
         checkpoint = load_checkpoint(path)
         return JaxStep(checkpoint.model, checkpoint.version)

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from nanoarb_jax.checkpoint import Checkpoint, load_checkpoint
+from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint
 from nanoarb_jax.config import Config, ModelConfig
 from nanoarb_jax.errors import CheckpointError, ConfigError
 

@@ -22,7 +22,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
-from nanoarb_jax.checkpoint import save_checkpoint
+from nanoarb_jax.artifacts.checkpoint import save_checkpoint
 from nanoarb_jax.config import Config
 from nanoarb_jax.data.dataset import Dataset, describe_stream
 from nanoarb_jax.errors import DeviceError, TrainingError

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from nanoarb_jax.checkpoint import named_arrays
+from nanoarb_jax.artifacts.checkpoint import named_arrays
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.model.transform import CLIP, LEVELS, PRICE_UNIT
 

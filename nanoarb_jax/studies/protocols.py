@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nanoarb_jax.checkpoint import Checkpoint, load_checkpoint
+from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint
 from nanoarb_jax.config import Config, DataConfig, TrainConfig, config_from_dict
 from nanoarb_jax.data import splits
 from nanoarb_jax.data.dataset import Dataset, Stream

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from nanoarb_jax.checkpoint import Checkpoint, named_arrays, software_versions
+from nanoarb_jax.artifacts.checkpoint import Checkpoint, named_arrays, software_versions
 from nanoarb_jax.errors import ExportError
-from nanoarb_jax.export.accuracy import (
+from nanoarb_jax.exporters.accuracy import (
     Accuracy,
     Sample,
     compare,
@@ -24,9 +24,9 @@ from nanoarb_jax.export.accuracy import (
     labelled_samples,
     synthetic_sample,
 )
-from nanoarb_jax.export.form import fold
-from nanoarb_jax.export.precision import Precision, lower_precision, optimize
-from nanoarb_jax.export.trace import state_shapes, step_graph, window_graph
+from nanoarb_jax.exporters.form import fold
+from nanoarb_jax.exporters.precision import Precision, lower_precision, optimize
+from nanoarb_jax.exporters.trace import state_shapes, step_graph, window_graph
 from nanoarb_jax.serving.native import NativeStep, pack
 from nanoarb_jax.serving.native_file import native_file
 from nanoarb_jax.serving.onnx_file import ModelInfo, write_metadata

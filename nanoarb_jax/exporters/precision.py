@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from nanoarb_jax.errors import ExportError
-from nanoarb_jax.export.form import Form
+from nanoarb_jax.exporters.form import Form
 
 if TYPE_CHECKING:
     import onnx

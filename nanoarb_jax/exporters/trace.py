@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nanoarb_jax.errors import ExportError
-from nanoarb_jax.export.form import Traced, fold, step_form, window_form
+from nanoarb_jax.exporters.form import Traced, fold, step_form, window_form
 from nanoarb_jax.model.mamba import MambaLOB
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""What trains more than one model in order to judge."""
