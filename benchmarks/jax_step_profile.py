@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from nanoarb_jax.serving.jax_step import CPU_OPTIONS, JaxStep  # isort: skip – first: it sets JAX up
+from nanoarb_jax.serving.backends.jax.step import CPU_OPTIONS, JaxStep  # isort: skip – first: it sets JAX up
 import jax
 import jax.numpy as jnp
 import numpy as np

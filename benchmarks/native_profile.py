@@ -21,10 +21,10 @@ from nanoarb_jax.artifacts.checkpoint import named_arrays
 from nanoarb_jax.bench import one_core
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.model.mamba import MambaLOB
-from nanoarb_jax.serving.native import initial_state, pack, step
-from nanoarb_jax.serving.native_kernel import _convolve, _matmul_one, _normalise, _recur, _transform
-from nanoarb_jax.serving.native_weights import PRECISIONS, TRANSFORMS, _matrix, aligned, whole
-from nanoarb_jax.serving.simd import address
+from nanoarb_jax.serving.backends.native.kernel import _convolve, _matmul_one, _normalise, _recur, _transform
+from nanoarb_jax.serving.backends.native.simd import address
+from nanoarb_jax.serving.backends.native.step import initial_state, pack, step
+from nanoarb_jax.serving.backends.native.weights import PRECISIONS, TRANSFORMS, _matrix, aligned, whole
 
 ROUNDS, CALLS = 25, 200
 KINDS = {"fp32": np.float32(0), "bf16": np.uint16(0), "int8": np.int8(0)}

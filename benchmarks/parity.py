@@ -19,17 +19,17 @@ import jax
 import numpy as np
 from flax import nnx
 
-from nanoarb_jax.serving.jax_step import JaxStep  # isort: skip – first: it sets JAX up before anything computes
+from nanoarb_jax.serving.backends.jax.step import JaxStep  # isort: skip – first: it sets JAX up before anything computes
 from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint, model_version, named_arrays
 from nanoarb_jax.config import DataConfig, ModelConfig
 from nanoarb_jax.evaluation.scoring import CHUNK
 from nanoarb_jax.exporters import export_step, export_window
 from nanoarb_jax.features.live import feature_set_of
 from nanoarb_jax.model.mamba import MambaLOB
-from nanoarb_jax.replay import open_streams
-from nanoarb_jax.serving.native import NativeStep, pack
-from nanoarb_jax.serving.onnx import OnnxStep
-from nanoarb_jax.serving.onnx_file import load_session, read_model
+from nanoarb_jax.serving.backends.native.step import NativeStep, pack
+from nanoarb_jax.serving.backends.onnx.file import load_session, read_model
+from nanoarb_jax.serving.backends.onnx.step import OnnxStep
+from nanoarb_jax.serving.replay import open_streams
 
 Scorer = Callable[[np.ndarray], np.ndarray]
 LIMITS = {"native_step_bf16": 5e-3, "native_step_int8": 2e-2}  # all others 1e-5

@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from nanoarb_jax.config import DataConfig
-    from nanoarb_jax.serving.onnx import WindowPredictor
+    from nanoarb_jax.serving.backends.onnx.step import WindowPredictor
     from nanoarb_jax.serving.predictor import StepPredictor
 
 from .options import data_settings
@@ -30,9 +30,9 @@ def predict(
 ) -> None:
     """Replay market data tick by tick and write predictions."""
     claim_json(json_path)
-    from nanoarb_jax.predictions import claim_predictions, write_predictions
-    from nanoarb_jax.replay import accuracy, open_streams, replay_dataset
-    from nanoarb_jax.serving.monitor import ModelMetrics
+    from nanoarb_jax.serving.metrics import ModelMetrics
+    from nanoarb_jax.serving.predictions import claim_predictions, write_predictions
+    from nanoarb_jax.serving.replay import accuracy, open_streams, replay_dataset
 
     claim_predictions(output)
     with console.status("reading"):
@@ -63,8 +63,8 @@ def predict(
 
 def _load(checkpoint: Path, backend: str, precision: str) -> StepPredictor | WindowPredictor:
     """The predictor; an exported window takes the place of a step, and reads the last ticks at every one."""
-    from nanoarb_jax.serving.onnx import WindowPredictor
-    from nanoarb_jax.serving.onnx_file import read_model
+    from nanoarb_jax.serving.backends.onnx.file import read_model
+    from nanoarb_jax.serving.backends.onnx.step import WindowPredictor
     from nanoarb_jax.serving.predictor import StepPredictor
 
     if backend == "onnx" and checkpoint.is_file() and read_model(checkpoint)[1].kind == "window":
@@ -83,13 +83,13 @@ def _about(checkpoint: Path, backend: str) -> tuple[DataConfig, set[str]]:
         horizons, count, made = model.config.horizons, model.config.input_dim, model.data.get("config")
         series = [one["name"] for one in model.data.get("streams", [])]
     elif backend == "native":
-        from nanoarb_jax.serving.native_file import describe_native
+        from nanoarb_jax.serving.backends.native.file import describe_native
 
         about = describe_native(checkpoint)
         horizons, count = about["config"]["horizons"], about["config"]["input_dim"]
         made, series = about["data"]["config"], about["data"]["series"]
     else:
-        from nanoarb_jax.serving.onnx_file import read_model
+        from nanoarb_jax.serving.backends.onnx.file import read_model
 
         info = read_model(checkpoint)[1]
         horizons, count, made, series = info.horizons, len(info.feature_names), info.data["config"], info.data["series"]

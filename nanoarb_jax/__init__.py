@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from nanoarb_jax.model.mamba import MambaLOB
     from nanoarb_jax.model.ssm import selective_scan, selective_step
     from nanoarb_jax.model.torch_compat import load_torch_state_dict
+    from nanoarb_jax.serving.backends.onnx.step import WindowPredictor
     from nanoarb_jax.serving.batching import MicroBatcher
-    from nanoarb_jax.serving.monitor import ModelMetrics
-    from nanoarb_jax.serving.onnx import WindowPredictor
+    from nanoarb_jax.serving.metrics import ModelMetrics
     from nanoarb_jax.serving.predictor import Prediction, StepPredictor
-    from nanoarb_jax.serving.registry import ModelRegistry
+    from nanoarb_jax.serving.swap import ModelRegistry
     from nanoarb_jax.trading.strategy import MlStrategy, Signal
 
 __version__ = "0.1.0"
@@ -48,11 +48,11 @@ _HOME = {
     "selective_step": "model.ssm",
     "load_torch_state_dict": "model.torch_compat",
     "MicroBatcher": "serving.batching",
-    "ModelMetrics": "serving.monitor",
-    "ModelRegistry": "serving.registry",
+    "ModelMetrics": "serving.metrics",
+    "ModelRegistry": "serving.swap",
     "Prediction": "serving.predictor",
     "StepPredictor": "serving.predictor",
-    "WindowPredictor": "serving.onnx",
+    "WindowPredictor": "serving.backends.onnx.step",
     "MlStrategy": "trading.strategy",
     "Signal": "trading.strategy",
 }

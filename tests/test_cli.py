@@ -35,7 +35,7 @@ from nanoarb_jax.artifacts.checkpoint import load_checkpoint, save_checkpoint
 from nanoarb_jax.config import Config, ModelConfig
 from nanoarb_jax.errors import ConfigError
 from nanoarb_jax.evaluation.baselines import BASELINES
-from nanoarb_jax.serving.onnx import WindowPredictor
+from nanoarb_jax.serving.backends.onnx.step import WindowPredictor
 from nanoarb_jax.serving.predictor import StepPredictor
 
 TRAIN = ("--preset", "nano", "--chunk-length", 64, "--batch-size", 8, "--no-tensorboard")

@@ -24,8 +24,8 @@ from nanoarb_jax.exporters.trace import FEATURES, OUTPUTS
 from nanoarb_jax.features.flow import FLOW_NAMES, flow
 from nanoarb_jax.features.lob44 import FEATURE_NAMES, lob44
 from nanoarb_jax.model.torch_compat import load_torch_state_dict
-from nanoarb_jax.serving.onnx import WindowPredictor
-from nanoarb_jax.serving.onnx_file import load_session
+from nanoarb_jax.serving.backends.onnx.file import load_session
+from nanoarb_jax.serving.backends.onnx.step import WindowPredictor
 from nanoarb_jax.simulation.market import synthetic_books
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")

@@ -33,10 +33,15 @@ from nanoarb_jax.errors import ConfigError, DataError, ExportError
 from nanoarb_jax.features.flow import FLOW_NAMES, flow
 from nanoarb_jax.features.lob44 import lob44
 from nanoarb_jax.model.torch_compat import load_torch_state_dict
-from nanoarb_jax.serving import native as native_module
-from nanoarb_jax.serving import native_kernel, schema
-from nanoarb_jax.serving.jax_step import JaxStep
-from nanoarb_jax.serving.native import (
+from nanoarb_jax.serving import schema
+from nanoarb_jax.serving.backends.jax.step import JaxStep
+from nanoarb_jax.serving.backends.native import kernel as native_kernel
+from nanoarb_jax.serving.backends.native import step as native_module
+from nanoarb_jax.serving.backends.native.file import describe_native, native_file, read_native
+from nanoarb_jax.serving.backends.native.kernel import _matmul_one
+from nanoarb_jax.serving.backends.native.simd import address
+from nanoarb_jax.serving.backends.native.state import views
+from nanoarb_jax.serving.backends.native.step import (
     NativeStep,
     header,
     initial_state,
@@ -47,12 +52,8 @@ from nanoarb_jax.serving.native import (
     step_all,
     step_each,
 )
-from nanoarb_jax.serving.native_file import describe_native, native_file, read_native
-from nanoarb_jax.serving.native_kernel import _matmul_one
-from nanoarb_jax.serving.native_state import views
-from nanoarb_jax.serving.native_weights import PRECISIONS, Header, _matrix, aligned
+from nanoarb_jax.serving.backends.native.weights import PRECISIONS, Header, _matrix, aligned
 from nanoarb_jax.serving.predictor import StepPredictor
-from nanoarb_jax.serving.simd import address
 from nanoarb_jax.simulation.market import synthetic_books
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
@@ -389,7 +390,7 @@ def test_it_says_what_compiling_took(tmp_path: Path) -> None:
     path = tmp_path / "model.native"
     path.write_bytes(native_file(pack(arrays_of(NANO), NANO), NANO, "v"))
     code = f"""
-from nanoarb_jax.serving.native import NativeStep
+from nanoarb_jax.serving.backends.native.step import NativeStep
 native = NativeStep.load({str(path)!r})
 print(native.compiled_anew, native.compile_seconds > 0)
 """

@@ -26,7 +26,7 @@ from nanoarb_jax.market.event import LAST
 from nanoarb_jax.market.series import LEVELS
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.readers.binance.feed import open_binance
-from nanoarb_jax.serving.native import NativeStep, initial_state, pack, step
+from nanoarb_jax.serving.backends.native.step import NativeStep, initial_state, pack, step
 
 pytest.importorskip("hftbacktest", reason="needs the package hftbacktest")
 from test_hftbacktest import APART, LOT, REACH, REAL, SCALE, TICK, backtest, one_by_one, synthetic_events

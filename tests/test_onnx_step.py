@@ -25,8 +25,8 @@ from nanoarb_jax.exporters import export_step, export_window
 from nanoarb_jax.features.flow import FLOW_NAMES, flow
 from nanoarb_jax.features.lob44 import lob44
 from nanoarb_jax.model.mamba import ModelState
-from nanoarb_jax.serving.onnx import OnnxStep, WindowPredictor
-from nanoarb_jax.serving.onnx_file import read_model
+from nanoarb_jax.serving.backends.onnx.file import read_model
+from nanoarb_jax.serving.backends.onnx.step import OnnxStep, WindowPredictor
 from nanoarb_jax.simulation.market import synthetic_books
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")

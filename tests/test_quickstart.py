@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from nanoarb_jax import bench
 from nanoarb_jax.config import Config, ModelConfig, TrainConfig, load_config
-from nanoarb_jax.serving.onnx import WindowPredictor
+from nanoarb_jax.serving.backends.onnx.step import WindowPredictor
 from nanoarb_jax.serving.predictor import StepPredictor
 
 

@@ -12,7 +12,7 @@ from fake_backend import FEATURES, FakeBackend
 import nanoarb_jax as nj
 from nanoarb_jax.errors import CheckpointError, ConfigError, DataError
 from nanoarb_jax.serving.predictor import Prediction, StepPredictor
-from nanoarb_jax.serving.registry import ModelRegistry
+from nanoarb_jax.serving.swap import ModelRegistry
 
 TICKS = np.random.default_rng(3).normal(size=(60, FEATURES)).astype(np.float32)
 WINDOWS = {"short": 4, "long": 9}  # warm-ups of the models that `registry` holds

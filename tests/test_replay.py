@@ -10,18 +10,18 @@ import pytest
 from fake_backend import FakeBackend
 from pyarrow import csv, parquet
 
-from nanoarb_jax import predictions
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.dataset import Dataset, open_dataset
 from nanoarb_jax.data.prepare import prepare
 from nanoarb_jax.errors import ConfigError, DataError
 from nanoarb_jax.features.flow import flow
 from nanoarb_jax.features.lob44 import lob44
-from nanoarb_jax.predictions import write_predictions
 from nanoarb_jax.readers.book_npz import read_book_npz, write_book_npz
-from nanoarb_jax.replay import Replayed, accuracy, labels_at, open_streams, replay, replay_dataset
-from nanoarb_jax.serving.monitor import ModelMetrics
+from nanoarb_jax.serving import predictions
+from nanoarb_jax.serving.metrics import ModelMetrics
+from nanoarb_jax.serving.predictions import write_predictions
 from nanoarb_jax.serving.predictor import StepPredictor
+from nanoarb_jax.serving.replay import Replayed, accuracy, labels_at, open_streams, replay, replay_dataset
 from nanoarb_jax.simulation.market import synthetic_books
 
 HORIZONS = (10, 50, 100)

@@ -23,9 +23,9 @@ from onnx.external_data_helper import convert_model_to_external_data
 from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint
 from nanoarb_jax.errors import CheckpointError, ConfigError, DataError, ExportError
 from nanoarb_jax.features.lob44 import FEATURE_NAMES, lob44
-from nanoarb_jax.serving.native import NativeStep
-from nanoarb_jax.serving.onnx import WindowPredictor
-from nanoarb_jax.serving.onnx_file import CHECKSUM, checksum, read_model
+from nanoarb_jax.serving.backends.native.step import NativeStep
+from nanoarb_jax.serving.backends.onnx.file import CHECKSUM, checksum, read_model
+from nanoarb_jax.serving.backends.onnx.step import WindowPredictor
 from nanoarb_jax.serving.predictor import Prediction, StepPredictor
 from nanoarb_jax.simulation.market import synthetic_books
 
@@ -292,7 +292,7 @@ def test_one_thread_in_order(window: WindowPredictor) -> None:
 def test_an_exported_file_is_served_without_jax(nano_onnx: Path) -> None:
     code = f"""
 import sys
-from nanoarb_jax.serving.onnx import WindowPredictor
+from nanoarb_jax.serving.backends.onnx.step import WindowPredictor
 print(WindowPredictor.load({str(nano_onnx)!r}).update(range(44)).probabilities.shape)
 assert not {{"jax", "jaxlib", "flax"}} & set(sys.modules)
 """

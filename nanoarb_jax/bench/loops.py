@@ -16,8 +16,8 @@ from nanoarb_jax.features.lob44 import FEATURE_NAMES, FeatureScale
 from nanoarb_jax.market.book import apply as kernel
 from nanoarb_jax.market.book.order_book import empty_state, grow
 from nanoarb_jax.market.series import LEVELS
-from nanoarb_jax.serving.native import header, initial_state, step, step_all
-from nanoarb_jax.serving.native_weights import Header, aligned
+from nanoarb_jax.serving.backends.native.step import header, initial_state, step, step_all
+from nanoarb_jax.serving.backends.native.weights import Header, aligned
 
 
 def repeats(parameters: int) -> int:

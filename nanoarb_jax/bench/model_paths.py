@@ -13,14 +13,14 @@ from flax import nnx
 from numba import njit
 from numpy.typing import NDArray
 
-from nanoarb_jax.serving.jax_step import CHUNK, JaxStep  # isort: skip – first: it sets JAX up before anything computes
+from nanoarb_jax.serving.backends.jax.step import CHUNK, JaxStep  # isort: skip – first: it sets JAX up before anything computes
 from nanoarb_jax.artifacts.checkpoint import Checkpoint, named_arrays
 from nanoarb_jax.bench.loops import EventsToPredictions, NativeLoop, WeightRead, repeats
 from nanoarb_jax.bench.measure import Call, Candidate, Note
 from nanoarb_jax.exporters import export_step, export_window
 from nanoarb_jax.model.mamba import MambaLOB
-from nanoarb_jax.serving.native import NativeStep, initial_state, pack, step
-from nanoarb_jax.serving.onnx import OnnxStep, WindowPredictor
+from nanoarb_jax.serving.backends.native.step import NativeStep, initial_state, pack, step
+from nanoarb_jax.serving.backends.onnx.step import OnnxStep, WindowPredictor
 from nanoarb_jax.serving.predictor import StepPredictor
 
 LOWER_PRECISIONS = ("bf16", "int8")

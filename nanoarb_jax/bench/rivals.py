@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from nanoarb_jax.serving.jax_step import CPU_OPTIONS  # isort: skip – first: it sets JAX up before anything computes
+from nanoarb_jax.serving.backends.jax.step import CPU_OPTIONS  # isort: skip – first: it sets JAX up before anything computes
 from nanoarb_jax.bench.measure import Candidate
 from nanoarb_jax.bench.model_paths import Windowed, jax_window
 from nanoarb_jax.bench.torch_window import random_tensors, torch_window

@@ -183,14 +183,14 @@ class MicroBatcher:
 def _open(path: str | Path, backend: str, instruments: int, batch: int) -> BatchBackend:
     """The backend of `MicroBatcher.load`."""
     if backend == "jax":
-        from nanoarb_jax.serving.jax_batch import JaxBatch  # isort: skip – sets JAX up before anything computes
+        from nanoarb_jax.serving.backends.jax.batch import JaxBatch  # isort: skip – sets JAX up before anything computes
         from nanoarb_jax.artifacts.checkpoint import load_checkpoint
 
         checkpoint = load_checkpoint(path)
         return JaxBatch(checkpoint.model, checkpoint.version, instruments, batch)
     from nanoarb_jax.artifacts.checkpoint import load_checkpoint, named_arrays
-    from nanoarb_jax.serving.native import pack
-    from nanoarb_jax.serving.native_batch import NativeBatch
+    from nanoarb_jax.serving.backends.native.batch import NativeBatch
+    from nanoarb_jax.serving.backends.native.step import pack
 
     checkpoint = load_checkpoint(path)
     weights = pack(named_arrays(checkpoint.model), checkpoint.config)

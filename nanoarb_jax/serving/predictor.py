@@ -245,15 +245,15 @@ def _open(path: Path, backend: str, precision: str) -> Backend:
     if backend == "onnx":
         if path.is_dir():
             raise ExportError(f"{path}: a folder; backend 'onnx' takes a file of nanoarb-jax export --kind step")
-        from nanoarb_jax.serving.onnx import OnnxStep
+        from nanoarb_jax.serving.backends.onnx.step import OnnxStep
 
         return OnnxStep.load(path)
     if backend == "jax":
-        from nanoarb_jax.serving.jax_step import JaxStep  # isort: skip – sets JAX up before anything computes
+        from nanoarb_jax.serving.backends.jax.step import JaxStep  # isort: skip – sets JAX up before anything computes
         from nanoarb_jax.artifacts.checkpoint import load_checkpoint
 
         checkpoint = load_checkpoint(path)
         return JaxStep(checkpoint.model, checkpoint.version)
-    from nanoarb_jax.serving.native import NativeStep
+    from nanoarb_jax.serving.backends.native.step import NativeStep
 
     return NativeStep.load(path, precision)

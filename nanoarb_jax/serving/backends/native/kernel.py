@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nanoarb_jax.serving.native_weights import CELL, CHANNELS, HEADER, TILE, TRANSFORMS, Header, whole
-from nanoarb_jax.serving.simd import (
+from nanoarb_jax.serving.backends.native.simd import (
     LANES,
     ahead,
     behind,
@@ -26,7 +25,17 @@ from nanoarb_jax.serving.simd import (
     total,
     without_traces,
 )
-from nanoarb_jax.serving.vector_math import exp, exp2_below, gelu, inlined, kernel, signed_log, silu, softplus
+from nanoarb_jax.serving.backends.native.vector_math import (
+    exp,
+    exp2_below,
+    gelu,
+    inlined,
+    kernel,
+    signed_log,
+    silu,
+    softplus,
+)
+from nanoarb_jax.serving.backends.native.weights import CELL, CHANNELS, HEADER, TILE, TRANSFORMS, Header, whole
 
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 _FOUR, _TWENTY, _HUNDRED, _THOUSAND = np.float32(4.0), np.float32(20.0), np.float32(100.0), np.float32(1000.0)

@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 
 from nanoarb_jax.model.mamba import MambaLOB, ModelState
-from nanoarb_jax.serving.jax_step import CPU_OPTIONS
+from nanoarb_jax.serving.backends.jax.step import CPU_OPTIONS
 
 
 class JaxBatch:

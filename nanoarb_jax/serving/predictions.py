@@ -10,7 +10,7 @@ import numpy as np
 
 from nanoarb_jax.data.labels import UNDEFINED
 from nanoarb_jax.errors import ConfigError
-from nanoarb_jax.replay import Replayed
+from nanoarb_jax.serving.replay import Replayed
 
 if TYPE_CHECKING:
     import pyarrow as pa

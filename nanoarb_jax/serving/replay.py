@@ -22,8 +22,8 @@ from nanoarb_jax.features.live import FEATURE_SETS, feature_set_of
 from nanoarb_jax.features.lob44 import lob44
 from nanoarb_jax.market.series import BookSeries, validate_books
 from nanoarb_jax.readers.sources import find_sources
-from nanoarb_jax.serving.monitor import ModelMetrics
-from nanoarb_jax.serving.onnx import WindowPredictor
+from nanoarb_jax.serving.backends.onnx.step import WindowPredictor
+from nanoarb_jax.serving.metrics import ModelMetrics
 from nanoarb_jax.serving.predictor import StepPredictor
 
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.serving.native_weights import whole
-from nanoarb_jax.serving.simd import LANES
+from nanoarb_jax.serving.backends.native.simd import LANES
+from nanoarb_jax.serving.backends.native.weights import whole
 
 
 class Views(NamedTuple):

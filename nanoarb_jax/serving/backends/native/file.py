@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from nanoarb_jax.config import ModelConfig, config_from_dict
 from nanoarb_jax.errors import ConfigError, DataError, ExportError
 from nanoarb_jax.features.lob44 import feature_hash
-from nanoarb_jax.serving.native import NativeStep
-from nanoarb_jax.serving.native_weights import HEADER, MAGIC, PRECISIONS, Header, aligned
+from nanoarb_jax.serving.backends.native.step import NativeStep
+from nanoarb_jax.serving.backends.native.weights import HEADER, MAGIC, PRECISIONS, Header, aligned
 from nanoarb_jax.serving.schema import check_schema, named_features
 
 FORMAT = 1

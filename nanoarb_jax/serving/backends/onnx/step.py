@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nanoarb_jax.errors import DataError, ExportError
-from nanoarb_jax.serving.onnx_file import ModelInfo, load_session, read_model
+from nanoarb_jax.serving.backends.onnx.file import ModelInfo, load_session, read_model
 from nanoarb_jax.serving.predictor import Prediction, check_features, make_prediction
 from nanoarb_jax.serving.schema import check_schema
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from nanoarb_jax.serving.simd import (
+from nanoarb_jax.serving.backends.native.simd import (
     absolute,
     copysign,
     fma,

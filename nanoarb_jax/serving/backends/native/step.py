@@ -25,11 +25,13 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.serving import native_kernel, native_weights, simd, vector_math
-from nanoarb_jax.serving.native_kernel import GROUP, one, step_group
-from nanoarb_jax.serving.native_state import flat_state, unflatten_state
-from nanoarb_jax.serving.native_weights import HEADER, MAGIC, PRECISIONS, Header, aligned, pack, sizes
-from nanoarb_jax.serving.simd import address
+from nanoarb_jax.serving.backends.native import kernel as native_kernel
+from nanoarb_jax.serving.backends.native import simd, vector_math
+from nanoarb_jax.serving.backends.native import weights as native_weights
+from nanoarb_jax.serving.backends.native.kernel import GROUP, one, step_group
+from nanoarb_jax.serving.backends.native.simd import address
+from nanoarb_jax.serving.backends.native.state import flat_state, unflatten_state
+from nanoarb_jax.serving.backends.native.weights import HEADER, MAGIC, PRECISIONS, Header, aligned, pack, sizes
 
 __all__ = [
     "NativeStep",
@@ -205,7 +207,7 @@ class NativeStep:
             >>> step(native.weights, state, features, out)  # doctest: +SKIP
         """
         if Path(path).is_file():
-            from nanoarb_jax.serving.native_file import read_native
+            from nanoarb_jax.serving.backends.native.file import read_native
 
             return read_native(path)
         from nanoarb_jax.artifacts.checkpoint import load_checkpoint, named_arrays

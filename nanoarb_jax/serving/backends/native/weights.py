@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import ConfigError
-from nanoarb_jax.serving.simd import LANES
+from nanoarb_jax.serving.backends.native.simd import LANES
 
 PRECISIONS = ("fp32", "bf16", "int8")
 LAYOUT = 2  # to be raised whenever the order or form of what follows the header changes

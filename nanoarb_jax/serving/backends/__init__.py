@@ -1,0 +1,1 @@
+"""The step backends: compiled code, JAX, onnxruntime."""

@@ -1,0 +1,1 @@
+"""The JAX backend, for one stream and for many instruments."""
