@@ -42,7 +42,7 @@ def bench(
     """Measure what one prediction costs on every path, in one run."""
     claim_json(json_path)
     if picture is not None:
-        from nanoarb_jax.report import claim_picture
+        from nanoarb_jax.reports.book import claim_picture
 
         claim_picture(picture)
     if preset and checkpoint is not None:
@@ -59,7 +59,7 @@ def bench(
         show(measured)
     write_json(json_path, result)
     if picture is not None:
-        from nanoarb_jax.bench.picture import latency_picture
+        from nanoarb_jax.reports.latency import latency_picture
 
         latency_picture(result, picture)
 

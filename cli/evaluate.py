@@ -51,9 +51,9 @@ def evaluate(
     claim_json(json_path)
     from nanoarb_jax.artifacts.checkpoint import load_checkpoint
     from nanoarb_jax.data.dataset import open_dataset
-    from nanoarb_jax.evaluation.picture import reliability_picture
     from nanoarb_jax.evaluation.validation import evaluate as judge
-    from nanoarb_jax.report import claim_picture
+    from nanoarb_jax.reports.book import claim_picture
+    from nanoarb_jax.reports.reliability import reliability_picture
 
     if picture is not None:
         claim_picture(picture)

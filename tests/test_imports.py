@@ -21,10 +21,10 @@ ALLOWED: dict[str, set[str]] = {
     "readers": {"market", "data.labels"},
     "simulation": {"market", "data.labels"},
     "data": {"market", "features", "readers"},
-    "report": {"market"},
+    "reports": {"market", "evaluation"},
     "model": set(),
     "artifacts": {"features", "model"},
-    "evaluation": {"features", "data", "model", "artifacts", "report"},
+    "evaluation": {"features", "data", "model", "artifacts"},
     "training": {"features", "data", "model", "artifacts", "evaluation"},
     "studies": {"data", "model", "artifacts", "evaluation", "training"},
     "exporters": {"simulation", "features", "data", "model", "artifacts", "evaluation", "serving"},
@@ -35,7 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "serving.replay": {"market", "readers", "data"},
     "serving.predictions": {"data"},
     "trading": {"serving"},
-    "bench": {"simulation", "features", "market", "model", "artifacts", "exporters", "serving", "report"},
+    "bench": {"simulation", "features", "market", "model", "artifacts", "exporters", "serving"},
 }
 JAX = {"jax", "jaxlib", "flax", "optax", "orbax", "jax2onnx"}
 JAX_FREE = {

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from nanoarb_jax.bench.measure import statistics
-from nanoarb_jax.bench.picture import _time, latency_picture
 from nanoarb_jax.errors import DataError
+from nanoarb_jax.reports.latency import _time, latency_picture
 
 KINDS = {
     "jax_window": "window", "onnx_window_int8": "window", "native_step_inloop": "step", "book_apply": "stage",

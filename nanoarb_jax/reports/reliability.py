@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nanoarb_jax.evaluation.calibration import ECE_BINS
-from nanoarb_jax.report import claim_picture, save_picture
+from nanoarb_jax.reports.book import claim_picture, save_picture
 
 # Okabe and Ito's colours, which the colour-blind tell apart
 COLOURS = {"model": "#0072B2", "gradient_boosting": "#D55E00"}

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nanoarb_jax.report import claim_picture, save_picture
+from nanoarb_jax.reports.book import claim_picture, save_picture
 
 # Okabe and Ito's colours, which the colour-blind tell apart: one for a family of paths, whose line styles differ
 FAMILIES = {
