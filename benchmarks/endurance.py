@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 from flax import nnx
-from float64_twin import Float64Twin
 
+from float64_twin import Float64Twin
 from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint, model_version, named_arrays
 from nanoarb_jax.config import DataConfig, ModelConfig
 from nanoarb_jax.features.live import feature_set_of

@@ -69,10 +69,9 @@ def look_at_every_update() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def nano_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of the nano preset with random weights and statistics."""
-    from random_model import random_model
-
     from nanoarb_jax.artifacts.checkpoint import save_checkpoint
     from nanoarb_jax.config import ModelConfig
+    from support.random_model import random_model
 
     return save_checkpoint(tmp_path_factory.mktemp("nano") / "checkpoint", random_model(ModelConfig.preset("nano")))
 

@@ -1,0 +1,122 @@
+"""`nanoarb-jax data`: synth, prepare, inspect."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from nanoarb_jax.cli.data import app
+from nanoarb_jax.config import DataConfig
+from nanoarb_jax.data.dataset import open_dataset
+from nanoarb_jax.errors import NanoarbError
+
+
+def run(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def refused(message: str, *arguments: object) -> None:
+    with pytest.raises(NanoarbError, match=message):
+        CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def test_from_synthetic_books_to_a_dataset(tmp_path: Path) -> None:
+    books, out, figures = tmp_path / "books", tmp_path / "ds", tmp_path / "figures.json"
+    said = run("synth", books, "--rows", 3_000, "--streams", 2, "--seed", 7, "--json", tmp_path / "synth.json")
+    assert "2 streams of 3,000 books" in said
+    assert json.loads((tmp_path / "synth.json").read_text())["seed"] == 7
+    assert sorted(file.name for file in books.iterdir()) == ["synthetic_00.npz", "synthetic_01.npz"]
+    said = run("prepare", books, "--out", out, "--label-price", "microprice", "--threshold-ticks", 1.5)
+    assert "2 streams, 6,000 rows" in said
+    assert open_dataset(out).config == DataConfig(label_price="microprice", threshold_ticks=1.5)
+    said = run("inspect", out, "--json", figures)
+    assert "6,000 rows" in said and "synthetic_01" in said and "h100" in said
+    shown = json.loads(figures.read_text())
+    assert shown["config"]["label_price"] == "microprice"
+    assert [stream["tick_size"] for stream in shown["streams"]] == [0.25, 0.01]
+    assert sum(shown["streams"][0]["class_shares"]["h50"].values()) == pytest.approx(1)
+    assert set(shown["streams"][0]["account"]) == {
+        "format", "timed", "events", "messages", "ticks", "dropped", "anomalies"
+    }  # fmt: skip
+
+
+def test_a_look_at_market_data(tmp_path: Path) -> None:
+    run("synth", tmp_path / "events", "--events", "--market", "crypto", "--rows", 20_000, "--streams", 1)
+    file, figures, picture = tmp_path / "events" / "synthetic_00.npz", tmp_path / "found.json", tmp_path / "book.png"
+    said = run("inspect", file, "--json", figures, "--picture", picture)
+    assert "hftbacktest" in said and "takers" in said and "spread" in said
+    (found,) = json.loads(figures.read_text())["sources"]
+    assert (found["tick_size"], found["lot_size"]) == (0.1, 1e-8) and found["timed"] and found["events"] >= 20_000
+    assert 0 < found["ticks"] <= found["messages"] and found["traded"]["bought"] > 0
+    assert found["spread_ticks"]["p50"] >= 1 and found["invalid_share"] == 0
+    assert picture.read_bytes()[:4] == b"\x89PNG" and picture.stat().st_size > 20_000
+    refused("exists already", "inspect", file, "--picture", picture)
+    refused("suffix '.txt'", "inspect", file, "--picture", tmp_path / "a.txt")
+    refused("no such anomaly", "inspect", file, "--policy", "crosed=raise")
+    refused("expected ANOMALY=POLICY", "inspect", file, "--policy", "crossed")
+    refused("clock='second'", "inspect", file, "--clock", "second")
+    out = tmp_path / "ds"
+    run("prepare", file, "--out", out, "--feature-set", "flow", "--clock", "bbo", "--jobs", 1)
+    made = open_dataset(out)
+    assert made.streams[0].features.shape[1] == 86 and made.rows < found["ticks"]
+    refused("datasets hold no books", "inspect", out, "--picture", tmp_path / "b.png")
+
+
+def test_the_same_books_with_and_without_events(tmp_path: Path) -> None:
+    """Books of the simulated market are what the book makes of its events."""
+    for kind in ("--events", "--rows"):
+        run("synth", tmp_path / kind, *([kind] if kind == "--events" else []), "--rows", 30_000, "--streams", 1)
+    ticks = {
+        kind: run("inspect", tmp_path / kind, "--json", tmp_path / f"{kind}.json") for kind in ("--events", "--rows")
+    }
+    assert all("synthetic_00" in said for said in ticks.values())
+    found = [json.loads((tmp_path / f"{kind}.json").read_text())["sources"][0] for kind in ("--events", "--rows")]
+    assert found[0]["mid"]["first"] == found[1]["mid"]["first"]
+
+
+def test_same_seed_same_books_and_other_streams_differ(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        run("synth", tmp_path / name, "--rows", 500, "--streams", 2)
+    load = {(n, i): np.load(tmp_path / n / f"synthetic_0{i}.npz")["bid_sz"] for n in "ab" for i in (0, 1)}
+    np.testing.assert_array_equal(load["a", 0], load["b", 0])
+    assert not np.array_equal(load["a", 0], load["a", 1])
+
+
+def test_settings_from_a_file(tmp_path: Path) -> None:
+    run("synth", tmp_path / "books", "--rows", 2_000, "--streams", 1)
+    (tmp_path / "c.toml").write_text("[model]\nhorizons = [5, 20]\n[data]\nhorizons = [5, 20]\nthreshold_ticks = 2.0\n")
+    run(
+        "prepare",
+        tmp_path / "books",
+        "--out",
+        tmp_path / "ds",
+        "--config",
+        tmp_path / "c.toml",
+        "--threshold-spreads",
+        0,
+    )
+    assert open_dataset(tmp_path / "ds").config == DataConfig(
+        horizons=(5, 20), threshold_ticks=2.0, threshold_spreads=0.0
+    )
+
+
+def test_mistakes_are_named_and_nothing_is_overwritten(tmp_path: Path) -> None:
+    books, taken = tmp_path / "books", tmp_path / "taken"
+    run("synth", books, "--rows", 2_000, "--streams", 1)
+    taken.mkdir()
+    (taken / "notes.txt").write_text("mine")
+    figures = taken / "notes.txt"
+    refused("give another folder", "synth", taken)
+    refused("cannot be created", "synth", figures / "deeper")
+    refused("give another --out", "prepare", books, "--out", taken)
+    refused("label_price='last'", "prepare", books, "--out", tmp_path / "ds", "--label-price", "last")
+    refused("no such file", "prepare", tmp_path / "nowhere", "--out", tmp_path / "ds")
+    refused("exists already", "inspect", books, "--json", figures)
+    refused("no such folder", "inspect", books, "--json", tmp_path / "nowhere" / "x.json")
+    assert figures.read_text() == "mine" and not (tmp_path / "ds").exists()

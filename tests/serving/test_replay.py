@@ -1,0 +1,223 @@
+"""A replay is what a predictor says tick by tick, and a file of it holds the same numbers in every format."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pyarrow import csv, parquet
+
+from nanoarb_jax.config import DataConfig
+from nanoarb_jax.data.dataset import Dataset, open_dataset
+from nanoarb_jax.data.prepare import prepare
+from nanoarb_jax.errors import ConfigError, DataError
+from nanoarb_jax.features.flow import flow
+from nanoarb_jax.features.lob44 import lob44
+from nanoarb_jax.readers.book_npz import read_book_npz, write_book_npz
+from nanoarb_jax.serving import predictions
+from nanoarb_jax.serving.metrics import ModelMetrics
+from nanoarb_jax.serving.predictions import write_predictions
+from nanoarb_jax.serving.predictor import StepPredictor
+from nanoarb_jax.serving.replay import Replayed, accuracy, labels_at, open_streams, replay, replay_dataset
+from nanoarb_jax.simulation.market import synthetic_books
+from support.fake_backend import FakeBackend
+
+HORIZONS = (10, 50, 100)
+WINDOW = 60
+
+
+def predictor() -> StepPredictor:
+    return StepPredictor(FakeBackend(window=WINDOW, features=44))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two series long enough to be labelled, and one of a wide spread that is not."""
+    folder = tmp_path_factory.mktemp("books")
+    for name, rows, wider in (("long", 1_500, 0), ("longer", 1_600, 0), ("tiny", 300, 4)):
+        books = synthetic_books(rows, seed=rows)
+        write_book_npz(folder / f"{name}.npz", books._replace(ask_px=books.ask_px + wider * books.tick))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def dataset(folder: Path) -> Dataset:
+    return open_streams(folder)[0]
+
+
+# Streams
+
+
+def test_streams_with_labels_are_those_of_open_dataset(folder: Path, dataset: Dataset, tmp_path: Path) -> None:
+    config = DataConfig(horizons=(5, 20), label_price="microprice")
+    for settings, streams in ((None, dataset.streams), (config, open_streams(folder, config)[0].streams)):
+        expected = open_dataset(folder / "longer.npz", settings).streams[0]
+        for name in expected._fields:
+            np.testing.assert_array_equal(getattr(streams[1], name), getattr(expected, name), err_msg=name)
+    prepare([folder / "long.npz"], tmp_path / "prepared", config)
+    prepared, unlabelled = open_streams(tmp_path / "prepared", DataConfig())
+    assert (prepared.config, prepared.rows, unlabelled) == (config, 1_500, {})
+
+
+@pytest.mark.parametrize("feature_set", ["lob44", "flow"])
+def test_a_series_too_short_for_labels_is_read_too(folder: Path, feature_set: str) -> None:
+    config = DataConfig(feature_set=feature_set, train_fraction=0.6)  # type: ignore[arg-type]
+    opened, unlabelled = open_streams(folder / "tiny.npz", config)
+    assert list(unlabelled) == ["tiny"] and "300 rows; expected at least" in unlabelled["tiny"]
+    (stream,), books = opened.streams, read_book_npz(folder / "tiny.npz")
+    scale = float(np.median([books.bid_sz[:180, 0], books.ask_sz[:180, 0]])) / books.sz_scale
+    spread_scale = max(1.0, float(np.median(books.spread_ticks[:180])) / 2)
+    features = lob44(books, scale) if feature_set == "lob44" else flow(books, scale, spread_scale=spread_scale)
+    assert (stream.quantity_scale, stream.spread_scale) == (scale, spread_scale) and spread_scale > 2
+    np.testing.assert_array_equal(stream.features, features)
+    np.testing.assert_array_equal(stream.ts_ns, books.ts_ns)
+    np.testing.assert_array_equal(stream.mid, books.mid)
+    assert (stream.labels == -1).all() and stream.labels.shape == (300, 3)
+    given, _ = open_streams(folder / "tiny.npz", dataclasses.replace(config, quantity_scale=7.0, spread_scale=3.5))
+    assert (given.streams[0].quantity_scale, given.streams[0].spread_scale) == (7.0, 3.5)
+    assert feature_set == "lob44" or (given.streams[0].features[:, 85] == 3.5).all()
+
+
+def test_what_is_damaged_is_not_merely_too_short(folder: Path, tmp_path: Path) -> None:
+    content = (folder / "tiny.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match=r"cut\.npz.*damaged"):
+        open_streams(tmp_path / "cut.npz")
+
+
+def test_labels_at_the_horizons_of_a_model(dataset: Dataset) -> None:
+    stream = dataset.streams[0]
+    np.testing.assert_array_equal(labels_at(stream, HORIZONS, HORIZONS), stream.labels)
+    labels = labels_at(stream, HORIZONS, (5, 100))
+    assert (labels[:, 0] == -1).all()
+    np.testing.assert_array_equal(labels[:, 1], stream.labels[:, 2])
+
+
+# Replays
+
+
+def test_a_replay_is_tick_by_tick_from_the_first_row(dataset: Dataset) -> None:
+    metrics, alone = ModelMetrics(), predictor()
+    replayed = replay_dataset(predictor(), dataset, HORIZONS, metrics)
+    for one, stream in zip(replayed, dataset.streams, strict=True):
+        alone.reset()
+        said = [alone.update(tick) for tick in stream.features]
+        assert one.name == stream.name
+        np.testing.assert_array_equal(one.probabilities, [p.probabilities for p in said])
+        np.testing.assert_array_equal(one.direction, [p.direction for p in said])
+        np.testing.assert_array_equal(one.ready, np.arange(stream.rows) >= WINDOW - 1)
+        for name in ("ts_ns", "mid", "labels"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(stream, name))
+    assert metrics.total == dataset.rows == metrics.latency.get_total_count()
+
+
+def test_a_part_is_read_with_all_that_comes_before(dataset: Dataset) -> None:
+    whole = replay_dataset(predictor(), dataset, HORIZONS, ModelMetrics())
+    longs = Dataset(dataset.streams[:2], dataset.config, [])
+    begun: list[str] = []
+    metrics = ModelMetrics()
+    for one, stream, all_of_it in zip(
+        replay_dataset(predictor(), longs, HORIZONS, metrics, "validation", begun.append),
+        longs.streams,
+        whole[:2],
+        strict=True,
+    ):
+        for name in Replayed._fields[1:]:
+            expected = getattr(all_of_it, name)[slice(*stream.validation)]
+            np.testing.assert_array_equal(getattr(one, name), expected, err_msg=name)
+    assert begun == ["long", "longer"]
+    assert metrics.total == sum(stop - start for start, stop in (stream.validation for stream in longs.streams))
+
+
+def test_what_is_ready_and_labelled_is_judged(dataset: Dataset) -> None:
+    stream, metrics = dataset.streams[0], ModelMetrics()
+    one = replay(predictor(), stream, stream.labels, metrics)
+    judged = accuracy([one], HORIZONS)
+    for column, horizon in enumerate(HORIZONS):
+        known = slice(WINDOW - 1, stream.rows - horizon)
+        right = one.probabilities[known, column].argmax(axis=1) == stream.labels[known, column]
+        assert judged[f"h{horizon}"] == {"n": right.size, "accuracy": right.mean()}
+    assert (metrics.judged, metrics.accuracy) == (judged["h10"]["n"], judged["h10"]["accuracy"])
+    both = accuracy([one, one], HORIZONS)["h50"]
+    assert both == {"n": 2 * judged["h50"]["n"], "accuracy": judged["h50"]["accuracy"]}
+
+
+def test_without_labels_nothing_is_judged(dataset: Dataset) -> None:
+    stream, metrics = dataset.streams[2], ModelMetrics()
+    one = replay(predictor(), stream, stream.labels, metrics)
+    assert (metrics.total, metrics.judged) == (300, 0)
+    assert accuracy([one], HORIZONS) == {f"h{horizon}": {"n": 0, "accuracy": None} for horizon in HORIZONS}
+
+
+def test_what_cannot_be_replayed(dataset: Dataset) -> None:
+    with pytest.raises(DataError, match=r"'tiny': has no test part.*replay all of it"):
+        replay_dataset(predictor(), Dataset(dataset.streams[2:], dataset.config, []), HORIZONS, ModelMetrics(), "test")
+    with pytest.raises(DataError, match="split 'later': expected one of train, validation, test"):
+        replay_dataset(predictor(), dataset, HORIZONS, ModelMetrics(), "later")
+    for features, remedy in ((10, "anew$"), (86, "anew with --feature-set flow$")):
+        with pytest.raises(DataError, match=f"'long': 44 features per tick, the model expects {features}; .* {remedy}"):
+            replay_dataset(StepPredictor(FakeBackend(features=features)), dataset, HORIZONS, ModelMetrics())
+
+
+# Files
+
+
+@pytest.fixture(scope="module")
+def replayed(dataset: Dataset) -> list[Replayed]:
+    streams = [dataset.streams[0]._replace(name='of "A", B'), dataset.streams[2]]
+    return replay_dataset(predictor(), Dataset(tuple(streams), dataset.config, []), HORIZONS, ModelMetrics())
+
+
+def joined(replayed: list[Replayed], name: str) -> np.ndarray:
+    return np.concatenate([getattr(one, name) for one in replayed])
+
+
+def test_npz(replayed: list[Replayed], tmp_path: Path) -> None:
+    write_predictions(tmp_path / "p.npz", replayed, HORIZONS, "abc")
+    with np.load(tmp_path / "p.npz", allow_pickle=False) as file:
+        for name in Replayed._fields[1:]:
+            np.testing.assert_array_equal(file[name], joined(replayed, name), err_msg=name)
+        assert [file["streams"][i] for i in file["stream"]] == ['of "A", B'] * 1_500 + ["tiny"] * 300
+        assert tuple(file["horizons"]) == HORIZONS and str(file["version"]) == "abc"
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_tables(replayed: list[Replayed], tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"p{suffix}"
+    write_predictions(path, replayed, HORIZONS, "abc")
+    table = csv.read_csv(path) if suffix == ".csv" else parquet.read_table(path)
+    assert suffix == ".csv" or table.schema.metadata[b"version"] == b"abc"
+    assert table["stream"].to_pylist() == ['of "A", B'] * 1_500 + ["tiny"] * 300
+    for name in ("ts_ns", "mid", "ready"):
+        np.testing.assert_array_equal(table[name].to_numpy(), joined(replayed, name))
+    for i, horizon in enumerate(HORIZONS):
+        columns = [table[f"h{horizon}_{name}"].to_numpy() for name in ("down", "neutral", "up")]
+        np.testing.assert_array_equal(np.stack(columns, 1).astype(np.float32), joined(replayed, "probabilities")[:, i])
+        np.testing.assert_array_equal(table[f"h{horizon}_direction"].to_numpy(), joined(replayed, "direction")[:, i])
+        labels = joined(replayed, "labels")[:, i].tolist()
+        assert table[f"h{horizon}_label"].to_pylist() == [label if label >= 0 else None for label in labels]
+
+
+def test_nothing_is_overwritten(replayed: list[Replayed], tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("mine\n")
+    with pytest.raises(ConfigError, match=r"p\.csv: exists already"):
+        write_predictions(tmp_path / "p.csv", replayed, HORIZONS, "v")
+    assert (tmp_path / "p.csv").read_text() == "mine\n"
+    with pytest.raises(ConfigError, match=r"p.txt: its suffix.*expected one of .npz, .csv, .parquet"):
+        write_predictions(tmp_path / "p.txt", replayed, HORIZONS, "v")
+    with pytest.raises(ConfigError, match="no such folder"):
+        write_predictions(tmp_path / "gone" / "p.csv", replayed, HORIZONS, "v")
+
+
+def test_a_file_that_fails_half_way_is_removed(
+    replayed: list[Replayed], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise OSError("no space")
+
+    monkeypatch.setattr(predictions, "_write_table", fail)
+    with pytest.raises(OSError, match="no space"):
+        write_predictions(tmp_path / "p.csv", replayed, HORIZONS, "v")
+    assert not list(tmp_path.iterdir())

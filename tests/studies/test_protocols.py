@@ -1,0 +1,189 @@
+"""Leave-one-out and walk-forward: who learns from what, and that nobody knows what he is judged on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from nanoarb_jax.cli.main import app
+from nanoarb_jax.config import Config
+from nanoarb_jax.data.dataset import Dataset
+from nanoarb_jax.errors import CheckpointError, ConfigError, DataError, NanoarbError
+from nanoarb_jax.studies import protocols
+from nanoarb_jax.studies.protocols import Forecasts, judge_forecasts, leave_one_out, settings_of, walk_forward
+from nanoarb_jax.training import loop
+from support.random_model import random_model
+from support.training_runs import DATA, DATASET, MODEL, STREAM, VALIDATED, config_of, count_only
+
+CONFIG = config_of(STREAM)
+FIRST, SECOND = DATASET.streams
+DAYS = dataclasses.replace(DATASET, streams=(FIRST, SECOND, FIRST._replace(name="market_0_20240809")))
+
+
+@pytest.fixture
+def learnt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Dataset]:
+    """{run: data it learnt from}; each run's "model" gives its own number for log-probabilities."""
+    seen: dict[str, Dataset] = {}
+
+    def train(config: Config, dataset: Dataset, folder: Path, *, resume: bool) -> Any:
+        assert not resume and config.data == dataset.config
+        seen[folder.name] = dataset
+        model = random_model(MODEL)
+        model.heads.bias_out[...] = float(len(seen))
+        return SimpleNamespace(best=save_checkpoint(folder, model))
+
+    def scores(run: Checkpoint, streams: Any) -> list[np.ndarray]:
+        number = float(run.model.heads.bias_out[...][0, 0])
+        return [np.full((stream.rows, 3, 3), number) for stream in streams]
+
+    monkeypatch.setattr(protocols, "train", train)
+    monkeypatch.setattr(protocols, "carried_log_probs", scores)
+    return seen
+
+
+def runs_of(forecasts: Forecasts) -> list[int]:
+    """Which run forecast each stream."""
+    assert [len(log_p) for log_p in forecasts.log_probs] == [stream.rows for stream in forecasts.streams]
+    return [int(log_p[0, 0, 0]) for log_p in forecasts.log_probs]
+
+
+def test_each_instrument_is_forecast_by_who_never_saw_it(learnt: dict[str, Dataset], tmp_path: Path) -> None:
+    """All days of it are left out together."""
+    said: list[str] = []
+    forecasts = leave_one_out(CONFIG, DAYS, tmp_path, note=said.append)
+    assert {run: [s.name for s in data.streams] for run, data in learnt.items()} == {
+        "market_0": ["market_1"], "market_1": ["market_0", "market_0_20240809"],
+    }  # fmt: skip
+    assert [stream.name for stream in forecasts.streams] == ["market_0", "market_1", "market_0_20240809"]
+    assert [origin["without"]["streams"] for origin in forecasts.origins] == [
+        ["market_0", "market_0_20240809"], ["market_1"], ["market_0", "market_0_20240809"],
+    ]  # fmt: skip
+    versions = {run: load_checkpoint(tmp_path / run).version for run in learnt}
+    assert [o["version"] for o in forecasts.origins] == [versions[f"market_{run}"] for run in (0, 1, 0)]
+    assert runs_of(forecasts) == [1, 2, 1] and said == ["1/2: without market_0", "2/2: without market_1"]
+
+
+@pytest.mark.parametrize("expanding", [True, False])
+def test_each_block_is_forecast_by_who_saw_what_came_before(
+    expanding: bool, learnt: dict[str, Dataset], tmp_path: Path
+) -> None:
+    forecasts = walk_forward(CONFIG, DATASET, tmp_path, 2, expanding=expanding)
+    names = ["market_0 fold 1", "market_1 fold 1", "market_0 fold 2", "market_1 fold 2"]
+    assert [stream.name for stream in forecasts.streams] == names and runs_of(forecasts) == [1, 1, 2, 2]
+    assert list(learnt) == ["fold_1_of_2", "fold_2_of_2"]
+    assert [origin["without"]["row"] for origin in forecasts.origins] == [666, 733, 1333, 1466]
+    assert [stream.name for stream in learnt["fold_2_of_2"].streams] == ["market_0", "market_1"]
+    for data, test in ((learnt["fold_1_of_2"], (666, 1333)), (learnt["fold_2_of_2"], (1333, 2000))):
+        stream = data.streams[0]
+        first = 0 if expanding else test[0] - 666
+        assert stream.test == test and stream.train[0] == first and stream.validation[1] == test[0] - DATA.purge
+        assert stream.train[1] == stream.validation[0] - DATA.purge
+        share = (stream.validation[1] - stream.validation[0]) / (stream.validation[1] - first)
+        assert share == pytest.approx(0.15 / 0.85, abs=0.01)
+        # the threshold is a fixed one here, and the labels come out as they were
+        assert stream.threshold_ticks == FIRST.threshold_ticks and np.array_equal(stream.labels, FIRST.labels)
+
+
+def test_a_fold_learns_its_threshold_from_its_past(learnt: dict[str, Dataset], tmp_path: Path) -> None:
+    """A later spread or move changes nothing that is learnt or judged before it."""
+    folds = []
+    config = dataclasses.replace(DATA, threshold_quantile=0.6, threshold_ticks=0.01)
+    moves = np.random.default_rng(0).normal(size=FIRST.moves.shape).astype(np.float32)
+    for number, factor in enumerate((1.0, 7.0)):
+        later = np.where(np.arange(FIRST.rows) < 600, 1.0, factor).astype(np.float32)
+        stream = FIRST._replace(moves=moves * later[:, None], spread=FIRST.spread * later)
+        walk_forward(CONFIG, Dataset((stream,), config, []), tmp_path / str(number), 2)
+        folds.append([learnt[f"fold_{number}_of_2"].streams[0] for number in (1, 2)])
+        learnt.clear()
+    (early, late), (early_again, late_again) = folds
+    assert early.threshold_ticks == early_again.threshold_ticks and late.threshold_ticks != late_again.threshold_ticks
+    np.testing.assert_array_equal(early.labels[:600], early_again.labels[:600])
+    moved = np.mean(np.abs(early.moves[slice(*early.train)]) >= early.threshold_ticks, axis=0)
+    np.testing.assert_allclose(moved, 0.4, atol=0.01)
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what was trained says with which settings."""
+    monkeypatch.setattr(loop, "make_update", count_only)
+    monkeypatch.setattr(loop._Run, "_validate", lambda run: VALIDATED)
+    monkeypatch.setattr(protocols, "carried_log_probs", lambda *_: [np.zeros((FIRST.rows, 3, 3))])
+    initial = save_checkpoint(tmp_path / "initial", random_model(MODEL), data={"streams": [{"name": "synthetic"}]})
+    config = config_of(dataclasses.replace(STREAM, epochs=1, chunk_length=128, init=str(initial)))
+    leave_one_out(config, DATASET, tmp_path / "runs")
+    kept = load_checkpoint(tmp_path / "runs" / "market_1")
+    assert kept.data["streams"][0]["name"] == "market_0" and settings_of(kept) == config
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        return pytest.fail
+
+    monkeypatch.setattr(loop, "make_update", refuse)
+    leave_one_out(config, DATASET, tmp_path / "runs")
+
+
+def test_forecasts_are_judged_beside_the_baselines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocols, "baseline_log_probs", lambda streams, _: {"baseline": log_probs})
+    log_probs = [np.full((stream.rows, 3, 3), np.log(1 / 3), np.float32) for stream in DATASET.streams]
+    origins = [{"version": str(i), "without": {"row": stream.test[0]}} for i, stream in enumerate(DATASET.streams)]
+    result = judge_forecasts(Forecasts(DATASET.streams, log_probs, origins), DATA.horizons)
+    assert result["split"] == "test" and result["origins"]["market_1"] == origins[1]
+    assert list(result["mean"]) == ["model", "baseline"]
+    assert result["series"]["market_0"]["model"]["h5"]["log_loss"] == pytest.approx(np.log(3))
+    json.dumps(result)
+
+
+def test_command(learnt: dict[str, Dataset], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Settings of the checkpoint, the protocol asked for, what it is asked with."""
+    model, judged = Checkpoint(random_model(MODEL), "abc", data={"streams": []}), list[Forecasts]()
+
+    def judge(forecasts: Forecasts, horizons: Any) -> Any:
+        judged.append(forecasts)
+        raise NanoarbError("seen")
+
+    def command(*arguments: object) -> Any:
+        start = ("evaluate", "--checkpoint", "c", "--data", "d", "--protocol")
+        return CliRunner().invoke(app, [*start, *map(str, arguments)])
+
+    monkeypatch.setattr("nanoarb_jax.artifacts.checkpoint.load_checkpoint", lambda _: model)
+    monkeypatch.setattr("nanoarb_jax.data.dataset.open_dataset", lambda *_, **__: DATASET)
+    monkeypatch.setattr(protocols, "settings_of", lambda met: CONFIG if met is model else None)
+    monkeypatch.setattr(protocols, "judge_forecasts", judge)
+    monkeypatch.chdir(tmp_path)
+    assert "error: seen" in command("leave-one-out").stderr
+    assert (tmp_path / "runs" / "leave-one-out_abc" / "market_1").is_dir()
+    assert "error: seen" in command("walk-forward", "--folds", 2, "--work-dir", "mine").stderr
+    assert (tmp_path / "mine" / "fold_2_of_2").is_dir()
+    assert [len(forecasts.streams) for forecasts in judged] == [2, 4]
+    for option in (["--split", "train"], ["--window-mode"]):
+        refused = command("walk-forward", *option)
+        assert refused.exit_code == 2 and f"{' '.join(option)}: --protocol walk-forward judges" in refused.stderr
+
+
+def test_settings_that_a_checkpoint_does_not_say() -> None:
+    with pytest.raises(CheckpointError, match="does not say how it was trained; give a run's best"):
+        settings_of(Checkpoint(random_model(MODEL), "0"))
+
+
+def test_refused(tmp_path: Path) -> None:
+    one = dataclasses.replace(DATASET, streams=(FIRST,))
+    with pytest.raises(DataError, match=r"leave-one-out: only \['market_0'\] in the data; expected at least two"):
+        leave_one_out(CONFIG, one, tmp_path)
+    with pytest.raises(DataError, match=r"stream 'market_0': 30 rows to learn from or to validate with before row 181"):
+        walk_forward(CONFIG, one, tmp_path, 10)
+    data = {"streams": [{"name": "market_1_20240808"}, {"name": "market_0"}]}
+    knows = save_checkpoint(tmp_path / "knows", random_model(MODEL), data=data)
+    others = dataclasses.replace(DATASET, streams=(SECOND, FIRST._replace(instrument="another")))
+    for setting in ("init", "teacher"):
+        config = config_of(dataclasses.replace(STREAM, **{setting: str(knows)}))
+        with pytest.raises(ConfigError, match=rf"^train.{setting}=.*learnt from 'market_1', which is to be judged"):
+            leave_one_out(config, others, tmp_path)
+        with pytest.raises(ConfigError, match=rf"^train.{setting}=.*learnt from 'market_0', which"):
+            walk_forward(config, DATASET, tmp_path, 2)
+    assert [place.name for place in tmp_path.iterdir()] == ["knows"]

@@ -1,0 +1,32 @@
+"""Series of books for tests: chunks joined, and random ones."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
+
+
+def joined(chunks: list[BookSeries]) -> BookSeries | None:
+    """All rows in one series; None without rows."""
+    if not chunks:
+        return None
+    fields = ("ts_ns", "bid_px", "bid_sz", "ask_px", "ask_sz", "bought", "sold")
+    return chunks[0]._replace(**{name: np.concatenate([getattr(chunk, name) for chunk in chunks]) for name in fields})
+
+
+def random_books(seed: int, rows: int = 30) -> BookSeries:
+    """Books with gaps between levels, locked ones, and empty levels at the far end."""
+    rng = np.random.default_rng(seed)
+    tick = int(rng.integers(1, 30))
+    best = 5_000 + np.cumsum(rng.integers(-2, 3, rows))
+    sides = {}
+    for side, sign in (("bid", -1), ("ask", 1)):
+        steps = rng.integers(1, 4, (rows, LEVELS))
+        steps[:, 0] = rng.integers(0, 4, rows)
+        px = (best[:, None] + sign * np.cumsum(steps, axis=1)) * tick
+        sz = rng.integers(1, 500, (rows, LEVELS))
+        empty = np.arange(LEVELS) >= rng.integers(1, LEVELS + 4, rows)[:, None]
+        sides[f"{side}_px"], sides[f"{side}_sz"] = np.where(empty, EMPTY_PRICE, px), np.where(empty, 0, sz)
+    ts_ns = np.cumsum(rng.integers(0, 10**9, rows))
+    return BookSeries(ts_ns=ts_ns, **sides, px_scale=100.0, sz_scale=1000.0, tick=tick, name="random")
