@@ -82,16 +82,16 @@ class EventLoop:
 
 @compiled
 def _flow_features(columns, start, stop, scale, memory, out):  # type: ignore[no-untyped-def]
-    ts_ns, bid_px, bid_sz, ask_px, ask_sz, bought, sold = columns
+    ts_ns, bid_px, bid_lots, ask_px, ask_lots, bought, sold = columns
     for i in range(start, stop):
-        flow_row(ts_ns[i], bid_px[i], bid_sz[i], ask_px[i], ask_sz[i], bought[i], sold[i], scale, memory, out)
+        flow_row(ts_ns[i], bid_px[i], bid_lots[i], ask_px[i], ask_lots[i], bought[i], sold[i], scale, memory, out)
 
 
 @compiled
 def _lob44_features(columns, start, stop, scale, memory, out):  # type: ignore[no-untyped-def]
-    _, bid_px, bid_sz, ask_px, ask_sz, _, _ = columns
+    _, bid_px, bid_lots, ask_px, ask_lots, _, _ = columns
     for i in range(start, stop):
-        lob44_row(bid_px[i], bid_sz[i], ask_px[i], ask_sz[i], scale, out)
+        lob44_row(bid_px[i], bid_lots[i], ask_px[i], ask_lots[i], scale, out)
 
 
 class FeatureLoop:

@@ -103,10 +103,10 @@ def plan_stream(books: BookSeries, config: DataConfig) -> Plan:
     sizes, spreads, stop = Counts(), Counts(), parts.train[1]
     for start in range(0, stop, BLOCK):
         block = slice(start, min(start + BLOCK, stop))
-        sizes.add(books.bid_sz[block, 0])
-        sizes.add(books.ask_sz[block, 0])
+        sizes.add(books.bid_lots[block, 0])
+        sizes.add(books.ask_lots[block, 0])
         spreads.add(books.ask_px[block, 0] - books.bid_px[block, 0])
-    quantity_scale = config.quantity_scale or sizes.median() / books.sz_scale
+    quantity_scale = config.quantity_scale or sizes.median() / books.lots_per_unit
     median_spread = spreads.median() / books.tick
     spread_scale = config.spread_scale or scale_of_spread(median_spread)
     floor = label_threshold(np.array([median_spread]), config.threshold_ticks, config.threshold_spreads)

@@ -55,7 +55,7 @@ _SIDE = f"({LEVELS},)i8"
 BOOK_ROW = np.dtype(
     [
         ("ts_ns", "i8"),
-        *((side, _SIDE) for side in ("bid_px", "bid_sz", "ask_px", "ask_sz")),
+        *((side, _SIDE) for side in ("bid_px", "bid_lots", "ask_px", "ask_lots")),
         ("bought", "i8"),
         ("sold", "i8"),
     ]

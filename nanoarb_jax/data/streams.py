@@ -182,8 +182,8 @@ def create_training_samples(
         )
     if quantity_scale is None:
         stop = max(1, int(0.7 * books.rows))
-        sizes = np.concatenate([books.bid_sz[:stop, 0], books.ask_sz[:stop, 0]])
-        quantity_scale = float(np.median(sizes)) / books.sz_scale
+        sizes = np.concatenate([books.bid_lots[:stop, 0], books.ask_lots[:stop, 0]])
+        quantity_scale = float(np.median(sizes)) / books.lots_per_unit
     windows = sliding_window_view(lob44(books, quantity_scale), sequence_length, axis=0).transpose(0, 2, 1)
     labels, _ = direction_labels(books.mid / books.tick_size, horizons, threshold_ticks=1.0)
     return windows[:samples], labels[sequence_length - 1 :][:samples].astype(np.int64)

@@ -20,7 +20,7 @@ from nanoarb_jax.readers.feed import ReadOptions
 from nanoarb_jax.readers.sources import Source
 
 _KEPT = 4_096  # rows of the sample at most; every other one goes when there are more
-_SIDES = ("bid_px", "bid_sz", "ask_px", "ask_sz")
+_SIDES = ("bid_px", "bid_lots", "ask_px", "ask_lots")
 _INVALID = ("crossed", "one_sided", "invalid")  # messages after which the book was no tick
 
 
@@ -62,8 +62,8 @@ def survey(
     for chunk in ticks:
         sample.add(chunk)
         spreads.add((chunk.ask_px[:, 0] - chunk.bid_px[:, 0]) // chunk.tick)
-        for px, sz in ((chunk.bid_px, chunk.bid_sz), (chunk.ask_px, chunk.ask_sz)):
-            best.add(sz[:, 0])
+        for px, lots in chunk.sides:
+            best.add(lots[:, 0])
             depth.add((px != EMPTY_PRICE).sum(axis=1))
         tell(account.ticks)
     if account.ticks == 0:
@@ -72,7 +72,7 @@ def survey(
     span_s = (sample.last_ns - sample.first_ns) / 1e9 if account.timed else None
     traded = None
     if books.bought is not None and (account.trades or sum(sample.traded().values())):
-        traded = {name: total / books.sz_scale for name, total in sample.traded().items()} | {
+        traded = {name: total / books.lots_per_unit for name, total in sample.traded().items()} | {
             "unsided": account.unsided
         }
     figures = {
@@ -86,12 +86,12 @@ def survey(
         "ticks_per_s": account.ticks / span_s if span_s else None,
         "messages_per_s": account.messages / span_s if span_s else None,
         "tick_size": books.tick_size,
-        "lot_size": 1.0 / books.sz_scale,
+        "lot_size": 1.0 / books.lots_per_unit,
         "mid": {"first": sample.first_mid, "last": sample.last_mid},
         "spread_ticks": {
             name: spreads.quantile(q) for name, q in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1))
         },
-        "median_best_quantity": best.median() / books.sz_scale,
+        "median_best_quantity": best.median() / books.lots_per_unit,
         "median_levels": depth.median(),
         "traded": traded,
         "invalid_share": sum(account.anomalies[k] for k in _INVALID) / max(account.messages, 1),
@@ -129,7 +129,7 @@ class _Sample:
             self._columns = {name: column[1::2] for name, column in self._columns.items()}
 
     def traded(self) -> dict[str, int]:
-        """Size units that takers bought and sold in all."""
+        """Lots that takers bought and sold in all."""
         return dict(self._totals)
 
     def series(self) -> BookSeries:

@@ -9,9 +9,9 @@ the book that the same feed makes here, level for level, wherever a message has 
 >>> @njit
 ... def strategy(hbt, scale, memory, top, features):
 ...     while hbt.elapse(100_000_000) == 0:
-...         bought, sold = traded_lots(hbt.last_trades(0), 1 / scale.sz_scale)
+...         bought, sold = traded_lots(hbt.last_trades(0), 1 / scale.lots_per_unit)
 ...         hbt.clear_last_trades(0)
-...         if copy_depth(hbt.depth(0), 1 / scale.sz_scale, 2000, top):
+...         if copy_depth(hbt.depth(0), 1 / scale.lots_per_unit, 2000, top):
 ...             flow_row(hbt.current_timestamp, top[0], top[1], top[2], top[3], bought, sold, scale, memory, features)
 ...             ...  # predict and trade
 """
@@ -36,8 +36,8 @@ def copy_depth(depth, lot_size, reach, top):  # type: ignore[no-untyped-def]
         lot_size: quantity of one lot; quantities become whole lots, to the nearest, as in `OrderBook`.
         reach: how many ticks from the best price on are looked at, the best included. A level costs one call, a tick
             without one too, so a book with wide gaps needs more, and takes longer, than a dense one.
-        top: (4, levels) int64, overwritten: bid_px in ticks, bid_sz in lots, ask_px, ask_sz; best first; where there is
-            no level, or it is beyond reach, the price is EMPTY_PRICE and the size 0.
+        top: (4, levels) int64, overwritten: bid_px in ticks, bid_lots, ask_px, ask_lots; best first; where there is no
+            level, or it is beyond reach, the price is EMPTY_PRICE and there are 0 lots.
 
     Returns:
         True where the book is a valid tick: both sides quoted, not crossed.

@@ -71,7 +71,7 @@ class FlowMemory(NamedTuple):
     """What `flow_row` keeps of earlier ticks; changed in place.
 
     Attributes:
-        top: (4, 10) int64, the previous tick's bid_px, bid_sz, ask_px, ask_sz.
+        top: (4, 10) int64, the previous tick's bid_px, bid_lots, ask_px, ask_lots.
         ring: (50,) float64, |bought - sold| of the last full volume buckets.
         running: (1,) record of sums.
     """
@@ -87,23 +87,23 @@ def flow_memory() -> FlowMemory:
 
 
 @compiled
-def _joined(px, sz, before_px, before_sz, level, better):  # type: ignore[no-untyped-def]
+def _joined(px, lots, before_px, before_lots, level, better):  # type: ignore[no-untyped-def]
     """What a level gained (lots) since the previous tick: `better` is 1 for bids, -1 for asks."""
     now, before = px[level], before_px[level]
     if now == before:
-        return sz[level] - before_sz[level]
+        return lots[level] - before_lots[level]
     if now == EMPTY_PRICE:
-        return -before_sz[level]
+        return -before_lots[level]
     if before == EMPTY_PRICE or (now > before) == (better > 0):
-        return sz[level]
-    return -before_sz[level]
+        return lots[level]
+    return -before_lots[level]
 
 
 @compiled
-def _order_flow(bid_px, bid_sz, ask_px, ask_sz, top, unit, out):  # type: ignore[no-untyped-def]
+def _order_flow(bid_px, bid_lots, ask_px, ask_lots, top, unit, out):  # type: ignore[no-untyped-def]
     for level in range(LEVELS):
-        bid = _joined(bid_px, bid_sz, top[0], top[1], level, 1)
-        ask = _joined(ask_px, ask_sz, top[2], top[3], level, -1)
+        bid = _joined(bid_px, bid_lots, top[0], top[1], level, 1)
+        ask = _joined(ask_px, ask_lots, top[2], top[3], level, -1)
         out[OFI + level] = (bid - ask) * unit
         if bid > 0:
             out[EVENT] = 1.0
@@ -151,24 +151,24 @@ def _forget(memory):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def flow_row(ts_ns, bid_px, bid_sz, ask_px, ask_sz, bought, sold, scale, memory, out):  # type: ignore[no-untyped-def]
+def flow_row(ts_ns, bid_px, bid_lots, ask_px, ask_lots, bought, sold, scale, memory, out):  # type: ignore[no-untyped-def]
     """Write the 86 features of the next tick into `out`, computed in float64.
 
     Args:
         ts_ns: int, of the tick.
-        bid_px, bid_sz, ask_px, ask_sz: (10,) int64, as in `BookSeries`; both best levels quoted.
-        bought, sold: int, size units that takers traded since the previous tick.
+        bid_px, bid_lots, ask_px, ask_lots: (10,) int64, as in `BookSeries`; both best levels quoted.
+        bought, sold: int, lots that takers traded since the previous tick.
         scale: `FeatureScale`.
         memory: `FlowMemory` after the previous tick; changed.
         out: (86,) float32 or float64, overwritten.
     """
-    lob44_row(bid_px, bid_sz, ask_px, ask_sz, scale, out)
-    unit = 1.0 / (scale.sz_scale * scale.quantity_scale)
+    lob44_row(bid_px, bid_lots, ask_px, ask_lots, scale, out)
+    unit = 1.0 / (scale.lots_per_unit * scale.quantity_scale)
     running, top = memory.running[0], memory.top
     for i in range(OFFSET, SPREAD_SCALE):
         out[i] = 0.0
     out[SPREAD_SCALE] = scale.spread_scale
-    bid, ask = float(bid_sz[0]), float(ask_sz[0])
+    bid, ask = float(bid_lots[0]), float(ask_lots[0])
     out[OFFSET] = 0.5 * (ask_px[0] - bid_px[0]) / scale.tick * (bid - ask) / (bid + ask)
     for level in range(1, LEVELS):
         if bid_px[level] != EMPTY_PRICE:
@@ -181,7 +181,7 @@ def flow_row(ts_ns, bid_px, bid_sz, ask_px, ask_sz, bought, sold, scale, memory,
     if running.ticks > 0 and ts_ns - running.ts_ns > SESSION_GAP_NS:
         _forget(memory)
     if running.ticks > 0:
-        _order_flow(bid_px, bid_sz, ask_px, ask_sz, top, unit, out)
+        _order_flow(bid_px, bid_lots, ask_px, ask_lots, top, unit, out)
         out[SECONDS] = (ts_ns - running.ts_ns) * 1e-9
         change = mid - running.mid_ticks
         running.variance += _FORGET * (change * change - running.variance)
@@ -192,13 +192,13 @@ def flow_row(ts_ns, bid_px, bid_sz, ask_px, ask_sz, bought, sold, scale, memory,
     running.ticks += 1
     running.ts_ns, running.mid_ticks = ts_ns, mid
     for i in range(LEVELS):
-        top[0, i], top[1, i], top[2, i], top[3, i] = bid_px[i], bid_sz[i], ask_px[i], ask_sz[i]
+        top[0, i], top[1, i], top[2, i], top[3, i] = bid_px[i], bid_lots[i], ask_px[i], ask_lots[i]
 
 
 @compiled
-def _flow_rows(ts_ns, bid_px, bid_sz, ask_px, ask_sz, bought, sold, scale, memory, out):  # type: ignore[no-untyped-def]
+def _flow_rows(ts_ns, bid_px, bid_lots, ask_px, ask_lots, bought, sold, scale, memory, out):  # type: ignore[no-untyped-def]
     for i in range(out.shape[0]):
-        flow_row(ts_ns[i], bid_px[i], bid_sz[i], ask_px[i], ask_sz[i], bought[i], sold[i], scale, memory, out[i])
+        flow_row(ts_ns[i], bid_px[i], bid_lots[i], ask_px[i], ask_lots[i], bought[i], sold[i], scale, memory, out[i])
 
 
 def flow(
@@ -217,7 +217,7 @@ def flow(
     """
     out = np.empty((books.rows, len(FLOW_NAMES)), np.float32)
     none = np.zeros(books.rows, np.int64)
-    sides = [np.ascontiguousarray(a) for a in (books.bid_px, books.bid_sz, books.ask_px, books.ask_sz)]
+    sides = [np.ascontiguousarray(a) for a in (books.bid_px, books.bid_lots, books.ask_px, books.ask_lots)]
     trades = [none if a is None else np.ascontiguousarray(a) for a in (books.bought, books.sold)]
     scale = FeatureScale.of(books, quantity_scale, spread_scale)
     ts_ns = np.ascontiguousarray(books.ts_ns)

@@ -37,7 +37,7 @@ def book_lob44(state, scale, top, out):  # type: ignore[no-untyped-def]
 
     Args:
         state: `BookState` with both sides quoted.
-        scale: `FeatureScale` with px_scale 1 / tick size, sz_scale 1 / lot size and tick 1.
+        scale: `FeatureScale` with px_scale 1 / tick size, lots_per_unit 1 / lot size and tick 1.
         top: (4, 10) int64 scratch.
         out: (44,), overwritten.
     """

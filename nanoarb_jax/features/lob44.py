@@ -35,14 +35,14 @@ class FeatureScale(NamedTuple):
 
     Attributes:
         px_scale: price units per 1 of price.
-        sz_scale: size units per 1 of quantity.
+        lots_per_unit: whole lots per 1 of quantity.
         tick: price units per tick.
         quantity_scale: quantity that counts as 1 in the features.
         spread_scale: of the instrument, in ticks; told to the model among the `flow` features.
     """
 
     px_scale: float
-    sz_scale: float
+    lots_per_unit: float
     tick: int
     quantity_scale: float
     spread_scale: float = 1.0
@@ -50,7 +50,7 @@ class FeatureScale(NamedTuple):
     @classmethod
     def of(cls, books: BookSeries, quantity_scale: float, spread_scale: float = 1.0) -> FeatureScale:
         """Those of a series."""
-        units = float(books.px_scale), float(books.sz_scale), int(books.tick)
+        units = float(books.px_scale), float(books.lots_per_unit), int(books.tick)
         return cls(*units, float(quantity_scale), float(spread_scale))
 
 
@@ -60,43 +60,43 @@ def feature_hash(names: Sequence[str]) -> str:
 
 
 @compiled
-def lob44_row(bid_px, bid_sz, ask_px, ask_sz, scale, out):  # type: ignore[no-untyped-def]
+def lob44_row(bid_px, bid_lots, ask_px, ask_lots, scale, out):  # type: ignore[no-untyped-def]
     """Write the 44 features of one book into `out`, computed in float64.
 
     Args:
-        bid_px, bid_sz, ask_px, ask_sz: (10,) int64, as in `BookSeries`; both best levels quoted.
+        bid_px, bid_lots, ask_px, ask_lots: (10,) int64, as in `BookSeries`; both best levels quoted.
         scale: `FeatureScale`.
         out: (44,) float32 or float64, overwritten.
     """
     bid, ask = float(bid_px[0]), float(ask_px[0])
-    bid_best, ask_best = float(bid_sz[0]), float(ask_sz[0])
+    bid_best, ask_best = float(bid_lots[0]), float(ask_lots[0])
     out[0] = (bid * ask_best + ask * bid_best) / (bid_best + ask_best) / scale.px_scale
     out[2] = (ask - bid) / scale.tick
     out[3] = (bid_best - ask_best) / (bid_best + ask_best)
-    unit = 1.0 / (scale.sz_scale * scale.quantity_scale)
+    unit = 1.0 / (scale.lots_per_unit * scale.quantity_scale)
     moment, mass, bid_sum, ask_sum = 0.0, 0.0, 0.0, 0.0
     for level in range(LEVELS):
         weight = 1.0 / (level + 1)
         # distances from the best bid stay small: no digits are lost to the price level
         if bid_px[level] != EMPTY_PRICE:
-            moment += weight * bid_sz[level] * (bid_px[level] - bid_px[0])
-            mass += weight * bid_sz[level]
+            moment += weight * bid_lots[level] * (bid_px[level] - bid_px[0])
+            mass += weight * bid_lots[level]
         if ask_px[level] != EMPTY_PRICE:
-            moment += weight * ask_sz[level] * (ask_px[level] - bid_px[0])
-            mass += weight * ask_sz[level]
-        bid_sum += bid_sz[level]
-        ask_sum += ask_sz[level]
-        out[BID_SIZES + level] = bid_sz[level] * unit
-        out[ASK_SIZES + level] = ask_sz[level] * unit
+            moment += weight * ask_lots[level] * (ask_px[level] - bid_px[0])
+            mass += weight * ask_lots[level]
+        bid_sum += bid_lots[level]
+        ask_sum += ask_lots[level]
+        out[BID_SIZES + level] = bid_lots[level] * unit
+        out[ASK_SIZES + level] = ask_lots[level] * unit
         out[BID_SUMS + level] = bid_sum * unit
         out[ASK_SUMS + level] = ask_sum * unit
     out[1] = (bid + moment / mass) / scale.px_scale
 
 
 @compiled
-def _lob44_rows(bid_px, bid_sz, ask_px, ask_sz, scale, out):  # type: ignore[no-untyped-def]
+def _lob44_rows(bid_px, bid_lots, ask_px, ask_lots, scale, out):  # type: ignore[no-untyped-def]
     for i in range(out.shape[0]):
-        lob44_row(bid_px[i], bid_sz[i], ask_px[i], ask_sz[i], scale, out[i])
+        lob44_row(bid_px[i], bid_lots[i], ask_px[i], ask_lots[i], scale, out[i])
 
 
 def lob44(books: BookSeries, quantity_scale: float) -> NDArray[np.float32]:
@@ -113,7 +113,7 @@ def lob44(books: BookSeries, quantity_scale: float) -> NDArray[np.float32]:
         (n, 44) float32 in the order of FEATURE_NAMES.
     """
     out = np.empty((books.rows, len(FEATURE_NAMES)), np.float32)
-    bid_px, bid_sz = np.ascontiguousarray(books.bid_px), np.ascontiguousarray(books.bid_sz)
-    ask_px, ask_sz = np.ascontiguousarray(books.ask_px), np.ascontiguousarray(books.ask_sz)
-    _lob44_rows(bid_px, bid_sz, ask_px, ask_sz, FeatureScale.of(books, quantity_scale), out)
+    bid_px, bid_lots = np.ascontiguousarray(books.bid_px), np.ascontiguousarray(books.bid_lots)
+    ask_px, ask_lots = np.ascontiguousarray(books.ask_px), np.ascontiguousarray(books.ask_lots)
+    _lob44_rows(bid_px, bid_lots, ask_px, ask_lots, FeatureScale.of(books, quantity_scale), out)
     return out

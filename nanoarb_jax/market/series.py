@@ -15,7 +15,7 @@ EMPTY_PRICE = int(np.iinfo(np.int64).max)
 # ticks further apart belong to different sessions (CME pauses for an hour): no label and no flow feature looks across
 SESSION_GAP_NS = 1_800 * 10**9
 
-COLUMNS = ("ts_ns", "bid_px", "bid_sz", "ask_px", "ask_sz", "bought", "sold")
+COLUMNS = ("ts_ns", "bid_px", "bid_lots", "ask_px", "ask_lots", "bought", "sold")
 
 
 class BookSeries(NamedTuple):
@@ -26,21 +26,21 @@ class BookSeries(NamedTuple):
     Attributes:
         ts_ns: (n,) int64, when the book was known (receive time; exchange time where a feed has no other), ns since
             1970 UTC, never going backwards.
-        bid_px, bid_sz, ask_px, ask_sz: (n, 10) int64, price and size units.
+        bid_px, bid_lots, ask_px, ask_lots: (n, 10) int64, price units and whole lots.
         px_scale: price units per 1 of price: price = px / px_scale.
-        sz_scale: size units per 1 of quantity: quantity = sz / sz_scale.
+        lots_per_unit: lots per 1 of quantity: quantity = lots / lots_per_unit.
         tick: price units per price tick.
         name: of the series, e.g. the file's stem.
-        bought, sold: (n,) int64 size units that takers bought and sold since the previous row; None: trades not known.
+        bought, sold: (n,) int64 lots that takers bought and sold since the previous row; None: trades not known.
     """
 
     ts_ns: NDArray[np.int64]
     bid_px: NDArray[np.int64]
-    bid_sz: NDArray[np.int64]
+    bid_lots: NDArray[np.int64]
     ask_px: NDArray[np.int64]
-    ask_sz: NDArray[np.int64]
+    ask_lots: NDArray[np.int64]
     px_scale: float
-    sz_scale: float
+    lots_per_unit: float
     tick: int
     name: str
     bought: NDArray[np.int64] | None = None
@@ -56,6 +56,11 @@ class BookSeries(NamedTuple):
         return self.tick / self.px_scale
 
     @property
+    def sides(self) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Prices and lots of the bids, and of the asks."""
+        return (self.bid_px, self.bid_lots), (self.ask_px, self.ask_lots)
+
+    @property
     def mid(self) -> NDArray[np.float64]:
         """(n,) midpoint of the best prices, in price."""
         return (self.bid_px[:, 0] + self.ask_px[:, 0]) / (2.0 * self.px_scale)
@@ -64,8 +69,8 @@ class BookSeries(NamedTuple):
     def microprice(self) -> NDArray[np.float64]:
         """(n,) best prices weighted by the opposite quantity, in price."""
         bid, ask = self.bid_px[:, 0].astype(np.float64), self.ask_px[:, 0].astype(np.float64)
-        bid_sz, ask_sz = self.bid_sz[:, 0].astype(np.float64), self.ask_sz[:, 0].astype(np.float64)
-        return (bid * ask_sz + ask * bid_sz) / (bid_sz + ask_sz) / self.px_scale
+        bid_lots, ask_lots = self.bid_lots[:, 0].astype(np.float64), self.ask_lots[:, 0].astype(np.float64)
+        return (bid * ask_lots + ask * bid_lots) / (bid_lots + ask_lots) / self.px_scale
 
     @property
     def spread_ticks(self) -> NDArray[np.float64]:
@@ -87,9 +92,9 @@ class BookSeries(NamedTuple):
 
         return self._replace(
             bid_px=reflect(self.ask_px),
-            bid_sz=self.ask_sz,
+            bid_lots=self.ask_lots,
             ask_px=reflect(self.bid_px),
-            ask_sz=self.bid_sz,
+            ask_lots=self.bid_lots,
             bought=self.sold,
             sold=self.bought,
         )
@@ -107,10 +112,12 @@ def validate_books(books: BookSeries) -> None:
     back = np.zeros(books.rows, bool)
     back[1:] = np.diff(books.ts_ns) < 0
     empty = np.zeros(books.rows, bool)
-    for px, sz in ((bid, books.bid_sz), (ask, books.ask_sz)):
-        empty |= (px[:, 0] == EMPTY_PRICE) | (sz[:, 0] == 0)
-    negative = ((books.bid_sz < 0) | (books.ask_sz < 0)).any(axis=1)
-    ghost = (((bid == EMPTY_PRICE) & (books.bid_sz != 0)) | ((ask == EMPTY_PRICE) & (books.ask_sz != 0))).any(axis=1)
+    for px, lots in books.sides:
+        empty |= (px[:, 0] == EMPTY_PRICE) | (lots[:, 0] == 0)
+    negative = ((books.bid_lots < 0) | (books.ask_lots < 0)).any(axis=1)
+    ghost = np.zeros(books.rows, bool)
+    for px, lots in books.sides:
+        ghost |= ((px == EMPTY_PRICE) & (lots != 0)).any(axis=1)
     deeper_bid = (bid[:, 1:] == EMPTY_PRICE) | ((bid[:, :-1] != EMPTY_PRICE) & (bid[:, 1:] < bid[:, :-1]))
     deeper_ask = (ask[:, 1:] == EMPTY_PRICE) | (ask[:, 1:] > ask[:, :-1])
     trades = np.zeros(books.rows, bool)
@@ -129,13 +136,13 @@ def validate_books(books: BookSeries) -> None:
     for bad, what, expected in checks:
         if bad.any():
             row = int(np.argmax(bad))
-            quote = f"bid {bid[row, 0]} x {books.bid_sz[row, 0]}, ask {ask[row, 0]} x {books.ask_sz[row, 0]}"
+            quote = f"bid {bid[row, 0]} x {books.bid_lots[row, 0]}, ask {ask[row, 0]} x {books.ask_lots[row, 0]}"
             raise DataError(f"books {books.name!r}, row {row}: {what} ({quote}); expected {expected}")
 
 
 def _validate_layout(books: BookSeries) -> None:
     rows = len(books.ts_ns)
-    for field in ("ts_ns", "bid_px", "bid_sz", "ask_px", "ask_sz"):
+    for field in ("ts_ns", "bid_px", "bid_lots", "ask_px", "ask_lots"):
         array = getattr(books, field)
         shape = (rows,) if field == "ts_ns" else (rows, LEVELS)
         if array.shape != shape or array.dtype != np.int64:
@@ -148,7 +155,7 @@ def _validate_layout(books: BookSeries) -> None:
             raise DataError(f"books {books.name!r}: {field} is {met}; expected int64 {(rows,)} or None")
     if rows == 0:
         raise DataError(f"books {books.name!r}: no rows; expected at least one book")
-    for field in ("px_scale", "sz_scale", "tick"):
+    for field in ("px_scale", "lots_per_unit", "tick"):
         value = getattr(books, field)
         if not (math.isfinite(value) and value > 0):
             raise DataError(f"books {books.name!r}: {field}={value}; expected a finite value above 0")

@@ -1,8 +1,8 @@
 """`book-npz`: ten-level books in one NumPy archive, the simplest file to bring your own books in.
 
-Keys: ts_ns (n,), bid_px, bid_sz, ask_px, ask_sz (n, 10), all int64, and the scalars px_scale, sz_scale, tick, with
-the meaning they have in `BookSeries`; where trades are known, bought and sold (n,), int64. The series is named after
-the file.
+Keys: ts_ns (n,), bid_px, bid_sz, ask_px, ask_sz (n, 10), all int64, and the scalars px_scale, sz_scale, tick; where
+trades are known, bought and sold (n,), int64. They are the fields of `BookSeries`, where a size is called lots: bid_sz
+is `bid_lots`, ask_sz is `ask_lots`, sz_scale is `lots_per_unit`. The series is named after the file.
 """
 
 from __future__ import annotations
@@ -22,6 +22,11 @@ from nanoarb_jax.market.series import BookSeries, validate_books
 _ARRAYS = ("ts_ns", "bid_px", "bid_sz", "ask_px", "ask_sz")
 _TRADES = ("bought", "sold")
 _SCALARS = ("px_scale", "sz_scale", "tick")
+_FIELDS = {
+    "bid_sz": "bid_lots",
+    "ask_sz": "ask_lots",
+    "sz_scale": "lots_per_unit",
+}  # of `BookSeries`; others as the key
 # all that numpy and zipfile raise on bytes that are not, or no longer, an archive of plain arrays
 DAMAGED = (
     tokenize.TokenError,
@@ -59,20 +64,11 @@ def read_book_npz(path: str | Path) -> BookSeries:
     tick = fields["tick"].item()
     if tick != tick // 1:
         raise DataError(f"books {path}: tick={tick}; expected a whole number of price units")
-    ts_ns, bid_px, bid_sz, ask_px, ask_sz = (np.ascontiguousarray(fields[key], dtype=np.int64) for key in _ARRAYS)
-    books = BookSeries(
-        ts_ns,
-        bid_px,
-        bid_sz,
-        ask_px,
-        ask_sz,
-        px_scale=float(fields["px_scale"].item()),
-        sz_scale=float(fields["sz_scale"].item()),
-        tick=int(tick),
-        name=path.stem,
-    )
-    trades: dict[str, Any] = {key: np.ascontiguousarray(fields[key], dtype=np.int64) for key in traded}
-    books = books._replace(**trades)
+    px_scale, lots_per_unit = (float(fields[key].item()) for key in ("px_scale", "sz_scale"))
+    columns: dict[str, Any] = {
+        _FIELDS.get(key, key): np.ascontiguousarray(fields[key], dtype=np.int64) for key in (*_ARRAYS, *traded)
+    }
+    books = BookSeries(**columns, px_scale=px_scale, lots_per_unit=lots_per_unit, tick=int(tick), name=path.stem)
     validate_books(books)
     return books
 
@@ -112,7 +108,8 @@ def write_book_npz(path: str | Path, books: BookSeries) -> None:
     try:
         with file:
             traded = [key for key in _TRADES if getattr(books, key) is not None]
-            np.savez_compressed(file, **{key: getattr(books, key) for key in (*_ARRAYS, *traded, *_SCALARS)})
+            keys = (*_ARRAYS, *traded, *_SCALARS)
+            np.savez_compressed(file, **{key: getattr(books, _FIELDS.get(key, key)) for key in keys})
     except BaseException:
         path.unlink(missing_ok=True)
         raise

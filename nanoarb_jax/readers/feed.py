@@ -58,8 +58,8 @@ class BookFeed:
 
     timed: False where the files have no times, and rows are 1 ns apart only to be in order.
 
-    All chunks have the same px_scale, sz_scale, tick and name; `bought` and `sold` are None in all or in none. A chunk
-    may hold invalid rows (crossed, one-sided): whoever reads counts and drops them.
+    All chunks have the same px_scale, lots_per_unit, tick and name; `bought` and `sold` are None in all or in none. A
+    chunk may hold invalid rows (crossed, one-sided): whoever reads counts and drops them.
     """
 
     name: str

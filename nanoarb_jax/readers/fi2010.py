@@ -97,14 +97,16 @@ def fi2010_books(path: str | Path) -> BookFeed:
     tick_size = infer_tick_size(prices[prices > 0], f"{path}, prices")
     px_scale, tick = price_scale(tick_size, str(path))
     volume_step = infer_tick_size(volumes[volumes > 0], f"{path}, volumes") if (volumes > 0).any() else 1.0
-    sz_scale, step = price_scale(volume_step, str(path))
+    lots_per_unit, step = price_scale(volume_step, str(path))
     px = on_grid(prices, tick_size, f"{path}, price", None, tick)
-    sz = on_grid(volumes, volume_step, f"{path}, volume", None, step)
-    empty = (px == 0) | (sz == 0)
-    px[empty], sz[empty] = EMPTY_PRICE, 0
-    bid_px, bid_sz, ask_px, ask_sz = (np.ascontiguousarray(side.T) for side in (px[1::2], sz[1::2], px[::2], sz[::2]))
+    lots = on_grid(volumes, volume_step, f"{path}, volume", None, step)
+    empty = (px == 0) | (lots == 0)
+    px[empty], lots[empty] = EMPTY_PRICE, 0
+    bid_px, bid_lots, ask_px, ask_lots = (
+        np.ascontiguousarray(side.T) for side in (px[1::2], lots[1::2], px[::2], lots[::2])
+    )
     ts_ns = np.arange(features.shape[1], dtype=np.int64)
-    books = BookSeries(ts_ns, bid_px, bid_sz, ask_px, ask_sz, px_scale, sz_scale, tick, _stem(path))
+    books = BookSeries(ts_ns, bid_px, bid_lots, ask_px, ask_lots, px_scale, lots_per_unit, tick, _stem(path))
     return BookFeed(books.name, "fi2010", _chunks(books), timed=False)
 
 
@@ -123,8 +125,8 @@ def stock_boundaries(mid: NDArray[np.float64], jump: float = 0.05) -> NDArray[np
 def _chunks(books: BookSeries) -> Iterator[BookSeries]:
     for start in range(0, books.rows, CHUNK):
         part = slice(start, start + CHUNK)
-        ts_ns, bid_px, bid_sz, ask_px, ask_sz = (array[part] for array in books[:5])
-        yield books._replace(ts_ns=ts_ns, bid_px=bid_px, bid_sz=bid_sz, ask_px=ask_px, ask_sz=ask_sz)
+        ts_ns, bid_px, bid_lots, ask_px, ask_lots = (array[part] for array in books[:5])
+        yield books._replace(ts_ns=ts_ns, bid_px=bid_px, bid_lots=bid_lots, ask_px=ask_px, ask_lots=ask_lots)
 
 
 def _read(path: Path) -> NDArray[np.float64]:

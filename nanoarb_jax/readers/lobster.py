@@ -51,7 +51,7 @@ def open_lobster(orderbook: Path, message: Path | None, options: ReadOptions) ->
     """Read one instrument's day, plain or compressed.
 
     Files of fewer than ten levels leave the deeper ones empty; of more, the first ten are taken. px_scale is 10,000 and
-    sz_scale 1. The tick is a cent, or what the prices of the first chunk need if that is finer.
+    lots_per_unit 1. The tick is a cent, or what the prices of the first chunk need if that is finer.
 
     `bought` and `sold` are the executions of visible (type 4) and hidden orders (type 5); the direction in the file
     is that of the resting order. From 14 July 2014 on hidden orders have no true direction there, so theirs is taken
@@ -182,19 +182,19 @@ def _books(rows: NDArray[np.int64], file: _File, path: Path, first: int, tick: i
             f"{path}, row {first + row}: price {price}; expected a positive multiple of {tick} units "
             f"of {1 / _PX_SCALE}; give --tick-size if the tick is finer"
         )
-    (ask_px, ask_sz), (bid_px, bid_sz) = _side(columns[:, :, :2]), _side(columns[:, :, 2:])
+    (ask_px, ask_lots), (bid_px, bid_lots) = _side(columns[:, :, :2]), _side(columns[:, :, 2:])
     ts_ns = file.start_ns + np.arange(first, first + len(rows), dtype=np.int64)
-    return BookSeries(ts_ns, bid_px, bid_sz, ask_px, ask_sz, float(_PX_SCALE), 1.0, tick, file.name), tick
+    return BookSeries(ts_ns, bid_px, bid_lots, ask_px, ask_lots, float(_PX_SCALE), 1.0, tick, file.name), tick
 
 
 def _side(columns: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Prices and sizes (n, 10) of a side, of its price and size columns (n, levels, 2)."""
     rows, levels, _ = columns.shape
-    px, sz = np.full((rows, LEVELS), EMPTY_PRICE, np.int64), np.zeros((rows, LEVELS), np.int64)
+    px, lots = np.full((rows, LEVELS), EMPTY_PRICE, np.int64), np.zeros((rows, LEVELS), np.int64)
     empty = np.abs(columns[:, :, 0]) == _EMPTY
     px[:, :levels] = np.where(empty, EMPTY_PRICE, columns[:, :, 0])
-    sz[:, :levels] = np.where(empty, 0, columns[:, :, 1])
-    return px, sz
+    lots[:, :levels] = np.where(empty, 0, columns[:, :, 1])
+    return px, lots
 
 
 def _with_events(

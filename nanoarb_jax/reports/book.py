@@ -101,7 +101,7 @@ def _draw_trades(upper: Any, lower: Any, books: BookSeries, times: NDArray[np.fl
         (books.sold, books.bid_px, "tab:red", "takers sold", -1),
     ):
         assert column is not None
-        quantity = column / books.sz_scale
+        quantity = column / books.lots_per_unit
         at = np.flatnonzero(quantity > 0)
         if len(at):
             dots = 40 * np.sqrt(quantity[at] / quantity[at].max())
@@ -141,9 +141,9 @@ def heat_map(books: BookSeries) -> tuple[NDArray[np.float64], float, float]:
     ends = books.ts_ns[0] + np.arange(1, _COLUMNS + 1) * (span_ns / _COLUMNS)
     at = np.maximum(np.searchsorted(books.ts_ns, ends, side="right") - 1, 0)
     cells, columns = np.zeros((rows, _COLUMNS)), np.arange(_COLUMNS)
-    for px, sz in ((books.bid_px, books.bid_sz), (books.ask_px, books.ask_sz)):
+    for px, lots in books.sides:
         for level in range(px.shape[1]):
             row = (px[at, level] // books.tick - lowest) // ticks
             shown = (px[at, level] != EMPTY_PRICE) & (row >= 0) & (row < rows)
-            np.add.at(cells, (row[shown], columns[shown]), sz[at, level][shown] / books.sz_scale)
+            np.add.at(cells, (row[shown], columns[shown]), lots[at, level][shown] / books.lots_per_unit)
     return cells, (lowest - 0.5) * books.tick_size, (lowest - 0.5 + rows * ticks) * books.tick_size

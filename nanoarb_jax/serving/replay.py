@@ -84,8 +84,8 @@ def open_streams(path: str | Path, config: DataConfig | None = None) -> tuple[Da
 
 def _unlabelled_stream(books: BookSeries, config: DataConfig) -> Stream:
     first = books.part(0, max(1, int(config.train_fraction * books.rows)))
-    sizes = np.concatenate([first.bid_sz[:, 0], first.ask_sz[:, 0]])
-    scale = config.quantity_scale or float(np.median(sizes)) / books.sz_scale
+    sizes = np.concatenate([first.bid_lots[:, 0], first.ask_lots[:, 0]])
+    scale = config.quantity_scale or float(np.median(sizes)) / books.lots_per_unit
     spread_scale = config.spread_scale or scale_of_spread(float(np.median(first.spread_ticks)))
     features = flow(books, scale, spread_scale=spread_scale) if config.feature_set == "flow" else lob44(books, scale)
     check_finite(features, books.name, FEATURE_SETS[config.feature_set])

@@ -34,14 +34,14 @@ _DEPTH, _TRADE, _LAST = event.DEPTH, event.TRADE, event.LAST
 
 
 @njit(cache=True)
-def _repeat(row, px, sz):  # type: ignore[no-untyped-def]
+def _repeat(row, px, lots):  # type: ignore[no-untyped-def]
     for level in range(LEVELS):
         px[row, level] = px[row - 1, level]
-        sz[row, level] = sz[row - 1, level]
+        lots[row, level] = lots[row - 1, level]
 
 
 @njit(cache=True)
-def _fill_books(states, rulebook, ts_ns, bid_px, bid_sz, ask_px, ask_sz, bought, sold):  # type: ignore[no-untyped-def]
+def _fill_books(states, rulebook, ts_ns, bid_px, bid_lots, ask_px, ask_lots, bought, sold):  # type: ignore[no-untyped-def]
     """Fill the arrays of a `BookSeries` with one book per order, prices in ticks, sizes in lots."""
     state, rules = states[0], rulebook[0]
     base, journal = np.empty(TYPES), np.empty((MAX_PARTS, 4), np.int64)
@@ -54,17 +54,17 @@ def _fill_books(states, rulebook, ts_ns, bid_px, bid_sz, ask_px, ask_sz, bought,
         ts_ns[i] = state.clock_ns
         bought[i], sold[i] = (taken, 0) if side == ASK else (0, taken)
         if side == BID or i == 0:
-            show(state, rules, BID, i, bid_px, bid_sz)
+            show(state, rules, BID, i, bid_px, bid_lots)
         else:
-            _repeat(i, bid_px, bid_sz)
+            _repeat(i, bid_px, bid_lots)
         if side == ASK or i == 0:
-            show(state, rules, ASK, i, ask_px, ask_sz)
+            show(state, rules, ASK, i, ask_px, ask_lots)
         else:
-            _repeat(i, ask_px, ask_sz)
+            _repeat(i, ask_px, ask_lots)
 
 
 @njit(cache=True)
-def _fill_events(states, rulebook, events, filled, least, px_scale, sz_scale, latency_ns):  # type: ignore[no-untyped-def]
+def _fill_events(states, rulebook, events, filled, least, px_scale, lots_per_unit, latency_ns):  # type: ignore[no-untyped-def]
     """Append whole messages from index `filled` on until there are `least` events; returns their number."""
     state, rules = states[0], rulebook[0]
     base, journal = np.empty(TYPES), np.empty((MAX_PARTS, 4), np.int64)
@@ -80,7 +80,7 @@ def _fill_events(states, rulebook, events, filled, least, px_scale, sz_scale, la
             record.exch_ts = state.clock_ns
             record.local_ts = state.clock_ns + latency_ns
             record.px = journal[part, 2] / px_scale
-            record.qty = journal[part, 3] / sz_scale
+            record.qty = journal[part, 3] / lots_per_unit
             record.order_id = message
             record.ival = _LAST if part == parts - 1 else 0
             record.fval = 0.0
@@ -108,7 +108,7 @@ def synthetic_books(
         name: of the series.
 
     Returns:
-        A valid series with traded sizes; sizes in lots (`sz_scale` lots per 1 of quantity).
+        A valid series with traded sizes; sizes in lots (`lots_per_unit` lots per 1 of quantity).
 
     Raises:
         DataError: rows below 1, or a seed that is none.
@@ -126,10 +126,10 @@ def synthetic_books(
     )
     rules, state = begin(config, seed)
     ts_ns, bought, sold = (np.empty(rows, np.int64) for _ in range(3))
-    bid_px, bid_sz, ask_px, ask_sz = (np.empty((rows, LEVELS), np.int64) for _ in range(4))
-    _fill_books(state, rules, ts_ns, bid_px, bid_sz, ask_px, ask_sz, bought, sold)
-    px_scale, sz_scale = _scales(config)
-    return BookSeries(ts_ns, bid_px, bid_sz, ask_px, ask_sz, px_scale, sz_scale, 1, name, bought, sold)
+    bid_px, bid_lots, ask_px, ask_lots = (np.empty((rows, LEVELS), np.int64) for _ in range(4))
+    _fill_books(state, rules, ts_ns, bid_px, bid_lots, ask_px, ask_lots, bought, sold)
+    px_scale, lots_per_unit = _scales(config)
+    return BookSeries(ts_ns, bid_px, bid_lots, ask_px, ask_lots, px_scale, lots_per_unit, 1, name, bought, sold)
 
 
 def synthetic_events(
@@ -203,7 +203,7 @@ def _scales(config: MarketConfig) -> tuple[float, float]:
     return 1.0 / config.tick_size, 1.0 / config.lot_size
 
 
-def _snapshot(state: NDArray[np.void], config: MarketConfig, px_scale: float, sz_scale: float) -> NDArray[np.void]:
+def _snapshot(state: NDArray[np.void], config: MarketConfig, px_scale: float, lots_per_unit: float) -> NDArray[np.void]:
     """(n,) EVENT: the book before the first order, each side voided first."""
     queue, best = state["queue"][0], state["best"][0]
     sides = []
@@ -212,7 +212,7 @@ def _snapshot(state: NDArray[np.void], config: MarketConfig, px_scale: float, sz
         part = np.zeros(1 + len(levels), EVENT)
         part["ev"] = bits | event.DEPTH_SNAPSHOT
         part["px"][1:] = (best[side] + worse * levels) / px_scale
-        part["qty"][1:] = queue[side, levels] / sz_scale
+        part["qty"][1:] = queue[side, levels] / lots_per_unit
         part["ev"][0], part["px"][0] = bits | event.CLEAR, part["px"][-1]
         sides.append(part)
     snapshot = np.concatenate(sides)

@@ -29,13 +29,13 @@ LIST = np.dtype([("lots", "i8"), ("front", "i8"), ("back", "i8")])
 
 @njit(cache=True)
 def _write(events, at, bits, side, price, lots, order_id, clock_ns, feed):  # type: ignore[no-untyped-def]
-    px_scale, sz_scale, latency_ns = feed
+    px_scale, lots_per_unit, latency_ns = feed
     record = events[at]
     record.ev = _SEEN | bits | (_BUY if side == BID else _SELL)
     record.exch_ts = clock_ns
     record.local_ts = clock_ns + np.int64(latency_ns)
     record.px = price / px_scale
-    record.qty = lots / sz_scale
+    record.qty = lots / lots_per_unit
     record.order_id = order_id
     return at + 1
 

@@ -262,16 +262,16 @@ def act(state, rules, kind, side, journal):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def show(state, rules, side, row, px, sz):  # type: ignore[no-untyped-def]
-    """Write the first ten quoted levels of one side into a row of px and sz, (n, 10)."""
+def show(state, rules, side, row, px, lots):  # type: ignore[no-untyped-def]
+    """Write the first ten quoted levels of one side into a row of px and lots, (n, 10)."""
     worse, shown = -1 if side == BID else 1, 0
     for level in range(rules.depth):
         if state.queue[side, level] > 0:
             px[row, shown] = state.best[side] + worse * level
-            sz[row, shown] = state.queue[side, level]
+            lots[row, shown] = state.queue[side, level]
             shown += 1
             if shown == LEVELS:
                 break
     for level in range(shown, LEVELS):
         px[row, level] = EMPTY_PRICE
-        sz[row, level] = 0
+        lots[row, level] = 0

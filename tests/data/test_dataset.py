@@ -61,7 +61,7 @@ def test_stream_fields() -> None:
     assert (stream.mid.dtype, stream.spread.dtype, stream.ts_ns.dtype) == (np.float64, np.float32, np.int64)
     assert (stream.labels[-20:, 1] == UNDEFINED).all() and (stream.labels[:-20] != UNDEFINED).all()
     train = slice(0, stream.train[1])
-    sizes = np.concatenate([BOOKS.bid_sz[train, 0], BOOKS.ask_sz[train, 0]])
+    sizes = np.concatenate([BOOKS.bid_lots[train, 0], BOOKS.ask_lots[train, 0]])
     assert stream.quantity_scale == np.median(sizes)
     described = describe_stream(stream, CONFIG.horizons)
     assert sum(described["class_shares"]["h20"].values()) == pytest.approx(1)
@@ -98,7 +98,7 @@ def test_no_look_ahead(cut: int, seed: int) -> None:
     """Another future changes no feature before it and no label whose horizon ends before it."""
     other = synthetic_books(3_000, seed)
     spliced = {}
-    for name in ("ts_ns", "bid_px", "bid_sz", "ask_px", "ask_sz"):
+    for name in ("ts_ns", "bid_px", "bid_lots", "ask_px", "ask_lots"):
         spliced[name] = np.concatenate([getattr(BOOKS, name)[:cut], getattr(other, name)[cut:]])
     spliced["ts_ns"] = BOOKS.ts_ns
     config = dataclasses.replace(CONFIG, quantity_scale=10.0, threshold_spreads=0.0)
@@ -113,10 +113,10 @@ def test_no_look_ahead(cut: int, seed: int) -> None:
 
 def test_what_is_learnt_is_learnt_from_the_training_part() -> None:
     stream = make_stream(BOOKS, CONFIG)
-    changed = {name: getattr(BOOKS, name).copy() for name in ("bid_sz", "ask_sz", "ask_px")}
+    changed = {name: getattr(BOOKS, name).copy() for name in ("bid_lots", "ask_lots", "ask_px")}
     after = slice(stream.train[1], None)
-    changed["bid_sz"][after] *= 50
-    changed["ask_sz"][after] *= 50
+    changed["bid_lots"][after] *= 50
+    changed["ask_lots"][after] *= 50
     changed["ask_px"][after] += 30
     later = make_stream(BOOKS._replace(**changed), CONFIG)
     assert later.quantity_scale == stream.quantity_scale
@@ -347,7 +347,7 @@ def test_training_samples_end_at_their_anchor(tmp_path: Path) -> None:
     x, y = nj.create_training_samples(books)
     assert x.shape == (1_000 - 100 - 100 + 1, 100, 44) and x.dtype == np.float32
     assert y.shape == (801, 3) and y.dtype == np.int64 and set(np.unique(y)) <= {0, 1, 2}
-    features = lob44(books, float(np.median(np.concatenate([books.bid_sz[:700, 0], books.ask_sz[:700, 0]]))))
+    features = lob44(books, float(np.median(np.concatenate([books.bid_lots[:700, 0], books.ask_lots[:700, 0]]))))
     mid = books.mid / books.tick_size
     for i in (0, 17, 800):
         np.testing.assert_array_equal(x[i], features[i : i + 100])

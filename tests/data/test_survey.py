@@ -27,7 +27,7 @@ def test_figures_are_of_every_tick(tmp_path: Path) -> None:
     assert figures["mid"] == {"first": BOOKS.mid[0], "last": BOOKS.mid[-1]}
     assert figures["span_s"] == (BOOKS.ts_ns[-1] - BOOKS.ts_ns[0]) / 1e9 and figures["instrument"] == "x"
     assert figures["spread_ticks"]["max"] == BOOKS.spread_ticks.max()
-    assert figures["median_best_quantity"] == np.median(np.r_[BOOKS.bid_sz[:, 0], BOOKS.ask_sz[:, 0]])
+    assert figures["median_best_quantity"] == np.median(np.r_[BOOKS.bid_lots[:, 0], BOOKS.ask_lots[:, 0]])
     assert BOOKS.bought is not None and sample.bought is not None
     assert figures["traded"]["bought"] == BOOKS.bought.sum()
     # the sample's trades are all those up to its last row

@@ -34,10 +34,10 @@ def traded_books(seed: int, rows: int = 40, most: int = 30_000) -> BookSeries:
     rng, books = np.random.default_rng(seed), random_books(seed, rows)
     same = rng.random(rows) < 0.5  # half of the books keep the prices of the one before
     for i in np.flatnonzero(same[1:]) + 1:
-        for px, sz in ((books.bid_px, books.bid_sz), (books.ask_px, books.ask_sz)):
-            px[i], sz[i] = px[i - 1], sz[i - 1]
+        for px, lots in ((books.bid_px, books.bid_lots), (books.ask_px, books.ask_lots)):
+            px[i], lots[i] = px[i - 1], lots[i - 1]
             there = (px[i] != EMPTY_PRICE) & (rng.random(LEVELS) < 0.3)
-            sz[i, there] = rng.integers(1, 500, there.sum())
+            lots[i, there] = rng.integers(1, 500, there.sum())
     trades = [np.where(rng.random(rows) < 0.6, rng.integers(0, most, rows), 0) for _ in range(2)]
     return books._replace(bought=trades[0], sold=trades[1])
 
@@ -51,9 +51,9 @@ def imbalance(books: BookSeries, i: int, level: int) -> float:
     """Cont, Kukanov, Stoikov (2014), equation 2, with a level that is not there infinitely far away and empty."""
     p, before = [], []
     for at, into in ((i, p), (i - 1, before)):
-        for px, sz, sign in ((books.bid_px, books.bid_sz, -1), (books.ask_px, books.ask_sz, 1)):
+        for px, lots, sign in ((books.bid_px, books.bid_lots, -1), (books.ask_px, books.ask_lots, 1)):
             price = float(px[at, level]) if px[at, level] != EMPTY_PRICE else sign * math.inf
-            into.append((price, sz[at, level] / books.sz_scale / SCALE))
+            into.append((price, lots[at, level] / books.lots_per_unit / SCALE))
     (bid, bid_q), (ask, ask_q) = p
     (old_bid, old_bid_q), (old_ask, old_ask_q) = before
     return (
@@ -67,12 +67,12 @@ def imbalance(books: BookSeries, i: int, level: int) -> float:
 def moves(books: BookSeries, i: int) -> list[bool]:
     """Did any bid level gain, any lose; any ask level? By the two halves of the same equation."""
     out = []
-    for px, sz, sign in ((books.bid_px, books.bid_sz, 1), (books.ask_px, books.ask_sz, -1)):
+    for px, lots, sign in ((books.bid_px, books.bid_lots, 1), (books.ask_px, books.ask_lots, -1)):
         gains = []
         for level in range(LEVELS):
             far = -math.inf
             now, old = (sign * float(px[k, level]) if px[k, level] != EMPTY_PRICE else far for k in (i, i - 1))
-            gains.append((now >= old) * sz[i, level] - (now <= old) * sz[i - 1, level])
+            gains.append((now >= old) * lots[i, level] - (now <= old) * lots[i - 1, level])
         out += [any(g > 0 for g in gains), any(g < 0 for g in gains)]
     return out
 
@@ -80,7 +80,7 @@ def moves(books: BookSeries, i: int) -> list[bool]:
 def toxicity(books: BookSeries) -> NDArray[np.float64]:
     """VPIN after every row, from all trades laid end to end: bucket k holds the volume from 20 k to 20 (k + 1)."""
     assert books.bought is not None and books.sold is not None
-    bought, sold = (np.r_[0, np.cumsum(a)] / books.sz_scale / SCALE for a in (books.bought, books.sold))
+    bought, sold = (np.r_[0, np.cumsum(a)] / books.lots_per_unit / SCALE for a in (books.bought, books.sold))
     total = bought + sold
     out = np.zeros(books.rows)
     for i in range(books.rows):
@@ -100,7 +100,7 @@ def slow_flow(books: BookSeries) -> NDArray[np.float64]:
     out = np.zeros((books.rows, 42))
     mid = books.mid * books.px_scale / books.tick
     out[:, 0] = books.microprice * books.px_scale / books.tick - mid
-    bought, sold = books.bought / books.sz_scale / SCALE, books.sold / books.sz_scale / SCALE
+    bought, sold = books.bought / books.lots_per_unit / SCALE, books.sold / books.lots_per_unit / SCALE
     out[:, 11], out[:, 12] = bought - sold, bought + sold
     for first, px in ((13, books.bid_px), (22, books.ask_px)):
         for i, k in zip(*np.nonzero(px[:, 1:] != EMPTY_PRICE), strict=True):
@@ -250,9 +250,9 @@ def test_mirrored_books_give_mirrored_features(seed: int) -> None:
 @given(seeds, st.sampled_from([1, 2**30, 2**53]), st.sampled_from([1e-8, 1.0, 1e9]))
 def test_extremes_stay_finite(seed: int, size: int, scale: float) -> None:
     books = traded_books(seed, most=size)
-    huge = {name: np.where(getattr(books, name) > 0, size, 0) for name in ("bid_sz", "ask_sz")}
+    huge = {name: np.where(getattr(books, name) > 0, size, 0) for name in ("bid_lots", "ask_lots")}
     one = {name: np.where(np.arange(LEVELS) > 0, EMPTY_PRICE, getattr(books, name)) for name in ("bid_px", "ask_px")}
-    lone = {name: np.where(np.arange(LEVELS) > 0, 0, sz) for name, sz in huge.items()}
+    lone = {name: np.where(np.arange(LEVELS) > 0, 0, lots) for name, lots in huge.items()}
     for changed in (books._replace(**huge), books._replace(**one, **lone)):
         validate_books(changed)
         features = flow(changed, scale)

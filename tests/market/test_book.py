@@ -32,8 +32,8 @@ def small_book(policy: dict[str, str] | str | None = None, clock: str = "local")
 def assert_same(fast: OrderBook, slow: SlowBook) -> None:
     assert fast.depth == (len(slow.levels[0]), len(slow.levels[1]))
     top = fast.top(max(*fast.depth, 1))
-    for side, px, sz in ((0, top.bid_px, top.bid_sz), (1, top.ask_px, top.ask_sz)):
-        levels = [(int(p), int(s)) for p, s in zip(px, sz, strict=True) if p != EMPTY_PRICE]
+    for side, px, lots in ((0, top.bid_px, top.bid_lots), (1, top.ask_px, top.ask_lots)):
+        levels = [(int(p), int(s)) for p, s in zip(px, lots, strict=True) if p != EMPTY_PRICE]
         assert levels == slow.top(side, len(px))
     assert fast.anomalies == {kind.name.lower(): slow.anomalies[kind] for kind in Anomaly}
     meta = fast.state.meta[0]
@@ -224,13 +224,13 @@ def test_quantities_of_a_billion_and_the_largest() -> None:
     book = OrderBook(1e-8, 1.0)
     book.apply(event(ev.DEPTH, 1.234e-5, 4.2e14, flags=0))
     assert book.apply(event(ev.DEPTH, 1.235e-5, 2.0**53, side=SELL))
-    assert book.top(1).bid_sz[0] == 420_000_000_000_000 and book.top(1).ask_sz[0] == 2**53
+    assert book.top(1).bid_lots[0] == 420_000_000_000_000 and book.top(1).ask_lots[0] == 2**53
     assert book.best_bid == pytest.approx(1.234e-5, rel=1e-12)
     for key in range(513):  # orders at one level: their sum stays within int64, then further ones are invalid
         book.apply(event(ev.ADD, 1.233e-5, 2.0**53, order=key))
     with pytest.raises(DataError, match="invalid"):
         book.apply(event(ev.ADD, 1.233e-5, 2.0**53, order=513))
-    assert 2**62 < book.top(2).bid_sz[1] < 2**63 - 1
+    assert 2**62 < book.top(2).bid_lots[1] < 2**63 - 1
 
 
 @pytest.mark.parametrize(

@@ -62,17 +62,17 @@ def spoil(books: BookSeries, row: int, fault: str) -> None:
     elif fault == "locked":
         books.ask_px[row] = np.arange(LEVELS) + books.bid_px[row, 0]
     elif fault == "no bid":
-        books.bid_px[row], books.bid_sz[row] = EMPTY_PRICE, 0
+        books.bid_px[row], books.bid_lots[row] = EMPTY_PRICE, 0
     elif fault == "no ask size":
-        books.ask_sz[row, 0] = 0
+        books.ask_lots[row, 0] = 0
     elif fault == "negative":
-        books.bid_sz[row, 3] = -1
+        books.bid_lots[row, 3] = -1
     elif fault == "ghost":
         books.ask_px[row, 8:] = EMPTY_PRICE
     elif fault == "order":
         books.bid_px[row, 5] = books.bid_px[row, 4]
     elif fault == "repeat" and row:
-        for side in (books.bid_px, books.bid_sz, books.ask_px, books.ask_sz):
+        for side in (books.bid_px, books.bid_lots, books.ask_px, books.ask_lots):
             side[row] = side[row - 1]
     elif fault == "bought":
         books.bought[row] = -5
@@ -89,12 +89,12 @@ def series(seed: int, faults: list[tuple[int, str]], n: int = 30) -> BookSeries:
     steps = np.arange(LEVELS)
     bid = 100 + rng.integers(0, 2, (n, 1)) - steps
     ask = 102 + rng.integers(0, 2, (n, 1)) + steps
-    bid_sz, ask_sz = np.ones((n, LEVELS), np.int64), np.ones((n, LEVELS), np.int64)
-    bid_sz[np.arange(n), rng.integers(0, LEVELS, n)] += rng.integers(0, 2, n)
-    bid[:, 9:], bid_sz[:, 9:] = EMPTY_PRICE, 0
+    bid_lots, ask_lots = np.ones((n, LEVELS), np.int64), np.ones((n, LEVELS), np.int64)
+    bid_lots[np.arange(n), rng.integers(0, LEVELS, n)] += rng.integers(0, 2, n)
+    bid[:, 9:], bid_lots[:, 9:] = EMPTY_PRICE, 0
     ts_ns = 1_000_000_000 + np.cumsum(rng.integers(0, 25, n))
     bought, sold = (rng.integers(0, 9, n) * (rng.random(n) < 0.3) for _ in range(2))
-    books = BookSeries(ts_ns, bid, bid_sz, ask, ask_sz, 4.0, 1.0, 1, "odd", bought, sold)
+    books = BookSeries(ts_ns, bid, bid_lots, ask, ask_lots, 4.0, 1.0, 1, "odd", bought, sold)
     for row, fault in faults:
         spoil(books, row % n, fault)
     return books
@@ -109,11 +109,11 @@ class Row(NamedTuple):
 
 def rows_of(books: BookSeries) -> list[Row]:
     assert books.bought is not None and books.sold is not None
-    sides = [(books.bid_px, books.bid_sz), (books.ask_px, books.ask_sz)]
+    sides = [(books.bid_px, books.bid_lots), (books.ask_px, books.ask_lots)]
     return [
         Row(
             int(books.ts_ns[i]),
-            tuple(tuple(zip(px[i].tolist(), sz[i].tolist(), strict=True)) for px, sz in sides),
+            tuple(tuple(zip(px[i].tolist(), lots[i].tolist(), strict=True)) for px, lots in sides),
             int(books.bought[i]),
             int(books.sold[i]),
         )
@@ -125,8 +125,10 @@ def judged(row: Row, anomalies: Counter[str]) -> bool:
     """Is it a book? Counts what is wrong with it."""
     (bid, *_), (ask, *_) = row.sides
     levels = [level for side in row.sides for level in side]
-    quoted = all(px != EMPTY_PRICE and sz != 0 for px, sz in (bid, ask))
-    sound = all(sz >= 0 and (px != EMPTY_PRICE or sz == 0) for px, sz in levels) and min(row.bought, row.sold) >= 0
+    quoted = all(px != EMPTY_PRICE and lots != 0 for px, lots in (bid, ask))
+    sound = (
+        all(lots >= 0 and (px != EMPTY_PRICE or lots == 0) for px, lots in levels) and min(row.bought, row.sold) >= 0
+    )
     for side, sign in zip(row.sides, (-1, 1), strict=True):
         prices = [sign * px for px, _ in side if px != EMPTY_PRICE]
         full = [px != EMPTY_PRICE for px, _ in side]
@@ -189,7 +191,7 @@ def test_slow_twin(clock: TickClock, seed: int, faults: list[tuple[int, str]], b
     assert +met == +expected
     for chunk in chosen:
         validate_books(chunk)
-        assert (chunk.px_scale, chunk.sz_scale, chunk.tick, chunk.name) == (4.0, 1.0, 1, "odd")
+        assert (chunk.px_scale, chunk.lots_per_unit, chunk.tick, chunk.name) == (4.0, 1.0, 1, "odd")
 
 
 def test_without_trades() -> None:
@@ -247,8 +249,8 @@ def every_message(events: NDArray[np.void]) -> BookSeries:
             now = np.array(book.traded).astype(np.int64)
             rows.append((book.time_ns, *book.top(), *(now - traded)))
             traded = now
-    ts_ns, bid_px, bid_sz, ask_px, ask_sz, bought, sold = (np.array(column) for column in zip(*rows, strict=True))
-    return BookSeries(ts_ns, bid_px, bid_sz, ask_px, ask_sz, 4.0, 1.0, 1, "feed", bought, sold)
+    ts_ns, bid_px, bid_lots, ask_px, ask_lots, bought, sold = (np.array(column) for column in zip(*rows, strict=True))
+    return BookSeries(ts_ns, bid_px, bid_lots, ask_px, ask_lots, 4.0, 1.0, 1, "feed", bought, sold)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -278,7 +280,7 @@ def test_ticks_written_and_read_back(tmp_path: Path) -> None:
     again, of_books = read_books(find_sources([tmp_path / "again"])[0], DataConfig())
     for column in COLUMNS:
         np.testing.assert_array_equal(getattr(again, column), getattr(books, column))
-    assert (again.px_scale, again.sz_scale, again.tick, again.name) == (4.0, 1.0, 1, "feed")
+    assert (again.px_scale, again.lots_per_unit, again.tick, again.name) == (4.0, 1.0, 1, "feed")
     assert (account.format, of_books.format) == ("hftbacktest", "book-npz")
     assert account.ticks == of_books.ticks == of_books.messages == books.rows
     assert of_books.anomalies["crossed"] == of_books.anomalies["one_sided"] == 0 < account.anomalies["crossed"]

@@ -46,11 +46,11 @@ def as_tuples(series: BookSeries | None) -> list[tuple]:
     if series is None:
         return []
 
-    def levels(px: NDArray, sz: NDArray) -> list[tuple[int, int]]:
-        return [(p, s) for p, s in zip(px.tolist(), sz.tolist(), strict=True) if p != EMPTY_PRICE]
+    def levels(px: NDArray, lots: NDArray) -> list[tuple[int, int]]:
+        return [(p, s) for p, s in zip(px.tolist(), lots.tolist(), strict=True) if p != EMPTY_PRICE]
 
     assert series.bought is not None and series.sold is not None
-    bids, asks = ([levels(*row) for row in zip(px, sz, strict=True)] for px, sz in (series[1:3], series[3:5]))
+    bids, asks = ([levels(*row) for row in zip(px, lots, strict=True)] for px, lots in (series[1:3], series[3:5]))
     return list(zip(series.ts_ns.tolist(), bids, asks, series.bought.tolist(), series.sold.tolist(), strict=True))
 
 

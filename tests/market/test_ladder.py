@@ -30,7 +30,7 @@ class Twin:
         assert there == (rank in self.slow[side])
         if there:
             block = self.fast.order[side, position]
-            self.fast.size[side, block, at], self.fast.orders[side, block, at] = size, count
+            self.fast.lots[side, block, at], self.fast.orders[side, block, at] = size, count
         else:
             ladder.insert(self.fast, side, position, at, rank, size, count)
         self.slow[side][rank] = size, count
@@ -69,7 +69,7 @@ class Twin:
                 assert 0 < fast.fill[side, block] <= WIDTH
                 assert fast.low[side, position] == fast.rank[side, block, 0]
                 for i in range(fast.fill[side, block]):
-                    level = int(fast.size[side, block, i]), int(fast.orders[side, block, i])
+                    level = int(fast.lots[side, block, i]), int(fast.orders[side, block, i])
                     found.append((int(fast.rank[side, block, i]), level))
             assert found == sorted(self.slow[side].items())
 

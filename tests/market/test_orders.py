@@ -49,7 +49,7 @@ class Twin:
 
     def check(self) -> None:
         live = self.fast[self.fast["side"] >= 0]
-        assert {int(o["id"]): (int(o["side"]), int(o["rank"]), int(o["size"])) for o in live} == self.slow
+        assert {int(o["id"]): (int(o["side"]), int(o["rank"]), int(o["lots"])) for o in live} == self.slow
         assert len(live) == len(self.slow)
         for key in self.slow:  # and each is found
             assert self.fast[orders.locate(self.fast, np.uint64(key))]["id"] == key

@@ -99,7 +99,7 @@ def test_damaged_events(
         return
     meta = state.meta[0]
     assert meta["events"] <= len(events) and (state.anomalies >= 0).all()
-    size = state.levels.size
+    size = state.levels.lots
     for side in (0, 1):
         used = state.levels.order[side, : state.levels.used[side]]
         assert all((size[side, block, : state.levels.fill[side, block]] > 0).all() for block in used)

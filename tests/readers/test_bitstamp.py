@@ -48,7 +48,7 @@ def test_a_small_file(tmp_path: Path) -> None:
     book = OrderBook(feed.tick_size, feed.lot_size)
     assert [book.apply(e) for e in events] == [False, True, True, False]
     assert book.order(7) == ("bid", 236.47, pytest.approx(1.78855669)) and book.depth == (1, 0)
-    assert book.top(1).bid_sz[0] == 178_855_669
+    assert book.top(1).bid_lots[0] == 178_855_669
     feed = open_bitstamp(tmp_path / "orders_24h.csv", ReadOptions(tick_size=0.05, lot_size=0.1))
     assert (feed.tick_size, feed.lot_size) == (0.05, 0.1)
 
@@ -134,8 +134,8 @@ def test_the_level_2_snapshots_of_that_day_are_nearly_this_book(shared: Path, da
         book.apply_all(day[at : until[i]])
         at, top = until[i], book.top(400)
         same.append(top.bid_px[0] == snapshots.bid_px[i, 0] and top.ask_px[0] == snapshots.ask_px[i, 0])
-        ours = {*zip(top.bid_px.tolist(), top.bid_sz.tolist(), strict=True)}
-        theirs = zip(snapshots.bid_px[i].tolist(), snapshots.bid_sz[i].tolist(), strict=True)
+        ours = {*zip(top.bid_px.tolist(), top.bid_lots.tolist(), strict=True)}
+        theirs = zip(snapshots.bid_px[i].tolist(), snapshots.bid_lots[i].tolist(), strict=True)
         found += [level in ours for level in theirs if level[0] != EMPTY_PRICE]
     assert len(same) == 512 and sum(same) == 501  # both best prices
     assert np.mean(found) > 0.85

@@ -146,10 +146,11 @@ def test_books_equal_the_librarys_objects(shared: Path, file: str) -> None:
     ends = [r for r in records if int(r.flags) & 128]
     assert len(records) == MBP_FILES[file] and sum(b.rows for b in books) == len(ends)
     np.testing.assert_array_equal(np.concatenate([b.ts_ns for b in books]), [r.ts_recv for r in ends])
-    for field in ("bid_px", "bid_sz", "ask_px", "ask_sz"):
+    for field in ("bid_px", "bid_lots", "ask_px", "ask_lots"):
         met = np.concatenate([getattr(b, field) for b in books])
         depth = len(records[0].levels)
-        np.testing.assert_array_equal(met[:, :depth], [[getattr(x, field) for x in r.levels] for r in ends])
+        theirs = field.replace("lots", "sz")
+        np.testing.assert_array_equal(met[:, :depth], [[getattr(x, theirs) for x in r.levels] for r in ends])
         assert (met[:, depth:] == (EMPTY_PRICE if "px" in field else 0)).all() and met.shape == (len(ends), LEVELS)
     for field, side in (("bought", "B"), ("sold", "A")):
         taken = sum(r.size for r in records if (str(r.action), str(r.side)) == ("T", side))
@@ -167,7 +168,7 @@ def test_the_chunks_do_not_depend_on_the_pieces(shared: Path, monkeypatch: pytes
         if isinstance(whole[0], np.ndarray):
             np.testing.assert_array_equal(np.concatenate(pieces), np.concatenate(whole))
         else:
-            for field in ("ts_ns", "bid_px", "ask_sz", "bought", "sold"):
+            for field in ("ts_ns", "bid_px", "ask_lots", "bought", "sold"):
                 both = (np.concatenate([getattr(b, field) for b in books]) for books in (pieces, whole))
                 np.testing.assert_array_equal(*both)
 

@@ -68,9 +68,9 @@ def test_books_are_whole_numbers_of_the_files_own_decimals(tmp_path: Path) -> No
     feed = fi2010_books(write(tmp_path, rows))
     (books,) = feed.chunks
     validate_books(books)
-    assert (feed.format, books.tick, books.px_scale, books.sz_scale) == ("fi2010", 1, 10_000.0, 100_000.0)
+    assert (feed.format, books.tick, books.px_scale, books.lots_per_unit) == ("fi2010", 1, 10_000.0, 100_000.0)
     np.testing.assert_array_equal(books.ask_px, np.rint(rows[:40:4].T * 10_000))
-    np.testing.assert_array_equal(books.bid_sz, np.rint(rows[3:40:4].T * 100_000))
+    np.testing.assert_array_equal(books.bid_lots, np.rint(rows[3:40:4].T * 100_000))
     assert books.ts_ns.tolist() == list(range(30)) and books.bought is None
 
 
@@ -79,7 +79,7 @@ def test_a_tick_of_five_and_large_volumes(tmp_path: Path) -> None:
     rows[:40:2] *= 5
     rows[1, 3] = 1e4  # a billion shares, shifted
     books = only(write(tmp_path, rows))
-    assert books.tick == 5 and books.ask_sz[3, 0] == 1_000_000_000
+    assert books.tick == 5 and books.ask_lots[3, 0] == 1_000_000_000
     validate_books(books)
 
 
@@ -87,7 +87,7 @@ def test_an_empty_level(tmp_path: Path) -> None:
     rows = values()
     rows[36:40, 2] = 0
     books = only(write(tmp_path, rows))
-    assert books.ask_px[2, 9] == books.bid_px[2, 9] == EMPTY_PRICE and books.ask_sz[2, 9] == 0
+    assert books.ask_px[2, 9] == books.bid_px[2, 9] == EMPTY_PRICE and books.ask_lots[2, 9] == 0
     validate_books(books)
 
 
@@ -97,7 +97,7 @@ def test_chunks_and_compression(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(fi2010, "CHUNK", 20)
     parts = list(fi2010_books(path).chunks)
     assert [part.rows for part in parts] == [20, 10] and whole.name == DECPRE[:-4]
-    np.testing.assert_array_equal(np.concatenate([part.ask_sz for part in parts]), whole.ask_sz)
+    np.testing.assert_array_equal(np.concatenate([part.ask_lots for part in parts]), whole.ask_lots)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("Test_Dst_NoAuction_ZScore_CF_9.txt", "zscore"), ("a_MinMax_1", "minmax")])

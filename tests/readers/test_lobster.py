@@ -77,12 +77,12 @@ def test_books_times_and_trades(tmp_path: Path) -> None:
     (books,), feed = read(tmp_path)
     validate_books(books)
     assert (feed.name, feed.format, books.name) == (f"ABC_{DAY}_34200000_57600000", "lobster", feed.name)
-    assert (books.px_scale, books.sz_scale, books.tick, books.tick_size) == (10_000.0, 1.0, 100, 0.01)
+    assert (books.px_scale, books.lots_per_unit, books.tick, books.tick_size) == (10_000.0, 1.0, 100, 0.01)
     expected = [ns(DAY, "09:30:00", n) for n in (4_241_176, 4_260_640, 500_000_000)] + [ns(DAY, "09:30:01")]
     assert books.ts_ns.tolist() == expected
     assert books.ask_px[0, :3].tolist() == [5859400, 5859800, EMPTY_PRICE]
-    assert books.bid_px[1, :2].tolist() == [5853300, EMPTY_PRICE] and books.bid_sz[1].sum() == 18
-    assert books.bid_sz[2, 0] == 1_000_000_000
+    assert books.bid_px[1, :2].tolist() == [5853300, EMPTY_PRICE] and books.bid_lots[1].sum() == 18
+    assert books.bid_lots[2, 0] == 1_000_000_000
     assert books.bought is not None and books.sold is not None
     # a resting sell order executed: the taker bought
     assert books.bought.tolist() == [0, 100, 0, 0] and books.sold.tolist() == [0, 0, 7, 0]
@@ -100,7 +100,7 @@ def test_chunks_join_to_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(lobster, "CHUNK", 3)
     parts, _ = read(tmp_path)
     assert [part.rows for part in parts] == [3, 1]
-    for field in ("ts_ns", "bid_px", "ask_sz", "bought", "sold"):
+    for field in ("ts_ns", "bid_px", "ask_lots", "bought", "sold"):
         np.testing.assert_array_equal(np.concatenate([getattr(p, field) for p in parts]), getattr(whole, field))
 
 
@@ -258,7 +258,7 @@ def test_the_sample_of_apple(shared: Path) -> None:
     assert (int(books.bought.sum()), int(books.sold.sum())) == (6281, 4311)
     with lzma.open(paths[0], "rt") as file:
         last = [int(cell) for cell in file.read().splitlines()[-1].split(",")]
-    assert books.ask_px[-1].tolist() == last[::4] and books.bid_sz[-1].tolist() == last[3::4]
+    assert books.ask_px[-1].tolist() == last[::4] and books.bid_lots[-1].tolist() == last[3::4]
 
 
 def test_the_sample_of_amazon(shared: Path) -> None:

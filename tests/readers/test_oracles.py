@@ -41,7 +41,7 @@ def order_counts(levels: Ladder, side: int) -> tuple[int, ...]:
 
 def state_of(book: OrderBook) -> State:
     top, levels = book.top(), book.state.levels
-    bid, ask = ((px.tolist(), sz.tolist()) for px, sz in ((top.bid_px, top.bid_sz), (top.ask_px, top.ask_sz)))
+    bid, ask = ((px.tolist(), lots.tolist()) for px, lots in ((top.bid_px, top.bid_lots), (top.ask_px, top.ask_lots)))
     return (*map(tuple, bid), order_counts(levels, 0), *map(tuple, ask), order_counts(levels, 1))
 
 
@@ -162,10 +162,10 @@ def plain(books: BookSeries) -> NDArray[np.int64]:
     """(n, 41): time, prices in ticks, sizes in 1e-8."""
     columns = [books.ts_ns[:, None]]
     for side in ("bid", "ask"):
-        px, sz = getattr(books, f"{side}_px"), getattr(books, f"{side}_sz")
+        px, lots = getattr(books, f"{side}_px"), getattr(books, f"{side}_lots")
         assert (px[px != EMPTY_PRICE] % books.tick == 0).all()
         columns += [np.where(px == EMPTY_PRICE, px, px // books.tick)]
-        columns += [np.rint(sz * (1e8 / books.sz_scale)).astype(np.int64)]
+        columns += [np.rint(lots * (1e8 / books.lots_per_unit)).astype(np.int64)]
     return np.hstack(columns)
 
 

@@ -81,10 +81,12 @@ def test_books_of_csv(tmp_path: Path) -> None:
     assert (books.name, books.tick_size, books.tick, books.px_scale) == ("es", 0.25, 25, 100.0)
     assert books.ts_ns.tolist() == [T0, T0 + 1, T0 + 5]
     assert books.bid_px[0, :3].tolist() == [10025, 10000, EMPTY_PRICE]
-    assert (books.bid_sz[0, :2] / books.sz_scale).tolist() == [3.0, 1e9] and books.bid_sz[1, 0] == 3.5 * books.sz_scale
+    assert (books.bid_lots[0, :2] / books.lots_per_unit).tolist() == [3.0, 1e9] and books.bid_lots[
+        1, 0
+    ] == 3.5 * books.lots_per_unit
     # a missing price, a size of 0, a price that is no number
     assert (books.bid_px[1, 1], books.ask_px[1, 1], books.ask_px[2, 1]) == (EMPTY_PRICE,) * 3
-    assert books.bid_sz[1, 1] == books.ask_sz[1, 1] == books.ask_sz[2, 1] == 0
+    assert books.bid_lots[1, 1] == books.ask_lots[1, 1] == books.ask_lots[2, 1] == 0
     assert books.bought is None
 
 
@@ -94,7 +96,7 @@ def test_books_of_parquet(tmp_path: Path, zeros: str) -> None:
     books = books_of(write(tmp_path, content))
     validate_books(books)
     assert books.bid_px.shape == (5, 10) and books.bought is not None and books.sold is not None
-    assert (books.bought / books.sz_scale).tolist() == [1, 0, 3, 0, 0] and books.sold[4] == 2 * books.sz_scale
+    assert (books.bought / books.lots_per_unit).tolist() == [1, 0, 3, 0, 0] and books.sold[4] == 2 * books.lots_per_unit
 
 
 def test_single_precision_prices_are_the_decimals_that_were_meant(tmp_path: Path) -> None:
@@ -115,7 +117,7 @@ def test_chunks_are_bounded_and_join_to_the_whole(tmp_path: Path, monkeypatch: p
         parts = list(feed.chunks)
         assert len(parts) > 10 and all(isinstance(part, BookSeries) and part.rows <= 64 for part in parts)
         assert np.concatenate([part.ts_ns for part in parts]).tolist() == content["ts_ns"].tolist()
-        assert len({(part.px_scale, part.sz_scale, part.tick, part.name) for part in parts}) == 1
+        assert len({(part.px_scale, part.lots_per_unit, part.tick, part.name) for part in parts}) == 1
 
 
 def test_events_of_csv(tmp_path: Path) -> None:
@@ -189,8 +191,12 @@ def test_compressed_csv(tmp_path: Path, pack: Any) -> None:
 
 def test_given_grids(tmp_path: Path) -> None:
     books = books_of(write(tmp_path, BOOKS), tick_size=0.01, lot_size=0.5)
-    assert (books.tick, books.px_scale, books.sz_scale) == (1, 100.0, 2.0) and books.bid_sz[:, 0].tolist() == [6, 7, 6]
-    assert books_of(write(tmp_path, BOOKS.replace("3.5", "4")), lot_size=0.3 / 3).sz_scale == 10.0
+    assert (books.tick, books.px_scale, books.lots_per_unit) == (1, 100.0, 2.0) and books.bid_lots[:, 0].tolist() == [
+        6,
+        7,
+        6,
+    ]
+    assert books_of(write(tmp_path, BOOKS.replace("3.5", "4")), lot_size=0.3 / 3).lots_per_unit == 10.0
     with pytest.raises(DataError, match=r"bid price 100\.25 is no multiple of 0\.5; give --tick-size"):
         books_of(write(tmp_path, BOOKS), tick_size=0.5)
     with pytest.raises(DataError, match=r"bid size 3\.5 is no multiple of 1.*; give --lot-size"):

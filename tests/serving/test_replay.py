@@ -67,7 +67,7 @@ def test_a_series_too_short_for_labels_is_read_too(folder: Path, feature_set: st
     opened, unlabelled = open_streams(folder / "tiny.npz", config)
     assert list(unlabelled) == ["tiny"] and "300 rows; expected at least" in unlabelled["tiny"]
     (stream,), books = opened.streams, read_book_npz(folder / "tiny.npz")
-    scale = float(np.median([books.bid_sz[:180, 0], books.ask_sz[:180, 0]])) / books.sz_scale
+    scale = float(np.median([books.bid_lots[:180, 0], books.ask_lots[:180, 0]])) / books.lots_per_unit
     spread_scale = max(1.0, float(np.median(books.spread_ticks[:180])) / 2)
     features = lob44(books, scale) if feature_set == "lob44" else flow(books, scale, spread_scale=spread_scale)
     assert (stream.quantity_scale, stream.spread_scale) == (scale, spread_scale) and spread_scale > 2

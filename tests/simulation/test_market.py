@@ -38,7 +38,7 @@ def test_same_seed_same_market() -> None:
         np.testing.assert_array_equal(was, now)
     assert not np.array_equal(first.bid_px, other.bid_px)
     # a longer run begins like a shorter one
-    np.testing.assert_array_equal(synthetic_books(3_000, 5).ask_sz[:2_000], first.ask_sz)
+    np.testing.assert_array_equal(synthetic_books(3_000, 5).ask_lots[:2_000], first.ask_lots)
     events, longer = synthetic_events(1_000, (5, 1)), synthetic_events(2_000, (5, 1))
     np.testing.assert_array_equal(longer[: len(events)], events)
 
@@ -66,7 +66,7 @@ def test_stationary_and_plausible(preset: Preset, long_runs: dict[str, BookSerie
     first, second = slice(0, 100_000), slice(100_000, 200_000)
     spread = books.spread_ticks
     assert spread[first].mean() == pytest.approx(spread[second].mean(), rel=0.1)
-    assert books.bid_sz[first].mean() == pytest.approx(books.ask_sz[second].mean(), rel=0.15)
+    assert books.bid_lots[first].mean() == pytest.approx(books.ask_lots[second].mean(), rel=0.15)
     assert abs(books.bid_px[-1, 0] / books.bid_px[0, 0] - 1) < 0.05
     assert ((books.bought == 0) | (books.sold == 0)).all()
     assert 0.03 < ((books.bought + books.sold) > 0).mean() < 0.3
@@ -79,8 +79,8 @@ def test_presets_look_like_their_markets(long_runs: dict[str, BookSeries]) -> No
     es, crypto = long_runs["es"], long_runs["crypto"]
     assert es.tick_size == 0.25 and (es.spread_ticks == 1).mean() > 0.97
     assert 10 < es.rows / ((es.ts_ns[-1] - es.ts_ns[0]) * 1e-9) < 50
-    assert 30 < np.median(es.bid_sz[:, 0]) < 300
-    assert crypto.tick_size == pytest.approx(0.1) and crypto.sz_scale == 1_000
+    assert 30 < np.median(es.bid_lots[:, 0]) < 300
+    assert crypto.tick_size == pytest.approx(0.1) and crypto.lots_per_unit == 1_000
     assert 0.3 < (crypto.spread_ticks == 1).mean() < 0.9 and np.quantile(crypto.spread_ticks, 0.99) >= 5
     gaps = np.diff(-crypto.bid_px, axis=1)[(crypto.bid_px != EMPTY_PRICE).all(axis=1)]
     assert (gaps > 1).mean() > 0.1
@@ -97,18 +97,21 @@ def test_events_make_the_books(preset: Preset) -> None:
     traded, row = {True: 0, False: 0}, -1
     for e in events:
         kind, buy = int(e["ev"]) & event.KIND_MASK, bool(int(e["ev"]) & event.BUY)
-        px, sz = round(e["px"] * books.px_scale), round(e["qty"] * books.sz_scale)
-        assert e["px"] == px / books.px_scale and e["qty"] == sz / books.sz_scale
+        px, lots = round(e["px"] * books.px_scale), round(e["qty"] * books.lots_per_unit)
+        assert e["px"] == px / books.px_scale and e["qty"] == lots / books.lots_per_unit
         if kind in (event.DEPTH, event.DEPTH_SNAPSHOT):
-            sides[buy][px] = sz
+            sides[buy][px] = lots
         elif kind == event.TRADE:
-            traded[buy] += sz
-            assert 0 < sz <= sides[not buy][px]
+            traded[buy] += lots
+            assert 0 < lots <= sides[not buy][px]
         if e["ival"] & event.LAST:
             if row >= 0:
                 best = [sorted((p, s) for p, s in sides[b].items() if s) for b in (True, False)]
                 bids, asks = best[0][::-1][:10], best[1][:10]
-                for levels, prices, sizes in ((bids, books.bid_px, books.bid_sz), (asks, books.ask_px, books.ask_sz)):
+                for levels, prices, sizes in (
+                    (bids, books.bid_px, books.bid_lots),
+                    (asks, books.ask_px, books.ask_lots),
+                ):
                     assert [p for p, _ in levels] == prices[row, : len(levels)].tolist()
                     assert [s for _, s in levels] == sizes[row, : len(levels)].tolist()
                 assert (traded[True], traded[False]) == (books.bought[row], books.sold[row])
@@ -145,23 +148,23 @@ def test_orders_make_the_books(preset: Preset) -> None:
     newest, row, filled = 0, -1, {True: 0, False: 0}
     for e in events[2:]:  # without the two CLEARs
         kind, buy, number = int(e["ev"]) & event.KIND_MASK, bool(int(e["ev"]) & event.BUY), int(e["order_id"])
-        px, sz = round(e["px"] * books.px_scale), round(e["qty"] * books.sz_scale)
+        px, lots = round(e["px"] * books.px_scale), round(e["qty"] * books.lots_per_unit)
         if kind == event.ADD:
-            assert sz > 0 and number == newest + 1
-            newest, resting[number] = number, (buy, px, sz)
+            assert lots > 0 and number == newest + 1
+            newest, resting[number] = number, (buy, px, lots)
         elif kind == event.FILL:
-            filled[not buy] += sz
+            filled[not buy] += lots
             assert number == min(i for i, (b, p, _) in resting.items() if (b, p) == (buy, px))
-            assert 0 < sz <= resting[number][2]
+            assert 0 < lots <= resting[number][2]
         elif kind == event.CANCEL:
-            assert resting.pop(number) == (buy, px, sz)
+            assert resting.pop(number) == (buy, px, lots)
         elif kind == event.MODIFY:
-            assert 0 < sz < resting[number][2]
-            resting[number] = (buy, px, sz)
+            assert 0 < lots < resting[number][2]
+            resting[number] = (buy, px, lots)
         if e["ival"] & event.LAST:
             if row >= 0:
                 assert (filled[True], filled[False]) == (books.bought[row], books.sold[row])
-                for bid, prices, sizes in ((True, books.bid_px, books.bid_sz), (False, books.ask_px, books.ask_sz)):
+                for bid, prices, sizes in ((True, books.bid_px, books.bid_lots), (False, books.ask_px, books.ask_lots)):
                     best = sum(s for b, p, s in resting.values() if b == bid and p == prices[row, 0])
                     assert best == sizes[row, 0]
             filled, row = {True: 0, False: 0}, row + 1
@@ -209,7 +212,7 @@ def test_worth_learning_from(long_runs: dict[str, BookSeries]) -> None:
     labels, moves = direction_labels(mid, HORIZONS, 1.0)
     shares = np.bincount(labels[:-100, 1], minlength=3) / len(labels[:-100])
     assert shares.min() > 0.1
-    imbalance = (books.bid_sz[:, 0] - books.ask_sz[:, 0]) / (books.bid_sz[:, 0] + books.ask_sz[:, 0])
+    imbalance = (books.bid_lots[:, 0] - books.ask_lots[:, 0]) / (books.bid_lots[:, 0] + books.ask_lots[:, 0])
     assert 0.1 < np.corrcoef(imbalance[:-100], moves[:-100, 0])[0, 1] < 0.6
     past = mid[100:-100] - mid[:-200]
     assert 0.1 < np.corrcoef(past, moves[100:-100, 2])[0, 1] < 0.8

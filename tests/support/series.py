@@ -11,7 +11,7 @@ def joined(chunks: list[BookSeries]) -> BookSeries | None:
     """All rows in one series; None without rows."""
     if not chunks:
         return None
-    fields = ("ts_ns", "bid_px", "bid_sz", "ask_px", "ask_sz", "bought", "sold")
+    fields = ("ts_ns", "bid_px", "bid_lots", "ask_px", "ask_lots", "bought", "sold")
     return chunks[0]._replace(**{name: np.concatenate([getattr(chunk, name) for chunk in chunks]) for name in fields})
 
 
@@ -25,8 +25,8 @@ def random_books(seed: int, rows: int = 30) -> BookSeries:
         steps = rng.integers(1, 4, (rows, LEVELS))
         steps[:, 0] = rng.integers(0, 4, rows)
         px = (best[:, None] + sign * np.cumsum(steps, axis=1)) * tick
-        sz = rng.integers(1, 500, (rows, LEVELS))
+        lots = rng.integers(1, 500, (rows, LEVELS))
         empty = np.arange(LEVELS) >= rng.integers(1, LEVELS + 4, rows)[:, None]
-        sides[f"{side}_px"], sides[f"{side}_sz"] = np.where(empty, EMPTY_PRICE, px), np.where(empty, 0, sz)
+        sides[f"{side}_px"], sides[f"{side}_lots"] = np.where(empty, EMPTY_PRICE, px), np.where(empty, 0, lots)
     ts_ns = np.cumsum(rng.integers(0, 10**9, rows))
-    return BookSeries(ts_ns=ts_ns, **sides, px_scale=100.0, sz_scale=1000.0, tick=tick, name="random")
+    return BookSeries(ts_ns=ts_ns, **sides, px_scale=100.0, lots_per_unit=1000.0, tick=tick, name="random")

@@ -108,7 +108,7 @@ def set_level(levels, side, rank, lots):  # type: ignore[no-untyped-def]
     """A level's quantity is now `lots`; 0 takes the level out."""
     position, at, there = ladder.find(levels, side, rank)
     if there and lots > 0:
-        levels.size[side, levels.order[side, position], at] = lots
+        levels.lots[side, levels.order[side, position], at] = lots
     elif there:
         ladder.remove(levels, side, position, at)
     elif lots > 0:
@@ -121,19 +121,19 @@ def add_to_level(levels, side, rank, lots, orders):  # type: ignore[no-untyped-d
     position, at, there = ladder.find(levels, side, rank)
     if there:
         block = levels.order[side, position]
-        levels.size[side, block, at] += lots
+        levels.lots[side, block, at] += lots
         levels.orders[side, block, at] += orders
-        if levels.orders[side, block, at] <= 0 or levels.size[side, block, at] <= 0:
+        if levels.orders[side, block, at] <= 0 or levels.lots[side, block, at] <= 0:
             ladder.remove(levels, side, position, at)
     elif lots > 0:
         ladder.insert(levels, side, position, at, rank, lots, orders)
 
 
 @compiled
-def level_size(levels, side, rank):  # type: ignore[no-untyped-def]
+def level_lots(levels, side, rank):  # type: ignore[no-untyped-def]
     """Lots at a level, 0 if there is none."""
     position, at, there = ladder.find(levels, side, rank)
-    return levels.size[side, levels.order[side, position], at] if there else 0
+    return levels.lots[side, levels.order[side, position], at] if there else 0
 
 
 @compiled
@@ -169,7 +169,7 @@ def _change_order(state, kind, side, rank, lots, order_id):  # type: ignore[no-u
         return
     if kind == ev.ADD or kind == ev.MODIFY:
         if there:
-            add_to_level(state.levels, order.side, order.rank, -order.size, -1)
+            add_to_level(state.levels, order.side, order.rank, -order.lots, -1)
         if lots > 0:
             table.put(state.orders, slot, order_id, side, rank, lots)
             add_to_level(state.levels, side, rank, lots, 1)
@@ -177,16 +177,16 @@ def _change_order(state, kind, side, rank, lots, order_id):  # type: ignore[no-u
         elif there:
             table.free(state.orders, slot)
             state.meta[0].live_orders -= 1
-    elif lots > order.size and note(state, _OVER) != 0:
+    elif lots > order.lots and note(state, _OVER) != 0:
         return
     elif kind == ev.CANCEL:
-        if lots == 0 or lots >= order.size:
-            add_to_level(state.levels, order.side, order.rank, -order.size, -1)
+        if lots == 0 or lots >= order.lots:
+            add_to_level(state.levels, order.side, order.rank, -order.lots, -1)
             table.free(state.orders, slot)
             state.meta[0].live_orders -= 1
         else:
             add_to_level(state.levels, order.side, order.rank, -lots, 0)
-            order.size -= lots
+            order.lots -= lots
 
 
 @compiled
@@ -235,7 +235,7 @@ def _dispatch(state, kind, side, px, qty, order_id):  # type: ignore[no-untyped-
         side < 0
         or not on_grid
         or kind not in ev.KINDS
-        or (lots > _LARGE and kind >= ev.ADD and level_size(state.levels, side, rank) > _FULL)
+        or (lots > _LARGE and kind >= ev.ADD and level_lots(state.levels, side, rank) > _FULL)
     ):
         note(state, _INVALID)
     elif kind == ev.DEPTH or kind == ev.DEPTH_SNAPSHOT:

@@ -21,7 +21,7 @@ class Ladder(NamedTuple):
     """Levels of both sides (0 bid, 1 ask), worst first.
 
     Attributes:
-        rank, size, orders: (2, blocks, WIDTH) int64; a level's rank, lots and number of orders (0 in an L2 book).
+        rank, lots, orders: (2, blocks, WIDTH) int64; a level's rank, lots and number of orders (0 in an L2 book).
         fill: (2, blocks) int64, levels in a block.
         order: (2, blocks) int64, the blocks from worst to best; those behind `used` are free.
         low: (2, blocks) int64, the lowest rank of each block of that order.
@@ -29,7 +29,7 @@ class Ladder(NamedTuple):
     """
 
     rank: NDArray[np.int64]
-    size: NDArray[np.int64]
+    lots: NDArray[np.int64]
     orders: NDArray[np.int64]
     fill: NDArray[np.int64]
     order: NDArray[np.int64]
@@ -40,10 +40,10 @@ class Ladder(NamedTuple):
 
 def empty_ladder(blocks: int) -> Ladder:
     """No levels, and room for `blocks` blocks a side."""
-    rank, size, orders = (np.zeros((2, blocks, WIDTH), np.int64) for _ in range(3))
+    rank, lots, orders = (np.zeros((2, blocks, WIDTH), np.int64) for _ in range(3))
     fill, low = (np.zeros((2, blocks), np.int64) for _ in range(2))
     used, depth = (np.zeros(2, np.int64) for _ in range(2))
-    return Ladder(rank, size, orders, fill, np.tile(np.arange(blocks), (2, 1)), low, used, depth)
+    return Ladder(rank, lots, orders, fill, np.tile(np.arange(blocks), (2, 1)), low, used, depth)
 
 
 def wider(ladder: Ladder) -> Ladder:
@@ -121,7 +121,7 @@ def _split(ladder, side, position):  # type: ignore[no-untyped-def]
     other = _open_block(ladder, side, position + 1)
     for i in range(kept, WIDTH):
         ladder.rank[side, other, i - kept] = ladder.rank[side, block, i]
-        ladder.size[side, other, i - kept] = ladder.size[side, block, i]
+        ladder.lots[side, other, i - kept] = ladder.lots[side, block, i]
         ladder.orders[side, other, i - kept] = ladder.orders[side, block, i]
     ladder.fill[side, block] = kept
     ladder.fill[side, other] = WIDTH - kept
@@ -129,7 +129,7 @@ def _split(ladder, side, position):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def insert(ladder, side, position, at, rank, size, count):  # type: ignore[no-untyped-def]
+def insert(ladder, side, position, at, rank, lots, count):  # type: ignore[no-untyped-def]
     """Put a new level where `find` said; there must be a free block."""
     if ladder.used[side] == 0:
         _open_block(ladder, side, 0)
@@ -141,10 +141,10 @@ def insert(ladder, side, position, at, rank, size, count):  # type: ignore[no-un
     block = ladder.order[side, position]
     for i in range(ladder.fill[side, block], at, -1):
         ladder.rank[side, block, i] = ladder.rank[side, block, i - 1]
-        ladder.size[side, block, i] = ladder.size[side, block, i - 1]
+        ladder.lots[side, block, i] = ladder.lots[side, block, i - 1]
         ladder.orders[side, block, i] = ladder.orders[side, block, i - 1]
     ladder.rank[side, block, at] = rank
-    ladder.size[side, block, at] = size
+    ladder.lots[side, block, at] = lots
     ladder.orders[side, block, at] = count
     ladder.fill[side, block] += 1
     ladder.depth[side] += 1
@@ -158,7 +158,7 @@ def remove(ladder, side, position, at):  # type: ignore[no-untyped-def]
     fill = ladder.fill[side, block] - 1
     for i in range(at, fill):
         ladder.rank[side, block, i] = ladder.rank[side, block, i + 1]
-        ladder.size[side, block, i] = ladder.size[side, block, i + 1]
+        ladder.lots[side, block, i] = ladder.lots[side, block, i + 1]
         ladder.orders[side, block, i] = ladder.orders[side, block, i + 1]
     ladder.fill[side, block] = fill
     ladder.depth[side] -= 1
@@ -183,7 +183,7 @@ def clear_side(ladder, side):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def copy_top(ladder, side, px, size, empty):  # type: ignore[no-untyped-def]
+def copy_top(ladder, side, px, lots, empty):  # type: ignore[no-untyped-def]
     """Write the best levels, best first, price in ticks and lots, into two (levels,) arrays; absent: `empty` and 0."""
     shown, position, sign = 0, ladder.used[side] - 1, 1 - 2 * side
     while shown < len(px) and position >= 0:
@@ -191,10 +191,10 @@ def copy_top(ladder, side, px, size, empty):  # type: ignore[no-untyped-def]
         i = ladder.fill[side, block] - 1
         while i >= 0 and shown < len(px):
             px[shown] = sign * ladder.rank[side, block, i]
-            size[shown] = ladder.size[side, block, i]
+            lots[shown] = ladder.lots[side, block, i]
             shown += 1
             i -= 1
         position -= 1
     for i in range(shown, len(px)):
         px[i] = empty
-        size[i] = 0
+        lots[i] = 0

@@ -24,13 +24,13 @@ class Top(NamedTuple):
 
     Attributes:
         bid_px, ask_px: (levels,) int64, price ticks.
-        bid_sz, ask_sz: (levels,) int64, lots.
+        bid_lots, ask_lots: (levels,) int64, lots.
     """
 
     bid_px: NDArray[np.int64]
-    bid_sz: NDArray[np.int64]
+    bid_lots: NDArray[np.int64]
     ask_px: NDArray[np.int64]
-    ask_sz: NDArray[np.int64]
+    ask_lots: NDArray[np.int64]
 
 
 class Order(NamedTuple):
@@ -151,8 +151,8 @@ class OrderBook:
     def top(self, levels: int = LEVELS) -> Top:
         """The best levels of both sides."""
         top = Top(*(np.empty(levels, np.int64) for _ in range(4)))
-        copy_top(self.state.levels, BID, top.bid_px, top.bid_sz, EMPTY_PRICE)
-        copy_top(self.state.levels, ASK, top.ask_px, top.ask_sz, EMPTY_PRICE)
+        copy_top(self.state.levels, BID, top.bid_px, top.bid_lots, EMPTY_PRICE)
+        copy_top(self.state.levels, ASK, top.ask_px, top.ask_lots, EMPTY_PRICE)
         return top
 
     @property
@@ -204,7 +204,7 @@ class OrderBook:
             return None
         ticks = int(found["rank"]) if found["side"] == BID else -int(found["rank"])
         side: Literal["bid", "ask"] = "bid" if found["side"] == BID else "ask"
-        return Order(side, ticks * self.tick_size, int(found["size"]) * self.lot_size)
+        return Order(side, ticks * self.tick_size, int(found["lots"]) * self.lot_size)
 
 
 def describe_raised(state: BookState, event: np.void) -> str:

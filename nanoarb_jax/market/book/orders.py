@@ -13,7 +13,7 @@ ORDER = np.dtype(
     [
         ("id", "u8"),
         ("rank", "i8"),  # as in ladder.py
-        ("size", "i8"),  # lots
+        ("lots", "i8"),
         ("side", "i8"),  # 0 bid, 1 ask, -1 free slot
     ],
     align=True,
@@ -39,13 +39,13 @@ def locate(table, order_id):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def put(table, slot, order_id, side, rank, size):  # type: ignore[no-untyped-def]
+def put(table, slot, order_id, side, rank, lots):  # type: ignore[no-untyped-def]
     """Write an order into its slot."""
     order = table[slot]
     order.id = order_id
     order.side = side
     order.rank = rank
-    order.size = size
+    order.lots = lots
 
 
 @compiled
@@ -64,7 +64,7 @@ def free(table, slot):  # type: ignore[no-untyped-def]
             stays = (hole < wish <= probe) if hole < probe else (hole < wish or wish <= probe)
             if not stays:
                 break
-        put(table, hole, table[probe].id, table[probe].side, table[probe].rank, table[probe].size)
+        put(table, hole, table[probe].id, table[probe].side, table[probe].rank, table[probe].lots)
         hole = probe
 
 
@@ -74,7 +74,7 @@ def rehash(table, larger):  # type: ignore[no-untyped-def]
     for slot in range(len(table)):
         if table[slot].side >= 0:
             order = table[slot]
-            put(larger, locate(larger, order.id), order.id, order.side, order.rank, order.size)
+            put(larger, locate(larger, order.id), order.id, order.side, order.rank, order.lots)
 
 
 def empty_table(slots: int) -> np.ndarray:

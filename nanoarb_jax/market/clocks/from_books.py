@@ -15,7 +15,7 @@ from nanoarb_jax.market.clocks.from_events import LATEST_NS, ROWS, SILENCE_NS, S
 from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries
 
 _Notes: TypeAlias = tuple[Counter[str], NDArray[np.int8]]
-_SIDES = ("bid_px", "bid_sz", "ask_px", "ask_sz")
+_SIDES = ("bid_px", "bid_lots", "ask_px", "ask_lots")
 
 
 def choose_rows(
@@ -74,12 +74,10 @@ def _note(kind: Anomaly, met: NDArray[np.bool_], books: BookSeries, notes: _Note
     anomalies[kind.name.lower()] += int(met.sum())
     if policy[kind] == RAISE and met.any():
         row = int(np.argmax(met))
-        quote = (
-            f"bid {books.bid_px[row, 0]} x {books.bid_sz[row, 0]}, ask {books.ask_px[row, 0]} x {books.ask_sz[row, 0]}"
-        )
+        bid, ask = (f"{px[row, 0]} x {lots[row, 0]}" for px, lots in books.sides)
         raise DataError(
-            f"{books.name}: {kind.name.lower()} book ({quote}, time {books.ts_ns[row]}); check the files, or choose "
-            f"another policy for {kind.name.lower()!r}"
+            f"{books.name}: {kind.name.lower()} book (bid {bid}, ask {ask}, time {books.ts_ns[row]}); check the files, "
+            f"or choose another policy for {kind.name.lower()!r}"
         )
     return met if policy[kind] != KEEP else np.zeros_like(met)
 
@@ -95,9 +93,10 @@ def _valid(books: BookSeries, notes: _Notes) -> NDArray[np.bool_]:
     """(n,) rows that `validate_books` accepts, apart from time."""
     bid, ask = books.bid_px, books.ask_px
     one_sided = (bid[:, 0] == EMPTY_PRICE) | (ask[:, 0] == EMPTY_PRICE)
-    one_sided |= (books.bid_sz[:, 0] == 0) | (books.ask_sz[:, 0] == 0)
-    invalid = ((books.bid_sz < 0) | (books.ask_sz < 0)).any(axis=1)
-    invalid |= (((bid == EMPTY_PRICE) & (books.bid_sz != 0)) | ((ask == EMPTY_PRICE) & (books.ask_sz != 0))).any(axis=1)
+    one_sided |= (books.bid_lots[:, 0] == 0) | (books.ask_lots[:, 0] == 0)
+    invalid = ((books.bid_lots < 0) | (books.ask_lots < 0)).any(axis=1)
+    for px, lots in books.sides:
+        invalid |= ((px == EMPTY_PRICE) & (lots != 0)).any(axis=1)
     falling = (bid[:, 1:] == EMPTY_PRICE) | ((bid[:, :-1] != EMPTY_PRICE) & (bid[:, 1:] < bid[:, :-1]))
     rising = (ask[:, 1:] == EMPTY_PRICE) | (ask[:, 1:] > ask[:, :-1])
     invalid |= ~(falling & rising).all(axis=1)

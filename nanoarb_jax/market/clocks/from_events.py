@@ -54,9 +54,9 @@ class Rows(NamedTuple):
 
     ts_ns: NDArray[np.int64]
     bid_px: NDArray[np.int64]
-    bid_sz: NDArray[np.int64]
+    bid_lots: NDArray[np.int64]
     ask_px: NDArray[np.int64]
-    ask_sz: NDArray[np.int64]
+    ask_lots: NDArray[np.int64]
     bought: NDArray[np.int64]
     sold: NDArray[np.int64]
 
@@ -65,7 +65,7 @@ class Memory(NamedTuple):
     """What a clock keeps between events.
 
     Attributes:
-        top: (4, 10) int64, bid_px, bid_sz, ask_px, ask_sz of the last tick; by a time clock, of the last message.
+        top: (4, 10) int64, bid_px, bid_lots, ask_px, ask_lots of the last tick; by a time clock, of the last message.
         marks: (5,) int64: ticks so far, bought, sold and trades at the last tick, next time on the grid.
     """
 
@@ -77,9 +77,9 @@ _TICKS, _BOUGHT, _SOLD, _TRADES, _NEXT = range(5)
 
 
 @compiled
-def _copy_book(state, bid_px, bid_sz, ask_px, ask_sz):  # type: ignore[no-untyped-def]
-    copy_top(state.levels, BID, bid_px, bid_sz, EMPTY_PRICE)
-    copy_top(state.levels, ASK, ask_px, ask_sz, EMPTY_PRICE)
+def _copy_book(state, bid_px, bid_lots, ask_px, ask_lots):  # type: ignore[no-untyped-def]
+    copy_top(state.levels, BID, bid_px, bid_lots, EMPTY_PRICE)
+    copy_top(state.levels, ASK, ask_px, ask_lots, EMPTY_PRICE)
 
 
 @compiled
@@ -97,16 +97,16 @@ def _count(state, memory, rows, at, ts_ns):  # type: ignore[no-untyped-def]
 def _keep(memory, rows, at):  # type: ignore[no-untyped-def]
     """Remember the book of row `at`."""
     for i in range(LEVELS):
-        memory.top[0, i], memory.top[1, i] = rows.bid_px[at, i], rows.bid_sz[at, i]
-        memory.top[2, i], memory.top[3, i] = rows.ask_px[at, i], rows.ask_sz[at, i]
+        memory.top[0, i], memory.top[1, i] = rows.bid_px[at, i], rows.bid_lots[at, i]
+        memory.top[2, i], memory.top[3, i] = rows.ask_px[at, i], rows.ask_lots[at, i]
 
 
 @compiled
 def _recall(memory, rows, at):  # type: ignore[no-untyped-def]
     """Make the book remembered row `at`."""
     for i in range(LEVELS):
-        rows.bid_px[at, i], rows.bid_sz[at, i] = memory.top[0, i], memory.top[1, i]
-        rows.ask_px[at, i], rows.ask_sz[at, i] = memory.top[2, i], memory.top[3, i]
+        rows.bid_px[at, i], rows.bid_lots[at, i] = memory.top[0, i], memory.top[1, i]
+        rows.ask_px[at, i], rows.ask_lots[at, i] = memory.top[2, i], memory.top[3, i]
 
 
 @compiled
@@ -117,9 +117,9 @@ def _changed(memory, rows, at, levels):  # type: ignore[no-untyped-def]
     for i in range(levels):
         if (
             memory.top[0, i] != rows.bid_px[at, i]
-            or memory.top[1, i] != rows.bid_sz[at, i]
+            or memory.top[1, i] != rows.bid_lots[at, i]
             or memory.top[2, i] != rows.ask_px[at, i]
-            or memory.top[3, i] != rows.ask_sz[at, i]
+            or memory.top[3, i] != rows.ask_lots[at, i]
         ):
             return True
     return False
@@ -164,7 +164,7 @@ def sample(state, events, start, kind, levels, interval_ns, memory, rows):  # ty
         if kind == _TIME:
             _copy_book(state, top[0], top[1], top[2], top[3])
         elif kind == _BOOK or meta.trades != marks[_TRADES]:
-            _copy_book(state, rows.bid_px[filled], rows.bid_sz[filled], rows.ask_px[filled], rows.ask_sz[filled])
+            _copy_book(state, rows.bid_px[filled], rows.bid_lots[filled], rows.ask_px[filled], rows.ask_lots[filled])
             if kind == _TRADE or _changed(memory, rows, filled, levels):
                 _keep(memory, rows, filled)
                 _count(state, memory, rows, filled, meta.time)
@@ -174,9 +174,9 @@ def sample(state, events, start, kind, levels, interval_ns, memory, rows):  # ty
 
 def empty_rows(rows: int) -> Rows:
     """Room for that many ticks."""
-    bid_px, bid_sz, ask_px, ask_sz = (np.empty((rows, LEVELS), np.int64) for _ in range(4))
+    bid_px, bid_lots, ask_px, ask_lots = (np.empty((rows, LEVELS), np.int64) for _ in range(4))
     ts_ns, bought, sold = (np.empty(rows, np.int64) for _ in range(3))
-    return Rows(ts_ns, bid_px, bid_sz, ask_px, ask_sz, bought, sold)
+    return Rows(ts_ns, bid_px, bid_lots, ask_px, ask_lots, bought, sold)
 
 
 def tick_chunks(
@@ -203,15 +203,15 @@ def tick_chunks(
     """
     kind = ("book", "trade", "time").index(clock.kind)
     memory = Memory(np.zeros((4, LEVELS), np.int64), np.zeros(5, np.int64))
-    px_scale, sz_scale = 1.0 / float(state.meta["tick_size"][0]), 1.0 / float(state.meta["lot_size"][0])
+    px_scale, lots_per_unit = 1.0 / float(state.meta["tick_size"][0]), 1.0 / float(state.meta["lot_size"][0])
     for events in chunks:
         at = 0
         while at < len(events):
             rows = empty_rows(min(ROWS, len(events) if clock.kind != "time" else ROWS))
             at, filled, status = sample(state, events, at, kind, clock.levels, clock.interval_ns, memory, rows)
             if filled:
-                ts_ns, bid_px, bid_sz, ask_px, ask_sz, bought, sold = (column[:filled] for column in rows)
-                yield BookSeries(ts_ns, bid_px, bid_sz, ask_px, ask_sz, px_scale, sz_scale, 1, name, bought, sold)
+                columns = {field: column[:filled] for field, column in rows._asdict().items()}
+                yield BookSeries(**columns, px_scale=px_scale, lots_per_unit=lots_per_unit, tick=1, name=name)
             if status == kernel.RAISED:
                 raise DataError(f"{name}: {describe_raised(state, events[at])}")
             if status in (kernel.NEEDS_LEVELS, kernel.NEEDS_ORDERS):

@@ -214,7 +214,7 @@ def _books(
             traded[side] = np.diff(total[at], prepend=0)
             carried[side] = int(total[-1] - traded[side].sum())
         if len(at):
-            px, sz = ({side: _padded(batch["levels"][f"{side}_{what}"][at], empty) for side in ("bid", "ask")}
+            px, lots = ({side: _padded(batch["levels"][f"{side}_{what}"][at], empty) for side in ("bid", "ask")}
                       for what, empty in (("px", EMPTY_PRICE), ("sz", 0)))  # fmt: skip
             for prices in px.values():
                 off = prices[(prices != EMPTY_PRICE) & (prices % tick != 0)]
@@ -224,11 +224,11 @@ def _books(
             yield BookSeries(
                 batch[time][at].astype(np.int64),
                 px["bid"],
-                sz["bid"],
+                lots["bid"],
                 px["ask"],
-                sz["ask"],
+                lots["ask"],
                 px_scale=PX_SCALE,
-                sz_scale=1.0,
+                lots_per_unit=1.0,
                 tick=tick,
                 name=name,
                 bought=traded["B"],

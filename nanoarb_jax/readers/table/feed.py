@@ -156,13 +156,13 @@ def _flat(table: _Table, what: str) -> list[str]:
 def _grid(table: _Table, prices: list[Any], sizes: list[Any], options: ReadOptions) -> _Grid:
     what = str(table.path)
     px = np.stack([floats(column, f"{what}, prices") for column in prices])
-    sz = np.stack([floats(column, f"{what}, sizes") for column in sizes])
+    qty = np.stack([floats(column, f"{what}, sizes") for column in sizes])
     tick_size, lot_size = options.tick_size, options.lot_size
     if tick_size is None:
         # a level without a size has no price either: often 0, or a mark such as 1e300
-        tick_size = infer_tick_size(px[(sz > 0) if table.levels else np.isfinite(px)], what)
+        tick_size = infer_tick_size(px[(qty > 0) if table.levels else np.isfinite(px)], what)
     if lot_size is None:
-        return _Grid(tick_size, infer_lot_size(sz, what), None)
+        return _Grid(tick_size, infer_lot_size(qty, what), None)
     if not 1e-12 <= lot_size < np.inf:
         raise DataError(f"{what}: lot size {lot_size}; expected a positive number, 1e-12 or more")
     return _Grid(tick_size, lot_size, "--lot-size")
@@ -179,12 +179,12 @@ def _times(table: _Table, batch: Batch) -> NDArray[np.int64]:
 
 def _book_chunks(table: _Table, grid: _Grid) -> Iterator[BookSeries]:
     px_scale, tick = price_scale(grid.tick_size, str(table.path))
-    sz_scale = per_one(grid.lot_size)
+    lots_per_unit = per_one(grid.lot_size)
     for batch in read_batches(table.path, table.header, table.columns):
         ts_ns = _times(table, batch)
-        bid_px, bid_sz = _side(table, batch, "bid", grid, tick)
-        ask_px, ask_sz = _side(table, batch, "ask", grid, tick)
-        books = BookSeries(ts_ns, bid_px, bid_sz, ask_px, ask_sz, px_scale, sz_scale, tick, table.name)
+        bid_px, bid_lots = _side(table, batch, "bid", grid, tick)
+        ask_px, ask_lots = _side(table, batch, "ask", grid, tick)
+        books = BookSeries(ts_ns, bid_px, bid_lots, ask_px, ask_lots, px_scale, lots_per_unit, tick, table.name)
         if "bought" in batch:
             books = books._replace(
                 bought=_traded(table, batch, "bought", grid), sold=_traded(table, batch, "sold", grid)
@@ -201,10 +201,10 @@ def _side(
     rows, levels = prices.shape
     filled = np.zeros((rows, LEVELS), bool)
     filled[:, :levels] = real = np.isfinite(prices) & np.isfinite(sizes) & (sizes != 0)
-    px, sz = np.full((rows, LEVELS), EMPTY_PRICE, np.int64), np.zeros((rows, LEVELS), np.int64)
+    px, lots = np.full((rows, LEVELS), EMPTY_PRICE, np.int64), np.zeros((rows, LEVELS), np.int64)
     px[filled] = on_grid(prices[real], grid.tick_size, f"{what} price", "--tick-size", tick)
-    sz[filled] = on_grid(sizes[real], grid.lot_size, f"{what} size", grid.lot_option)
-    return px, sz
+    lots[filled] = on_grid(sizes[real], grid.lot_size, f"{what} size", grid.lot_option)
+    return px, lots
 
 
 def _traded(table: _Table, batch: Batch, column: str, grid: _Grid) -> NDArray[np.int64]:
