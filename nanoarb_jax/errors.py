@@ -21,6 +21,10 @@ class CheckpointError(NanoarbError):
     """A checkpoint is missing, truncated, altered or made for something else."""
 
 
+class OutputError(NanoarbError):
+    """What is to be written exists already, or cannot be written where it was asked for."""
+
+
 class ExportError(NanoarbError):
     """An exported model could not be written, verified or read back."""
 
