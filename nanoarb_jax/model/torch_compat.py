@@ -103,7 +103,7 @@ def _config(tensors: Mapping[str, np.ndarray]) -> ModelConfig:
     heads = sum(name.startswith("output_heads.") and name.endswith(".0.weight") for name in tensors)
     try:
         return ModelConfig(
-            input_dim=size("input_proj.weight", 1),
+            feature_set=size("input_proj.weight", 1),
             hidden_dim=hidden_dim,
             d_state=size("layers.0.A_log", -1),
             d_conv=size("layers.0.conv1d.weight", -1),
@@ -111,7 +111,6 @@ def _config(tensors: Mapping[str, np.ndarray]) -> ModelConfig:
             num_layers=sum(name.startswith("layers.") and name.endswith(".A_log") for name in tensors),
             horizons=(10, 50, 100) if heads == 3 else tuple(range(1, heads + 1)),
             dt_rank=size("layers.0.dt_proj.weight", 1),
-            input_transform="identity",
         )
     except ConfigError as error:
         raise CheckpointError(f"PyTorch state dict: the shapes of its tensors give no model ({error})") from error

@@ -85,7 +85,7 @@ def test_operands_of_another_type(kept: Path) -> None:
 
 
 def test_identity_model_has_no_normaliser_and_may_read_other_features(tmp_path: Path) -> None:
-    config = ModelConfig(input_dim=5, hidden_dim=4, d_state=2, num_layers=1, input_transform="identity")
+    config = ModelConfig(feature_set=5, hidden_dim=4, d_state=2, num_layers=1)
     path = save_checkpoint(tmp_path / "deep" / "one", some_model(config))
     manifest = json.loads((path / MANIFEST).read_text())
     assert manifest["features"] is None and manifest["normaliser"] is None

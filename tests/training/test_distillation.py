@@ -171,7 +171,7 @@ def test_another_teacher_in_its_place(whole: Path, tmp_path: Path) -> None:
     ("changes", "error", "message"),
     [
         ({"horizons": (2, 5)}, ConfigError, r"predicts horizons \(2, 5\), the student \(2, 5, 10\); give one"),
-        ({"input_dim": 43, "input_transform": "identity"}, ConfigError, "reads 43 features per tick, the student 44"),
+        ({"feature_set": 43}, ConfigError, "reads 43 features per tick, the student 44"),
         (None, CheckpointError, r"^teacher: checkpoint .*: holds no checkpoint.json"),
     ],
 )
