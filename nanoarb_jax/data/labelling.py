@@ -24,9 +24,8 @@ from nanoarb_jax.data.labels import (
 )
 from nanoarb_jax.data.splits import Parts, by_day, chronological, chronological_sessions
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.features.flow import flow, flow_memory
-from nanoarb_jax.features.live import FEATURE_SETS
-from nanoarb_jax.features.lob44 import FEATURE_NAMES, lob44
+from nanoarb_jax.features.feature_set import FEATURE_SETS
+from nanoarb_jax.features.lob44 import FEATURE_NAMES
 from nanoarb_jax.market.series import SESSION_GAP_NS, BookSeries
 
 BLOCK = 1 << 16  # rows made at a time
@@ -178,14 +177,12 @@ def stream_blocks(books: BookSeries, config: DataConfig, plan: Plan) -> Iterator
     Raises:
         DataError: features that are not finite.
     """
-    memory = flow_memory()
+    feature_set = FEATURE_SETS[config.feature_set]
+    memory = feature_set.new_memory()
     for start in range(0, books.rows, BLOCK):
         part = books.part(start, min(start + BLOCK, books.rows))
-        if config.feature_set == "flow":
-            features = flow(part, plan.quantity_scale, memory, spread_scale=plan.spread_scale)
-        else:
-            features = lob44(part, plan.quantity_scale)
-        check_finite(features, books.name, FEATURE_SETS[config.feature_set], start)
+        features = feature_set.rows(part, plan.quantity_scale, memory, spread_scale=plan.spread_scale)
+        check_finite(features, books.name, feature_set.names, start)
         moves, _ = _block_moves(books, config, start, start + part.rows, books.rows)
         labels, signed = label_moves(moves, plan.threshold_ticks)
         yield start, Block(features, labels, signed, part.mid, part.spread_ticks.astype(np.float32), part.ts_ns)

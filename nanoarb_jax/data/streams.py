@@ -24,8 +24,8 @@ from nanoarb_jax.data.labels import (
 )
 from nanoarb_jax.data.ticks import read_books
 from nanoarb_jax.errors import DataError
+from nanoarb_jax.features.feature_set import mirror_features
 from nanoarb_jax.features.lob44 import lob44
-from nanoarb_jax.features.mirror import mirror_features
 from nanoarb_jax.market.series import BookSeries, validate_books
 from nanoarb_jax.readers.sources import find_sources
 
