@@ -1,8 +1,8 @@
 """Strict settings for every test, caches that all workers share, and the shared data.
 
-    pytest                       fewer generated examples, for every change
-    pytest --all-examples        as many as each property asks for
-    pytest -m "not subprocess"   without the tests that start processes of their own
+pytest                       fewer generated examples, for every change
+pytest --all-examples        as many as each property asks for
+pytest -m "not subprocess"   without the tests that start processes of their own
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
+from hypothesis import settings
 
 # Before anything imports jax or numba. xdist's workers, and processes that tests start, inherit the environment: what
 # one of them compiled the others read. A cache of its own for each run never holds what another version compiled.
@@ -25,9 +28,6 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 os.environ.pop("COLUMNS", None)  # xdist's workers have one: a rich console that finds it keeps that width for good
-
-import pytest
-from hypothesis import settings
 
 settings.register_profile("local", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
