@@ -23,7 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "simulation": {"market", "data.labels"},
     "data": {"market", "features", "readers"},
     "reports": {"market", "evaluation"},
-    "model": {"features"},
+    "model": set(),
     "artifacts": {"features", "model"},
     "evaluation": {"features", "data", "model", "artifacts"},
     "training": {"features", "data", "model", "artifacts", "evaluation"},
