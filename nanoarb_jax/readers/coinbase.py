@@ -92,14 +92,15 @@ def _updates(paths: list[Path]) -> list[Path]:
 
 
 def _snapshot_time(path: Path) -> int:
+    """When the snapshot was asked for, ns since 1970 UTC, by the request log."""
     with open_bytes(path) as stream:
         text = stream.read(1 << 16).decode("utf-8", errors="replace")
-    for row in csv.reader(io.StringIO(text)):
-        if len(row) > 1 and row[0] == "request start":
-            try:
+    try:
+        for row in csv.reader(io.StringIO(text)):
+            if len(row) > 1 and row[0] == "request start":
                 return int(np.datetime64(row[1].removesuffix("Z"), "ns").astype(np.int64))
-            except ValueError:
-                break
+    except (ValueError, csv.Error):  # no time, or no CSV
+        pass
     raise DataError(f"{path}: no row 'request start' with an ISO time; expected when the snapshot was asked for")
 
 
