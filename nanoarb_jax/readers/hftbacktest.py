@@ -11,6 +11,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -44,12 +45,7 @@ def open_hftbacktest(path: Path, options: ReadOptions = ReadOptions()) -> EventF
     levels = first[~np.isin(first["ev"] & KIND_MASK, (CLEAR, TRADE))]
     tick_size = options.tick_size or infer_tick_size(levels["px"], what)
     lot_size = options.lot_size or infer_lot_size(first["qty"], what)
-
-    def all_chunks() -> Iterator[NDArray[np.void]]:
-        yield first
-        yield from chunks
-
-    return EventFeed(series_name(path), "hftbacktest", tick_size, lot_size, all_chunks())
+    return EventFeed(series_name(path), "hftbacktest", tick_size, lot_size, chain([first], chunks))
 
 
 @contextmanager

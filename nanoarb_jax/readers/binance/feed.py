@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -54,12 +55,7 @@ def open_binance(files: Sequence[Path], options: ReadOptions = ReadOptions(), *,
     book = first[(first["ev"] & KIND_MASK) != CLEAR]
     tick_size = options.tick_size or infer_tick_size(book["px"], f"binance {files[0]}")
     lot_size = options.lot_size or infer_lot_size(book["qty"], f"binance {files[0]}")
-
-    def all_chunks() -> Iterator[NDArray[np.void]]:
-        yield first
-        yield from chunks
-
-    return EventFeed(series_name(Path(files[-1])), "binance", tick_size, lot_size, all_chunks(), dropped)
+    return EventFeed(series_name(Path(files[-1])), "binance", tick_size, lot_size, chain([first], chunks), dropped)
 
 
 def _sequenced(

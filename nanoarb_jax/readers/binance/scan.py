@@ -75,6 +75,7 @@ _b, _a, _B, _A, _P, _Q = (key_code(key) for key in ("b", "a", "B", "A", "p", "q"
 _MAKER_BOUGHT, _TRADE_KIND, _SYMBOL, _LONG_SYMBOL = (key_code(key) for key in ("m", "X", "s", "symbol"))
 _SNAPSHOT_ID, _BIDS, _ASKS = (key_code(key) for key in ("lastUpdateId", "bids", "asks"))
 _MARKET = ord("M")  # the first letter of MARKET
+_LOWER_T, _LOWER_R, _LOWER_F, _LOWER_A, _LOWER_N, _LOWER_U = (ord(letter) for letter in "trfanu")
 _RETURN = ord("\r")
 _MS = 1_000_000  # ns
 
@@ -147,13 +148,13 @@ def _read_list(line, at, stop, shown, events, filled):  # type: ignore[no-untype
 def _read_literal(line, at, stop, shown):  # type: ignore[no-untyped-def]
     """Take true, false or null at `at`; returns the index behind it, -1 if it is none of them."""
     first, second = line[at], line[at + 1]
-    if first == 116 and second == 114 and at + 4 <= stop:  # true
+    if first == _LOWER_T and second == _LOWER_R and at + 4 <= stop:  # true
         if shown.key == _MAKER_BOUGHT:
             shown.seller = 1
         return at + 4
-    if first == 102 and second == 97 and at + 5 <= stop:  # false
+    if first == _LOWER_F and second == _LOWER_A and at + 5 <= stop:  # false
         return at + 5
-    return at + 4 if first == 110 and second == 117 and at + 4 <= stop else -1  # null
+    return at + 4 if first == _LOWER_N and second == _LOWER_U and at + 4 <= stop else -1  # null
 
 
 @compiled

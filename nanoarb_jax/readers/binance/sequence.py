@@ -7,9 +7,7 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.market.compiled import compiled
 from nanoarb_jax.market.event import BUY, CLEAR, LAST, MAYBE_BAD_BOOK, SELL, SNAPSHOT
-from nanoarb_jax.readers.binance.scan import BOOK, DEAL, DIFF
-from nanoarb_jax.readers.binance.scan import OFF_BOOK as OFF_BOOK_KIND
-from nanoarb_jax.readers.binance.scan import TICKER as TICKER_KIND
+from nanoarb_jax.readers.binance import scan
 from nanoarb_jax.readers.binance.tokens import symbol_hash
 
 REASONS = (
@@ -77,24 +75,12 @@ def follow(messages, events, states, counts, tickers, out):  # type: ignore[no-u
     filled = 0
     for i in range(len(messages)):
         message = messages[i]
-        first, flags = filled, LAST
-        if state.symbol != 0 and message.symbol != 0 and message.symbol != state.symbol:
-            counts[ALIEN] += 1
+        if not _take(message, state, counts, tickers):
             continue
-        if message.kind == DIFF:
-            if not _take_diff(message, state, counts):
-                continue
-        elif message.kind == BOOK:
-            if not _take_book(message, state, counts):
-                continue
+        first, flags = filled, LAST
+        if message.kind == scan.BOOK:
             flags = LAST | SNAPSHOT
             filled = _clear_both_sides(message, out, filled)
-        elif message.kind == DEAL:
-            if not _take_trade(message, state, counts):
-                continue
-        elif message.kind != TICKER_KIND or not tickers:
-            _count_other(message, counts)
-            continue
         for k in range(message.begin, message.end):
             out[filled] = events[k]
             out[filled].ival = flags & SNAPSHOT
@@ -105,6 +91,25 @@ def follow(messages, events, states, counts, tickers, out):  # type: ignore[no-u
                 out[first].ival |= MAYBE_BAD_BOOK
                 state.hole = 0
     return filled
+
+
+@compiled
+def _take(message, state, counts, tickers):  # type: ignore[no-untyped-def]
+    """Whether the events of a message are to be copied; the state is then as after it, else it is counted."""
+    if state.symbol != 0 and message.symbol != 0 and message.symbol != state.symbol:
+        counts[ALIEN] += 1
+        return False
+    if message.kind == scan.DIFF:
+        return _take_diff(message, state, counts)
+    if message.kind == scan.BOOK:
+        return _take_book(message, state, counts)
+    if message.kind == scan.DEAL:
+        return _take_trade(message, state, counts)
+    if message.kind == scan.TICKER:
+        counts[TICKER] += not tickers
+        return tickers
+    counts[OFF_BOOK if message.kind == scan.OFF_BOOK else OTHER] += 1
+    return False
 
 
 @compiled
@@ -171,14 +176,3 @@ def _take_trade(message, state, counts):  # type: ignore[no-untyped-def]
         counts[LOST_TRADES] += message.trade_id - state.trade_id - 1
     state.trade_id = message.trade_id
     return True
-
-
-@compiled
-def _count_other(message, counts):  # type: ignore[no-untyped-def]
-    """Count a message that is neither of the book nor a trade of the market."""
-    if message.kind == TICKER_KIND:
-        counts[TICKER] += 1
-    elif message.kind == OFF_BOOK_KIND:
-        counts[OFF_BOOK] += 1
-    else:
-        counts[OTHER] += 1
