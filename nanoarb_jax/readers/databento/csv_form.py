@@ -39,7 +39,7 @@ _NANO = 10**9
 
 
 def open_databento_csv(path: str | Path, options: ReadOptions = ReadOptions()) -> EventFeed | BookFeed:  # noqa: B008
-    """Open a CSV file of the schema mbo (events), mbp-1 or mbp-10 (books); otherwise as `databento.open_dbn`.
+    """Open a CSV file of the schema mbo (events), mbp-1 or mbp-10 (books); otherwise as `dbn.open_dbn`.
 
     Raises:
         DataError: the file is missing, damaged or truncated, a column is missing or holds what does not belong there,

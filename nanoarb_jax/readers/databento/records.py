@@ -53,13 +53,14 @@ _SIDES = {"B": event.BUY, "A": event.SELL, "N": 0}
 _TOP_OF_BOOK = 64  # flag: the record is the best quote of a side, not an order
 
 
-def _table(values: dict[str, int]) -> NDArray[np.int64]:
+def _byte_table(values: dict[str, int]) -> NDArray[np.int64]:
+    """Values by the byte of their letter; -1 for any other byte."""
     table = np.full(256, -1, np.int64)
     table[[ord(code) for code in values]] = list(values.values())
     return table
 
 
-_KIND_OF, _SIDE_OF = _table(_KINDS | {"N": 0}), _table(_SIDES)
+_KIND_OF, _SIDE_OF = _byte_table(_KINDS | {"N": 0}), _byte_table(_SIDES)
 
 
 class Records(NamedTuple):
