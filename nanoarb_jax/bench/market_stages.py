@@ -20,7 +20,8 @@ from nanoarb_jax.market.book.ladder import copy_top
 from nanoarb_jax.market.book.order_book import empty_state, grow
 from nanoarb_jax.market.compiled import compiled
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
-from nanoarb_jax.simulation.market import MarketConfig, synthetic_books, synthetic_events
+from nanoarb_jax.simulation.config import MarketConfig
+from nanoarb_jax.simulation.market import synthetic_books, synthetic_events
 
 EVENTS = 1_000
 MARKET = MarketConfig.preset("crypto")

@@ -33,7 +33,8 @@ BBO = 5  # the best level of a side is now px, qty
 ADD, CANCEL, MODIFY, FILL = 10, 11, 12, 13  # of one order; a fill changes no book, the cancel after it does
 KINDS = (DEPTH, TRADE, CLEAR, DEPTH_SNAPSHOT, BBO, ADD, CANCEL, MODIFY, FILL)
 
-EXCHANGE_SEES, LOCAL_SEES = 1 << 31, 1 << 30
+EXCH_EVENT, LOCAL_EVENT = 1 << 31, 1 << 30  # valid at the exchange; valid at the receiver; neither: valid at both
+BOTH_SEE = EXCH_EVENT | LOCAL_EVENT
 BUY, SELL = 1 << 29, 1 << 28  # a bid, or a trade whose taker bought; an ask, or a trade whose taker sold
 KIND_MASK = 0xFF
 

@@ -32,7 +32,6 @@ _KINDS = {"created": event.ADD, "changed": event.MODIFY, "deleted": event.CANCEL
 _SIDES = {"bid": event.BUY, "ask": event.SELL}
 _MS = 1_000_000  # ns
 _LATE = "told after the order's deletion"
-_SEEN = event.EXCHANGE_SEES | event.LOCAL_SEES
 
 
 def open_bitstamp(path: str | Path, options: ReadOptions = ReadOptions()) -> EventFeed:  # noqa: B008
@@ -87,7 +86,7 @@ def _events(text: CsvText) -> Iterator[NDArray[np.void]]:
         events = np.zeros(len(columns["id"]), EVENT)
         kind = _coded(text, columns["action"], "action", _KINDS)
         side = _coded(text, columns["direction"], "direction", _SIDES)
-        events["ev"] = (kind | side | _SEEN).astype(np.uint64)
+        events["ev"] = (kind | side | event.BOTH_SEE).astype(np.uint64)
         events["local_ts"] = text.integers(columns["timestamp"], "timestamp") * _MS
         events["exch_ts"] = text.integers(columns["exchange.timestamp"], "exchange.timestamp") * _MS
         events["px"] = text.floats(columns["price"], "price")

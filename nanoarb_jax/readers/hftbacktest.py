@@ -20,7 +20,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.event import CLEAR, EVENT, EXCHANGE_SEES, KIND_MASK, LAST, LOCAL_SEES, TRADE
+from nanoarb_jax.market.event import CLEAR, EVENT, EXCH_EVENT, KIND_MASK, LAST, LOCAL_EVENT, TRADE
 from nanoarb_jax.readers.book_npz import DAMAGED
 from nanoarb_jax.readers.feed import CHUNK, EventFeed, ReadOptions, infer_lot_size, infer_tick_size
 
@@ -108,7 +108,7 @@ def _marked(chunks: Iterator[NDArray[np.void]]) -> Iterator[NDArray[np.void]]:
         following = next(chunks, None)
         if not flagged:
             whole = held if following is None else np.concatenate([held, following])
-            only_exchange = (whole["ev"] & LOCAL_SEES == 0) & (whole["ev"] & EXCHANGE_SEES != 0)
+            only_exchange = (whole["ev"] & LOCAL_EVENT == 0) & (whole["ev"] & EXCH_EVENT != 0)
             for view in (np.flatnonzero(~only_exchange), np.flatnonzero(only_exchange)):
                 times = whole[["exch_ts", "local_ts"]][view]
                 ends = np.append(times[1:] != times[:-1], True)

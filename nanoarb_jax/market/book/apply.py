@@ -286,9 +286,9 @@ def apply_event(state, event):  # type: ignore[no-untyped-def]
         return NEEDS_LEVELS
     if 2 * meta.live_orders + 2 > len(state.orders):
         return NEEDS_ORDERS
-    seen = ev.EXCHANGE_SEES if meta.exchange_time else ev.LOCAL_SEES
+    seen = ev.EXCH_EVENT if meta.exchange_time else ev.LOCAL_EVENT
     code = np.int64(event.ev)
-    if code & (ev.EXCHANGE_SEES | ev.LOCAL_SEES) and not code & seen:
+    if code & (ev.EXCH_EVENT | ev.LOCAL_EVENT) and not code & seen:
         return APPLIED  # the other side of an event that is told twice
     meta.events += 1
     meta.raised = -1

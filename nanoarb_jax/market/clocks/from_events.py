@@ -15,7 +15,7 @@ from nanoarb_jax.market.book.apply import ASK, BID, BookState
 from nanoarb_jax.market.book.ladder import copy_top
 from nanoarb_jax.market.book.order_book import describe_raised, grow
 from nanoarb_jax.market.compiled import compiled
-from nanoarb_jax.market.event import EXCHANGE_SEES, LOCAL_SEES
+from nanoarb_jax.market.event import EXCH_EVENT, LOCAL_EVENT
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
 
 ROWS = 1 << 14  # in a chunk of books
@@ -135,13 +135,13 @@ def sample(state, events, start, kind, levels, interval_ns, memory, rows):  # ty
     """
     filled, meta, marks = 0, state.meta[0], memory.marks
     silence_ns = SILENT_TICKS * min(interval_ns, SILENCE_NS // SILENT_TICKS)
-    top, seen = memory.top, EXCHANGE_SEES if meta.exchange_time else LOCAL_SEES
+    top, seen = memory.top, EXCH_EVENT if meta.exchange_time else LOCAL_EVENT
     for i in range(start, len(events)):
         event = events[i]
         if kind == _TIME:
             code = np.int64(event.ev)
             time = min(max(event.exch_ts if meta.exchange_time else event.local_ts, meta.time), LATEST_NS)
-            if code & seen or not code & (EXCHANGE_SEES | LOCAL_SEES):
+            if code & seen or not code & (EXCH_EVENT | LOCAL_EVENT):
                 if marks[_NEXT] == 0 or not meta.quoted or time - marks[_NEXT] > silence_ns:
                     marks[_NEXT] = ((time - 1) // interval_ns + 1) * interval_ns
                 while marks[_NEXT] < time:

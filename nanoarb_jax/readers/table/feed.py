@@ -255,7 +255,7 @@ def _events(table: _Table, batch: Batch, grid: _Grid) -> NDArray[np.void]:
             row = int(np.argmax(bad))
             raise DataError(f"{path}, time {ts_ns[row]}: {met} (price {px[row]}, size {qty[row]}); expected {expected}")
     on_grid(px, grid.tick_size, f"{path}, price", "--tick-size")
-    events["ev"] = kind | side | event.EXCHANGE_SEES | event.LOCAL_SEES
+    events["ev"] = kind | side | event.BOTH_SEE
     events["local_ts"] = ts_ns
     events["exch_ts"] = times(batch["exch_ts"], f"{path}, exch_ts") if "exch_ts" in batch else ts_ns
     events["px"], events["qty"] = px, qty
