@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.features.flow import FLOW_NAMES, FlowMemory, flow_memory, flow_row
 from nanoarb_jax.features.lob44 import FEATURE_NAMES, SPREAD, FeatureScale, lob44_row
-from nanoarb_jax.market.book.apply import ASK, BID
-from nanoarb_jax.market.book.ladder import copy_top
+from nanoarb_jax.market.book.ladder import ASK, BID, copy_top
 from nanoarb_jax.market.book.order_book import OrderBook
 from nanoarb_jax.market.compiled import compiled
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS

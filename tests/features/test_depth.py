@@ -15,10 +15,11 @@ from nanoarb_jax.features.depth import copy_depth, traded_lots
 from nanoarb_jax.features.flow import flow, flow_memory, flow_row
 from nanoarb_jax.features.lob44 import FeatureScale
 from nanoarb_jax.market import event as ev
-from nanoarb_jax.market.book import apply as kernel
+from nanoarb_jax.market.book.apply import apply_event
 from nanoarb_jax.market.book.ladder import copy_top
-from nanoarb_jax.market.book.order_book import empty_state
-from nanoarb_jax.market.clocks.from_events import TickClock, tick_chunks
+from nanoarb_jax.market.book.state import APPLIED, empty_state
+from nanoarb_jax.market.clocks.clock import TickClock
+from nanoarb_jax.market.clocks.from_events import tick_chunks
 from nanoarb_jax.market.event import EVENT, EXCH_EVENT, LAST, LOCAL_EVENT
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS
 from nanoarb_jax.readers.binance.feed import open_binance
@@ -39,7 +40,7 @@ def compare(hbt, state, events, ours, counts):  # type: ignore[no-untyped-def]
     for i in range(len(events)):
         if hbt.elapse(APART * (i + 1) + APART // 2 - hbt.current_timestamp) != 0:
             return False
-        if kernel.apply_event(state, events[i]) != kernel.APPLIED:
+        if apply_event(state, events[i]) != APPLIED:
             return False
         depth = hbt.depth(0)
         copy_top(state.levels, 0, ours[0], ours[1], EMPTY_PRICE)

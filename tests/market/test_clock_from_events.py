@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market import event as ev
-from nanoarb_jax.market.book.apply import BookState
-from nanoarb_jax.market.book.order_book import empty_state
+from nanoarb_jax.market.book.state import BookState, empty_state
 from nanoarb_jax.market.clocks import from_events as ticks
-from nanoarb_jax.market.clocks.from_events import TickClock, tick_chunks
+from nanoarb_jax.market.clocks.clock import TickClock
+from nanoarb_jax.market.clocks.from_events import tick_chunks
 from nanoarb_jax.market.event import BUY, EVENT, EXCH_EVENT, LAST, LOCAL_EVENT, MAYBE_BAD_BOOK, SELL
 from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries, validate_books
 from support.book_twin import LOT, TICK, SlowBook, SlowClock, random_events

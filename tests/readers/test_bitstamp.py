@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market import event
-from nanoarb_jax.market.book.order_book import OrderBook, empty_state
-from nanoarb_jax.market.clocks.from_events import TickClock, tick_chunks
+from nanoarb_jax.market.book.order_book import OrderBook
+from nanoarb_jax.market.book.state import empty_state
+from nanoarb_jax.market.clocks.clock import TickClock
+from nanoarb_jax.market.clocks.from_events import tick_chunks
 from nanoarb_jax.market.event import BOTH_SEE, BUY, LAST, SELL
 from nanoarb_jax.market.series import EMPTY_PRICE, validate_books
 from nanoarb_jax.readers.bitstamp import open_bitstamp
