@@ -16,8 +16,7 @@ import numpy as np
 import typer
 
 from nanoarb_jax.evaluation.metrics import choose_tau, class_prior, horizon_metrics
-from nanoarb_jax.simulation.config import Preset
-from nanoarb_jax.simulation.market import MarketConfig
+from nanoarb_jax.simulation.config import MarketConfig, Preset
 from nanoarb_jax.simulation.oracle import class_probabilities
 
 HORIZONS = (10, 50, 100)

@@ -15,13 +15,13 @@ from nanoarb_jax.features.feature_set import FeatureSet
 from nanoarb_jax.features.flow import FLOW_NAMES, flow_memory, flow_row
 from nanoarb_jax.features.live import book_flow, book_lob44
 from nanoarb_jax.features.lob44 import FeatureScale, lob44_row
-from nanoarb_jax.market.book import apply as kernel
-from nanoarb_jax.market.book.apply import ASK, BID
-from nanoarb_jax.market.book.ladder import copy_top
-from nanoarb_jax.market.book.order_book import empty_state, grow
+from nanoarb_jax.market.book.apply import apply_event
+from nanoarb_jax.market.book.ladder import ASK, BID, copy_top
+from nanoarb_jax.market.book.state import APPLIED, empty_state, grow
 from nanoarb_jax.market.compiled import compiled
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
-from nanoarb_jax.simulation.market import MarketConfig, synthetic_books, synthetic_events
+from nanoarb_jax.simulation.config import MarketConfig
+from nanoarb_jax.simulation.market import synthetic_books, synthetic_events
 
 EVENTS = 1_000
 MARKET = MarketConfig.preset("crypto")
@@ -35,11 +35,11 @@ def apply_and_look(state, events, start, stop, scale, traded, memory, top, out, 
         features: 0 none, 1 the best levels of both sides into `top` (4, levels) alone, 44 `lob44`, 86 `flow`.
 
     Returns:
-        (first index not applied, status), as `kernel.apply_events`.
+        (first index not applied, status), as `apply_events`.
     """
     for i in range(start, stop):
-        status = kernel.apply_event(state, events[i])
-        if status != kernel.APPLIED:
+        status = apply_event(state, events[i])
+        if status != APPLIED:
             return i, status
         if features and state.meta[0].quoted:
             if features == 86:
@@ -49,7 +49,7 @@ def apply_and_look(state, events, start, stop, scale, traded, memory, top, out, 
             else:
                 copy_top(state.levels, BID, top[0], top[1], EMPTY_PRICE)
                 copy_top(state.levels, ASK, top[2], top[3], EMPTY_PRICE)
-    return stop, kernel.APPLIED
+    return stop, APPLIED
 
 
 class EventLoop:
@@ -77,7 +77,7 @@ class EventLoop:
         stop = self._at + EVENTS
         while self._at < stop:
             self._at, status = apply_and_look(self._state, self._events, self._at, stop, *self._rest, self._features)
-            if status != kernel.APPLIED:
+            if status != APPLIED:
                 self._state = grow(self._state, status)
 
 

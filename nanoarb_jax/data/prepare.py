@@ -46,7 +46,7 @@ from nanoarb_jax.data.streams import stream_scalars
 from nanoarb_jax.data.ticks import Account, no_ticks, ticks_of
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.anomaly import Policy
-from nanoarb_jax.market.series import COLUMNS, LEVELS, BookSeries, validate_books
+from nanoarb_jax.market.series import COLUMNS, LEVELS, SIDE_COLUMNS, BookSeries, validate_books
 from nanoarb_jax.readers.feed import ReadOptions
 from nanoarb_jax.readers.sources import Source, find_sources
 
@@ -55,7 +55,7 @@ _SIDE = f"({LEVELS},)i8"
 BOOK_ROW = np.dtype(
     [
         ("ts_ns", "i8"),
-        *((side, _SIDE) for side in ("bid_px", "bid_lots", "ask_px", "ask_lots")),
+        *((side, _SIDE) for side in SIDE_COLUMNS),
         ("bought", "i8"),
         ("sold", "i8"),
     ]

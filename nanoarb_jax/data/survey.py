@@ -15,12 +15,11 @@ from nanoarb_jax.data.streams import instrument_of
 from nanoarb_jax.data.ticks import no_ticks, ticks_of
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.anomaly import Policy
-from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries
+from nanoarb_jax.market.series import EMPTY_PRICE, SIDE_COLUMNS, BookSeries
 from nanoarb_jax.readers.feed import ReadOptions
 from nanoarb_jax.readers.sources import Source
 
 _KEPT = 4_096  # rows of the sample at most; every other one goes when there are more
-_SIDES = ("bid_px", "bid_lots", "ask_px", "ask_lots")
 _INVALID = ("crossed", "one_sided", "invalid")  # messages after which the book was no tick
 
 
@@ -117,7 +116,7 @@ class _Sample:
         at = np.flatnonzero((np.arange(self._seen, self._seen + books.rows) + 1) % self._step == 0)
         self._seen += books.rows
         self.last_ns, self.last_mid = int(books.ts_ns[-1]), float(books.mid[-1])
-        new = {name: getattr(books, name)[at] for name in ("ts_ns", *_SIDES)}
+        new = {name: getattr(books, name)[at] for name in ("ts_ns", *SIDE_COLUMNS)}
         for name, before in self._totals.items():
             if (column := getattr(books, name)) is not None:
                 total = before + np.cumsum(column)

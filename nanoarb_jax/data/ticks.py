@@ -12,10 +12,10 @@ import numpy as np
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.anomaly import Anomaly, Policy, policies
-from nanoarb_jax.market.book.apply import BookState
-from nanoarb_jax.market.book.order_book import empty_state
+from nanoarb_jax.market.book.state import BookState, empty_state
+from nanoarb_jax.market.clocks.clock import TickClock
 from nanoarb_jax.market.clocks.from_books import choose_rows
-from nanoarb_jax.market.clocks.from_events import TickClock, tick_chunks
+from nanoarb_jax.market.clocks.from_events import tick_chunks
 from nanoarb_jax.market.series import COLUMNS, BookSeries
 from nanoarb_jax.readers.feed import EventFeed, Feed, ReadOptions
 from nanoarb_jax.readers.sources import Source, open_source

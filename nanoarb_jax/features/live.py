@@ -12,8 +12,7 @@ from nanoarb_jax.errors import DataError
 from nanoarb_jax.features.feature_set import FEATURE_SETS
 from nanoarb_jax.features.flow import FlowMemory, flow_memory, flow_row
 from nanoarb_jax.features.lob44 import SPREAD, FeatureScale, lob44_row
-from nanoarb_jax.market.book.apply import ASK, BID
-from nanoarb_jax.market.book.ladder import copy_top
+from nanoarb_jax.market.book.ladder import ASK, BID, copy_top
 from nanoarb_jax.market.book.order_book import OrderBook
 from nanoarb_jax.market.compiled import compiled
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS

@@ -35,7 +35,8 @@ BBO = 5  # the best level of a side is now px, qty
 ADD, CANCEL, MODIFY, FILL = 10, 11, 12, 13  # of one order; a fill changes no book, the cancel after it does
 KINDS = (DEPTH, TRADE, CLEAR, DEPTH_SNAPSHOT, BBO, ADD, CANCEL, MODIFY, FILL)
 
-EXCHANGE_SEES, LOCAL_SEES = 1 << 31, 1 << 30
+EXCH_EVENT, LOCAL_EVENT = 1 << 31, 1 << 30  # valid at the exchange; valid at the receiver; neither: valid at both
+BOTH_SEE = EXCH_EVENT | LOCAL_EVENT
 BUY, SELL = 1 << 29, 1 << 28  # a bid, or a trade whose taker bought; an ask, or a trade whose taker sold
 KIND_MASK = 0xFF
 
@@ -64,7 +65,7 @@ def mark_messages(chunks: Iterator[NDArray[np.void]]) -> Iterator[NDArray[np.voi
 def _mark_last(events: NDArray[np.void], following: NDArray[np.void] | None) -> None:
     """Mark the ends of messages in a chunk; the chunk behind it tells whether its last message goes on."""
     both = events if following is None else np.concatenate([events, following])
-    only_exchange = (both["ev"] & LOCAL_SEES == 0) & (both["ev"] & EXCHANGE_SEES != 0)
+    only_exchange = (both["ev"] & LOCAL_EVENT == 0) & (both["ev"] & EXCH_EVENT != 0)
     for rows in (np.flatnonzero(~only_exchange), np.flatnonzero(only_exchange)):
         times = both[["exch_ts", "local_ts"]][rows]
         ends = np.append(times[1:] != times[:-1], True)

@@ -39,7 +39,6 @@ _KINDS = {"created": event.ADD, "changed": event.MODIFY, "deleted": event.CANCEL
 _SIDES = {"bid": event.BUY, "ask": event.SELL}
 _MS = 1_000_000  # ns
 _LATE = "told after the order's deletion"
-_SEEN = event.EXCHANGE_SEES | event.LOCAL_SEES
 
 
 def open_bitstamp(path: str | Path, options: ReadOptions = ReadOptions()) -> EventFeed:  # noqa: B008
@@ -86,7 +85,7 @@ def _events(path: Path, names: Sequence[str]) -> Iterator[NDArray[np.void]]:
         events = np.zeros(len(columns["id"]), EVENT)
         kind = _codes(path, columns["action"], "action", _KINDS)
         side = _codes(path, columns["direction"], "direction", _SIDES)
-        events["ev"] = (kind | side | _SEEN).astype(np.uint64)
+        events["ev"] = (kind | side | event.BOTH_SEE).astype(np.uint64)
         for field, column in (("local_ts", "timestamp"), ("exch_ts", "exchange.timestamp")):
             events[field] = integers(columns[column], column_of(path, column)) * _MS
         events["px"] = floats(columns["price"], column_of(path, "price"))

@@ -35,7 +35,6 @@ from nanoarb_jax.readers.feed import EventFeed, ReadOptions, infer_tick_size
 from nanoarb_jax.readers.format import FileGroup, Format, Head
 
 _LOT_SIZE = 1e-8  # the exchange's smallest unit; sizes in files may carry the noise of float arithmetic beyond it
-_SEEN = event.EXCHANGE_SEES | event.LOCAL_SEES
 
 
 def open_coinbase(files: Iterable[str | Path], options: ReadOptions = ReadOptions()) -> EventFeed:  # noqa: B008
@@ -58,7 +57,7 @@ def open_coinbase(files: Iterable[str | Path], options: ReadOptions = ReadOption
     taken_ns = _snapshot_time(log[0]) if log else _first_time(updates[0])
     snapshot = np.zeros(1 + len(levels), EVENT)
     snapshot[1:] = levels
-    snapshot[0]["ev"] = event.CLEAR | _SEEN
+    snapshot[0]["ev"] = event.CLEAR | event.BOTH_SEE
     snapshot["exch_ts"] = snapshot["local_ts"] = taken_ns
     snapshot["ival"] = SNAPSHOT
     snapshot["ival"][-1] |= LAST
@@ -134,7 +133,7 @@ def _levels(path: Path, *, timed: bool = False) -> Iterator[NDArray[np.void]]:
             raise DataError(f"{path}: side {unknown[0]!r}; expected 'buy' or 'sell', fetch the file again")
         side = np.array([event.BUY if word == "buy" else event.SELL for word in words])[indices]
         events = np.zeros(len(side), EVENT)
-        events["ev"] = side | (event.DEPTH if timed else event.DEPTH_SNAPSHOT) | _SEEN
+        events["ev"] = side | (event.DEPTH if timed else event.DEPTH_SNAPSHOT) | event.BOTH_SEE
         events["px"] = floats(columns["price"], column_of(path, "price"))
         events["qty"] = floats(columns["size"], column_of(path, "size"))
         if timed:

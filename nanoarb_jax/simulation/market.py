@@ -26,11 +26,7 @@ from nanoarb_jax.simulation.config import MarketConfig
 from nanoarb_jax.simulation.orders import order_events
 from nanoarb_jax.simulation.queues import ASK, BID, MAX_PARTS, TRADED, TYPES, make_rules, show
 
-__all__ = ["MarketConfig", "synthetic_books", "synthetic_events"]
-
-_SEEN = event.EXCHANGE_SEES | event.LOCAL_SEES
-_BUY, _SELL = _SEEN | event.BUY, _SEEN | event.SELL
-_DEPTH, _TRADE, _LAST = event.DEPTH, event.TRADE, event.LAST
+_BUY, _SELL = event.BOTH_SEE | event.BUY, event.BOTH_SEE | event.SELL
 
 
 @njit(cache=True)
@@ -76,13 +72,13 @@ def _fill_events(states, rulebook, events, filled, least, px_scale, lots_per_uni
             record = events[filled]
             # who trades against an ask has bought
             bits = _BUY if (side == BID) != traded else _SELL
-            record.ev = bits | (_TRADE if traded else _DEPTH)
+            record.ev = bits | (event.TRADE if traded else event.DEPTH)
             record.exch_ts = state.clock_ns
             record.local_ts = state.clock_ns + latency_ns
             record.px = journal[part, 2] / px_scale
             record.qty = journal[part, 3] / lots_per_unit
             record.order_id = message
-            record.ival = _LAST if part == parts - 1 else 0
+            record.ival = event.LAST if part == parts - 1 else 0
             record.fval = 0.0
             filled += 1
         message += 1

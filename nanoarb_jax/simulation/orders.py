@@ -16,9 +16,6 @@ from nanoarb_jax.simulation.arrivals import advance
 from nanoarb_jax.simulation.config import MAX_DEPTH, MarketConfig
 from nanoarb_jax.simulation.queues import ASK, BID, MAX_PARTS, TRADED, TYPES
 
-_SEEN = event.EXCHANGE_SEES | event.LOCAL_SEES
-_BUY, _SELL, _LAST = event.BUY, event.SELL, event.LAST
-_TRADE, _ADD, _CANCEL, _MODIFY, _FILL = event.TRADE, event.ADD, event.CANCEL, event.MODIFY, event.FILL
 _SLOTS = 2 * MAX_DEPTH  # prices modulo this: a side's levels lie within MAX_DEPTH ticks, so none meet
 _MOST_ORDERS = 8  # of a level that comes into view
 _NEWEST, _LIVE = 0, 1
@@ -31,7 +28,7 @@ LIST = np.dtype([("lots", "i8"), ("front", "i8"), ("back", "i8")])
 def _write(events, at, bits, side, price, lots, order_id, clock_ns, feed):  # type: ignore[no-untyped-def]
     px_scale, lots_per_unit, latency_ns = feed
     record = events[at]
-    record.ev = _SEEN | bits | (_BUY if side == BID else _SELL)
+    record.ev = event.BOTH_SEE | bits | (event.BUY if side == BID else event.SELL)
     record.exch_ts = clock_ns
     record.local_ts = clock_ns + np.int64(latency_ns)
     record.px = price / px_scale
@@ -82,7 +79,7 @@ def _grow_level(orders, level, counts, events, at, side, price, lots, pieces, cl
     while lots > 0:
         size = (lots + pieces - 1) // pieces
         number = _add(orders, level, counts, size)
-        at = _write(events, at, _ADD, side, price, size, number, clock, feed)
+        at = _write(events, at, event.ADD, side, price, size, number, clock, feed)
         lots -= size
         pieces -= 1
     return at
@@ -95,9 +92,9 @@ def _shrink_level(orders, level, counts, events, at, side, price, lots, filled, 
         number = level.front if filled else level.back
         taken = min(lots, orders[number].lots)
         if filled:
-            at = _write(events, at, _FILL, side, price, taken, number, clock, feed)
+            at = _write(events, at, event.FILL, side, price, taken, number, clock, feed)
         left = _reduce(orders, level, counts, number, taken)
-        bits, told = (_MODIFY, left) if left > 0 else (_CANCEL, taken)
+        bits, told = (event.MODIFY, left) if left > 0 else (event.CANCEL, taken)
         at = _write(events, at, bits, side, price, told, number, clock, feed)
         lots -= taken
     return at
@@ -130,7 +127,7 @@ def _fill_orders(states, rulebook, orders, levels, counts, events, at, least, pi
             side, price, lots = journal[part, 1], journal[part, 2], journal[part, 3]
             if journal[part, 0] == TRADED:
                 taker = ASK if side == BID else BID
-                at, filled = _write(events, at, _TRADE, taker, price, lots, 0, clock, feed), True
+                at, filled = _write(events, at, event.TRADE, taker, price, lots, 0, clock, feed), True
                 continue
             level = levels[side, price % _SLOTS]
             more = lots - level.lots
@@ -140,7 +137,7 @@ def _fill_orders(states, rulebook, orders, levels, counts, events, at, least, pi
             at = _shrink_level(orders, level, counts, events, at, side, price, -more, filled, clock, feed)
             filled = False
         if at > first:
-            events[at - 1].ival = _LAST
+            events[at - 1].ival = event.LAST
     return at
 
 
@@ -164,8 +161,8 @@ def order_events(
     at = _fill_first(state, rules, orders, levels, counts, events, 2, config.order_lots, feed)
     events["ival"][:at] = event.SNAPSHOT
     events["ival"][at - 1] |= event.LAST
-    for i, (bits, worst) in enumerate(((_BUY, np.min), (_SELL, np.max))):
-        events["ev"][i] = _SEEN | bits | event.CLEAR
+    for i, (bits, worst) in enumerate(((event.BUY, np.min), (event.SELL, np.max))):
+        events["ev"][i] = event.BOTH_SEE | bits | event.CLEAR
         events["px"][i] = worst(events["px"][2:at][(events["ev"][2:at] & bits) != 0])
         events["exch_ts"][i], events["local_ts"][i] = events["exch_ts"][2], events["local_ts"][2]
     while at < least:

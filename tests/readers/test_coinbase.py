@@ -18,7 +18,7 @@ from nanoarb_jax.readers.feed import ReadOptions
 
 pytest.importorskip("pyarrow", reason="needs the package pyarrow")
 
-BUY, SELL = (side | event.EXCHANGE_SEES | event.LOCAL_SEES for side in (event.BUY, event.SELL))
+BUY, SELL = (side | event.BOTH_SEE for side in (event.BUY, event.SELL))
 FILES = {
     "snapshot_bids.csv": "side,price,size\nbuy,99.5,1.0\nbuy,99.25,2\n",
     "snapshot_asks.csv": "side,price,size\nsell,100,3\n",

@@ -187,7 +187,7 @@ def _events(batches: Iterator[NDArray[np.void]], records: Records) -> Iterator[N
         count(records.dropped, "order without a price", int(lost.sum()))
         events = np.zeros(len(batch), EVENT)
         # Databento clears both sides at once, whatever the side says
-        events["ev"] = kind | np.where(kind == event.CLEAR, 0, side) | event.EXCHANGE_SEES | event.LOCAL_SEES
+        events["ev"] = kind | np.where(kind == event.CLEAR, 0, side) | event.BOTH_SEE
         # an order of a snapshot keeps the time when it was entered, hours or days before: as the time of a message
         # that would run backwards, so the snapshot happens when it was received (as hftbacktest's converter has it)
         replayed = (batch["flags"] & SNAPSHOT != 0) | (batch["ts_event"] < 0)

@@ -55,7 +55,7 @@ def _events(table: Table, batch: Batch, steps: Steps) -> NDArray[np.void]:
     # a clear of the whole book has no side and needs no price
     whole = (kind == event.CLEAR) & (side == 0)
     px, qty = np.where(whole & np.isnan(px), 0.0, px), np.where((kind == event.CLEAR) & np.isnan(qty), 0.0, qty)
-    events["ev"] = kind | side | event.EXCHANGE_SEES | event.LOCAL_SEES
+    events["ev"] = kind | side | event.BOTH_SEE
     events["local_ts"], events["px"], events["qty"] = ts_ns, px, qty
     _check(table, events, "order_id" in batch)
     on_grid(px, steps.tick_size, f"{path}, price", "--tick-size")
