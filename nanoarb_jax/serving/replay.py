@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.dataset import MANIFEST, SPLITS, Dataset, open_dataset
-from nanoarb_jax.data.labelling import check_finite, plan_stream, scale_of_spread
+from nanoarb_jax.data.labelling import check_finite, level1_medians, measure_stream
 from nanoarb_jax.data.labels import UNDEFINED
 from nanoarb_jax.data.streams import Stream, instrument_of, make_stream
 from nanoarb_jax.data.ticks import read_books
@@ -73,7 +73,7 @@ def open_streams(path: str | Path, config: DataConfig | None = None) -> tuple[Da
         books = read_books(source, config)[0]
         validate_books(books)
         try:
-            plan_stream(books, config)  # all that stands between valid books and labels
+            measure_stream(books, config)  # fails where books, though valid, cannot be labelled
         except DataError as error:
             unlabelled[books.name] = str(error)
             streams.append(_unlabelled_stream(books, config))
@@ -83,10 +83,9 @@ def open_streams(path: str | Path, config: DataConfig | None = None) -> tuple[Da
 
 
 def _unlabelled_stream(books: BookSeries, config: DataConfig) -> Stream:
-    first = books.part(0, max(1, int(config.train_fraction * books.rows)))
-    sizes = np.concatenate([first.bid_lots[:, 0], first.ask_lots[:, 0]])
-    scale = config.quantity_scale or float(np.median(sizes)) / books.lots_per_unit
-    spread_scale = config.spread_scale or scale_of_spread(float(np.median(first.spread_ticks)))
+    medians = level1_medians(books, max(1, int(config.train_fraction * books.rows)))
+    scale = config.quantity_scale or medians.qty
+    spread_scale = config.spread_scale or medians.spread_scale
     features = flow(books, scale, spread_scale=spread_scale) if config.feature_set == "flow" else lob44(books, scale)
     check_finite(features, books.name, FEATURE_SETS[config.feature_set])
     shape = (books.rows, len(config.horizons))
