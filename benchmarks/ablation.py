@@ -34,7 +34,7 @@ from nanoarb_jax.simulation.config import Preset
 from nanoarb_jax.simulation.market import MarketConfig, synthetic_books
 from nanoarb_jax.training.loop import train
 
-LOB44 = {"data.feature_set": "lob44", "model.input_transform": "lob44", "model.input_dim": 44}
+LOB44 = {"data.feature_set": "lob44", "model.feature_set": "lob44"}
 SMALL = {"model.hidden_dim": 64, "model.num_layers": 2, "model.d_state": 16}
 BASE = {"model.hidden_dim": 128, "model.num_layers": 4, "model.d_state": 16}
 # its outputs are positions, not probabilities: of those the validation loss has nothing to say

@@ -81,7 +81,7 @@ def main(
 ) -> None:
     settings = MarketConfig.preset(market)
     data = DataConfig(feature_set="flow")
-    model = dataclasses.replace(ModelConfig.preset(preset), input_transform="flow", input_dim=86, dropout=0.0)
+    model = dataclasses.replace(ModelConfig.preset(preset), feature_set="flow", dropout=0.0)
     training = TrainConfig(loss="cross-entropy", epochs=epochs, lr=lr, batch_size=32, tensorboard=False)
     seen = [make_stream(synthetic_books(rows, FIRST_SEED + i, settings), data) for i in range(series)]
     seen = [stream._replace(name=f"{stream.name}_{i}") for i, stream in enumerate(seen)]

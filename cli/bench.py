@@ -42,7 +42,7 @@ def bench(
     """Measure what one prediction costs on every path, in one run."""
     claim_json(json_path)
     if picture is not None:
-        from nanoarb_jax.reports.book import claim_picture
+        from nanoarb_jax.reports.figure import claim_picture
 
         claim_picture(picture)
     if preset and checkpoint is not None:

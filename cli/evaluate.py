@@ -52,7 +52,7 @@ def evaluate(
     from nanoarb_jax.artifacts.checkpoint import load_checkpoint
     from nanoarb_jax.data.dataset import open_dataset
     from nanoarb_jax.evaluation.validation import evaluate as judge
-    from nanoarb_jax.reports.book import claim_picture
+    from nanoarb_jax.reports.figure import claim_picture
     from nanoarb_jax.reports.reliability import reliability_picture
 
     if picture is not None:

@@ -84,7 +84,8 @@ def _inspect_sources(
     """Survey the sources one by one."""
     from nanoarb_jax.data.survey import survey
     from nanoarb_jax.readers.sources import find_sources
-    from nanoarb_jax.reports.book import book_picture, claim_picture
+    from nanoarb_jax.reports.book import book_picture
+    from nanoarb_jax.reports.figure import claim_picture
 
     sources = find_sources([path])
     if picture and len(sources) > 1:

@@ -121,7 +121,6 @@ def train(
     if benchmark:
         from nanoarb_jax.bench import bench_checkpoint  # before the training: it sets JAX up for short calls
     from nanoarb_jax.data.dataset import open_dataset
-    from nanoarb_jax.features.live import FEATURE_SETS
 
     with console.status("reading"):
         dataset = open_dataset(data, settings.data if config is not None or resume else None)
@@ -130,8 +129,7 @@ def train(
         model = dataclasses.replace(
             settings.model,
             horizons=dataset.horizons,
-            input_transform=features,
-            input_dim=len(FEATURE_SETS[features]),
+            feature_set=features,
         )
         settings = dataclasses.replace(settings, data=dataset.config, model=model)
     try:

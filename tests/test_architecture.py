@@ -23,7 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "simulation": {"market", "data.labels"},
     "data": {"market", "features", "readers"},
     "reports": {"market", "evaluation"},
-    "model": set(),
+    "model": {"features"},
     "artifacts": {"features", "model"},
     "evaluation": {"features", "data", "model", "artifacts"},
     "training": {"features", "data", "model", "artifacts", "evaluation"},

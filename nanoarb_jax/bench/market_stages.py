@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.bench.measure import Candidate
-from nanoarb_jax.features.flow import FLOW_NAMES, flow, flow_memory, flow_row
-from nanoarb_jax.features.live import FeatureSet, book_flow, book_lob44
-from nanoarb_jax.features.lob44 import FeatureScale, lob44, lob44_row
+from nanoarb_jax.features.feature_set import FeatureSet
+from nanoarb_jax.features.flow import FLOW_NAMES, flow_memory, flow_row
+from nanoarb_jax.features.live import book_flow, book_lob44
+from nanoarb_jax.features.lob44 import FeatureScale, lob44_row
 from nanoarb_jax.market.book import apply as kernel
 from nanoarb_jax.market.book.apply import ASK, BID
 from nanoarb_jax.market.book.ladder import copy_top
@@ -124,7 +125,7 @@ def market_events() -> NDArray[np.void]:
 def market_ticks(rows: int, features: FeatureSet) -> NDArray[np.float32]:
     """Features (rows, f) of a simulated market's ticks."""
     books = synthetic_books(rows, seed=0)
-    return flow(books, quantity_scale=100.0) if features == "flow" else lob44(books, quantity_scale=100.0)
+    return features.rows(books, 100.0, features.new_memory())
 
 
 def market_stages(events: NDArray[np.void]) -> list[Candidate]:

@@ -19,8 +19,7 @@ from nanoarb_jax.data.labelling import check_finite, split_rows
 from nanoarb_jax.data.streams import Stream, make_stream
 from nanoarb_jax.data.ticks import read_books
 from nanoarb_jax.errors import ConfigError, DataError
-from nanoarb_jax.features.live import FEATURE_SETS
-from nanoarb_jax.features.lob44 import feature_hash
+from nanoarb_jax.features.feature_set import FEATURE_SETS
 from nanoarb_jax.files import sha256
 from nanoarb_jax.readers.sources import find_sources
 
@@ -96,19 +95,19 @@ def file_entry(path: Path) -> dict[str, str]:
 
 def row_dtype(config: DataConfig) -> np.dtype:
     """One row of a stream file, little-endian and 8-byte aligned, so that its fields are read in place."""
-    features, horizons = len(FEATURE_SETS[config.feature_set]), len(config.horizons)
+    features, horizons = len(FEATURE_SETS[config.feature_set].names), len(config.horizons)
     kinds = ("<i8", "<f8", f"({features},)<f4", f"({horizons},)<f4", "<f4", f"({horizons},)i1")
     return np.dtype(list(zip(ROW_COLUMNS, kinds, strict=True)), align=True)
 
 
 def manifest_head(config: DataConfig) -> dict[str, Any]:
     """The entries of a manifest that come before its streams: schema, features and settings."""
-    names = FEATURE_SETS[config.feature_set]
+    features = FEATURE_SETS[config.feature_set]
     return {
         "schema_version": SCHEMA_VERSION,
         "feature_set": config.feature_set,
-        "feature_names": list(names),
-        "feature_hash": feature_hash(names),
+        "feature_names": list(features.names),
+        "feature_hash": features.hash,
         "clock": config.clock,
         "config": dataclasses.asdict(config),
     }
@@ -177,7 +176,7 @@ def _open_stream(folder: Path, entry: dict[str, Any], config: DataConfig, verify
         or split_rows(len(rows), config, rows["ts_ns"]) != tuple(tuple(entry["splits"][part]) for part in SPLITS)
     ):
         raise DataError(f"dataset {path}: rows, splits or fields are not those of {MANIFEST}; prepare it again")
-    check_finite(rows["features"], entry["name"], FEATURE_SETS[config.feature_set])
+    check_finite(rows["features"], entry["name"], FEATURE_SETS[config.feature_set].names)
     fields: dict[str, Any] = {key: entry[key] for key in SCALARS}
     fields["threshold_ticks"] = tuple(entry["threshold_ticks"])
     fields |= {part: tuple(entry["splits"][part]) for part in SPLITS}

@@ -1,7 +1,7 @@
 """FI-2010 as the literature uses it: the file's own 40 normalised numbers per event, and its own labels.
 
 z-score and min-max files cannot become books again, so none of our features, labels or baselines apply to them; a
-model with `ModelConfig(input_dim=40, input_transform="identity", …)` learns from the numbers as they are. DecPre files
+model with `ModelConfig(feature_set=40, …)` learns from the numbers as they are. DecPre files
 hold books: `nanoarb-jax data prepare` makes our features and labels of those.
 """
 

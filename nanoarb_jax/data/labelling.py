@@ -24,9 +24,8 @@ from nanoarb_jax.data.labels import (
 )
 from nanoarb_jax.data.splits import Parts, by_day, chronological, chronological_sessions
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.features.flow import flow, flow_memory
-from nanoarb_jax.features.live import FEATURE_SETS
-from nanoarb_jax.features.lob44 import FEATURE_NAMES, lob44
+from nanoarb_jax.features.feature_set import FEATURE_SETS
+from nanoarb_jax.features.lob44 import FEATURE_NAMES
 from nanoarb_jax.market.series import SESSION_GAP_NS, BookSeries
 
 BLOCK = 1 << 16  # rows that are read or made at a time
@@ -199,14 +198,12 @@ def stream_blocks(books: BookSeries, config: DataConfig, facts: StreamFacts) -> 
     Raises:
         DataError: features that are not finite.
     """
-    memory = flow_memory()
+    feature_set = FEATURE_SETS[config.feature_set]
+    memory = feature_set.new_memory()
     for block in _blocks(books.rows):
         part = books.part(block.start, block.stop)
-        if config.feature_set == "flow":
-            features = flow(part, facts.quantity_scale, memory, spread_scale=facts.spread_scale)
-        else:
-            features = lob44(part, facts.quantity_scale)
-        check_finite(features, books.name, FEATURE_SETS[config.feature_set], block.start)
+        features = feature_set.rows(part, facts.quantity_scale, memory, spread_scale=facts.spread_scale)
+        check_finite(features, books.name, feature_set.names, block.start)
         labels, moves = label_moves(_block_moves(books, config, block, books.rows), facts.threshold_ticks)
         spread = part.spread_ticks.astype(np.float32)
         yield block.start, Block(features, labels, moves, part.mid, spread, part.ts_ns)

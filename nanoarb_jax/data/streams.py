@@ -17,7 +17,7 @@ from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.labelling import Block, StreamFacts, measure_stream, stream_blocks
 from nanoarb_jax.data.labels import UNDEFINED, mirror_labels
 from nanoarb_jax.data.splits import RowRange
-from nanoarb_jax.features.mirror import mirror_features
+from nanoarb_jax.features.feature_set import mirror_features
 from nanoarb_jax.market.series import BookSeries, validate_books
 
 

@@ -17,9 +17,7 @@ from nanoarb_jax.data.labels import UNDEFINED
 from nanoarb_jax.data.streams import Stream, instrument_of, make_stream
 from nanoarb_jax.data.ticks import read_books
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.features.flow import flow
-from nanoarb_jax.features.live import FEATURE_SETS, feature_set_of
-from nanoarb_jax.features.lob44 import lob44
+from nanoarb_jax.features.feature_set import FEATURE_SETS, feature_set_of
 from nanoarb_jax.market.series import BookSeries, validate_books
 from nanoarb_jax.readers.sources import find_sources
 from nanoarb_jax.serving.backends.onnx.step import WindowPredictor
@@ -86,8 +84,9 @@ def _unlabelled_stream(books: BookSeries, config: DataConfig) -> Stream:
     medians = level1_medians(books, max(1, int(config.train_fraction * books.rows)))
     scale = config.quantity_scale or medians.qty
     spread_scale = config.spread_scale or medians.spread_scale
-    features = flow(books, scale, spread_scale=spread_scale) if config.feature_set == "flow" else lob44(books, scale)
-    check_finite(features, books.name, FEATURE_SETS[config.feature_set])
+    feature_set = FEATURE_SETS[config.feature_set]
+    features = feature_set.rows(books, scale, feature_set.new_memory(), spread_scale=spread_scale)
+    check_finite(features, books.name, feature_set.names)
     shape = (books.rows, len(config.horizons))
     return Stream(
         name=books.name,
@@ -138,7 +137,7 @@ def replay(
         asked = feature_set_of(predictor.features)
         raise DataError(
             f"stream {stream.name!r}: {stream.features.shape[1]} features per tick, the model expects "
-            f"{predictor.features}; prepare the data anew{f' with --feature-set {asked}' if asked else ''}"
+            f"{predictor.features}; prepare the data anew{f' with --feature-set {asked.name}' if asked else ''}"
         )
     start, stop = rows or (0, stream.rows)
     features, outcomes, h = stream.features[:stop], labels.astype(int) - 1, labels.shape[1]

@@ -25,7 +25,8 @@ from nanoarb_jax.artifacts.checkpoint import (
 )
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import CheckpointError
-from nanoarb_jax.features.lob44 import FEATURE_NAMES, feature_hash
+from nanoarb_jax.features.feature_set import FEATURE_SETS
+from nanoarb_jax.features.lob44 import FEATURE_NAMES
 from nanoarb_jax.model.mamba import MambaLOB
 from support.random_model import random_model
 
@@ -85,7 +86,7 @@ def test_operands_of_another_type(kept: Path) -> None:
 
 
 def test_identity_model_has_no_normaliser_and_may_read_other_features(tmp_path: Path) -> None:
-    config = ModelConfig(input_dim=5, hidden_dim=4, d_state=2, num_layers=1, input_transform="identity")
+    config = ModelConfig(feature_set=5, hidden_dim=4, d_state=2, num_layers=1)
     path = save_checkpoint(tmp_path / "deep" / "one", some_model(config))
     manifest = json.loads((path / MANIFEST).read_text())
     assert manifest["features"] is None and manifest["normaliser"] is None
@@ -99,7 +100,7 @@ def test_what_stands_beside_the_arrays(kept: Path) -> None:
     assert manifest["features"] == {
         "schema": "lob44",
         "names": list(FEATURE_NAMES),
-        "hash": feature_hash(FEATURE_NAMES),
+        "hash": FEATURE_SETS["lob44"].hash,
     }
     model = some_model()
     assert manifest["normaliser"]["mean"] == np.asarray(model.transform.mean[...]).tolist()
@@ -227,7 +228,7 @@ def test_other_format(copy: Path) -> None:
 
 def test_other_features(copy: Path) -> None:
     rewrite(copy, lambda m: m["features"].update(hash="0123456789abcdef", schema="flow"), stamp=True)
-    refused(copy, "flow (0123456789abcdef)", feature_hash(FEATURE_NAMES), "train anew")
+    refused(copy, "flow (0123456789abcdef)", FEATURE_SETS["lob44"].hash, "train anew")
 
 
 @pytest.mark.parametrize(

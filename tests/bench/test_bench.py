@@ -148,7 +148,7 @@ def test_presets_side_by_side(counted: list[tuple[Checkpoint, Extras]]) -> None:
 
 
 def test_other_features_are_refused() -> None:
-    model = random_model(ModelConfig(input_dim=10, hidden_dim=8, num_layers=1, input_transform="identity"))
+    model = random_model(ModelConfig(feature_set=10, hidden_dim=8, num_layers=1))
     with pytest.raises(ConfigError, match=r"model.input_dim=10: expected 44 or 86"):
         bench.bench(Checkpoint(model, "x"), 1)
 
@@ -165,7 +165,7 @@ def test_a_flow_model_is_fed_flow_features(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(bench, "export_files", lambda *arguments: {})
     monkeypatch.setattr(bench, "market_stages", lambda events: [])
     monkeypatch.setattr(bench, "BURST_SECONDS", 0.002)
-    flow = dataclasses.replace(ModelConfig.preset("nano"), input_dim=86, input_transform="flow")
+    flow = dataclasses.replace(ModelConfig.preset("nano"), feature_set="flow")
     result = bench.bench(Checkpoint(random_model(flow), "x"), 1)
     assert [row["path"] for row in result["rows"]] == list(fast) and result["model"]["features"] == "flow"
     (ticks,) = fed

@@ -23,7 +23,7 @@ from nanoarb_jax.simulation.market import synthetic_books
 from support.random_model import random_model
 
 CONFIG, SHAPE = ModelConfig.preset("nano"), (3, 3)
-FLOW = dataclasses.replace(CONFIG, input_dim=86, input_transform="flow")
+FLOW = dataclasses.replace(CONFIG, feature_set="flow")
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_events_to_predictions(config: ModelConfig) -> None:
     """The compiled loop against the book, the extractor and the predictor that users call, at every tick."""
     events, weights = market_events()[:4_000], pack(named_arrays(random_model(config)), config)
     book = OrderBook(MARKET.tick_size, MARKET.lot_size)
-    extractor = LobFeatureExtractor(MARKET.tick_size, feature_set=config.input_transform)  # type: ignore[arg-type]
+    extractor = LobFeatureExtractor(MARKET.tick_size, feature_set=config.feature_set)  # type: ignore[arg-type]
     plain = StepPredictor(NativeStep(weights, config, "x"))
     expected, seen = [], []
     for number, event in enumerate(events):

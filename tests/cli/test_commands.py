@@ -295,7 +295,7 @@ def broken(world: World) -> Path:
     rows.flush()
     (folder / "c.toml").write_text("[model]\nhorizons = [5, 20]\n[data]\nhorizons = [5, 20]\n")
     done("data", "prepare", folder / "books", "--out", folder / "other_data", "--config", folder / "c.toml")
-    identity = ModelConfig(input_dim=10, hidden_dim=8, num_layers=1, input_transform="identity")
+    identity = ModelConfig(feature_set=10, hidden_dim=8, num_layers=1)
     save_checkpoint(folder / "ten_features", random_model(identity))
     best = Path(read(folder / "train.json")["best"])
     for name in ("cut_json", "cut_arrays"):

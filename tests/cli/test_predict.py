@@ -191,7 +191,7 @@ def test_a_mistake_is_one_line(nano_checkpoint: Path, data: Path, tmp_path: Path
 
 
 def test_a_model_of_other_features(data: Path, tmp_path: Path) -> None:
-    config = ModelConfig(input_dim=10, hidden_dim=8, num_layers=1, input_transform="identity")
+    config = ModelConfig(feature_set=10, hidden_dim=8, num_layers=1)
     model = save_checkpoint(tmp_path / "ten", random_model(config))
     result = run("--checkpoint", model, "--data", data, "--output", tmp_path / "p.csv")
     assert result.exit_code == 2 and "44 features per tick, the model expects 10" in result.stderr
@@ -199,7 +199,7 @@ def test_a_model_of_other_features(data: Path, tmp_path: Path) -> None:
 
 def test_a_model_of_flow_features(data: Path, tmp_path: Path) -> None:
     """The same of books, whose features are made as it reads them, and of a dataset prepared so; also from a file."""
-    config = dataclasses.replace(ModelConfig.preset("nano"), input_dim=86, input_transform="flow")
+    config = dataclasses.replace(ModelConfig.preset("nano"), feature_set="flow")
     model = save_checkpoint(tmp_path / "flow", random_model(config))
     (tmp_path / "file").write_bytes(native_file(pack(named_arrays(random_model(config)), config), config, "v"))
     prepare([data], tmp_path / "prepared", DataConfig(feature_set="flow"))

@@ -21,6 +21,7 @@ from nanoarb_jax.config import (
     load_config,
 )
 from nanoarb_jax.errors import ConfigError
+from nanoarb_jax.features.feature_set import FEATURE_SETS
 
 TABLES = {"model": ModelConfig, "data": DataConfig, "train": TrainConfig}
 
@@ -38,7 +39,7 @@ def configs(draw: st.DrawFn) -> Config:
             horizons=ticks,
             dropout=draw(st.floats(0, 0.99)),
             dt_rank=draw(st.none() | st.integers(1, 64)),
-            input_transform=draw(st.sampled_from(["lob44", "identity"])),
+            feature_set=draw(st.sampled_from(["lob44", "flow", 7])),
         ),
         DataConfig(
             horizons=ticks,
@@ -86,17 +87,16 @@ def test_presets() -> None:
     assert ModelConfig.preset("base") == ModelConfig()
     base = dataclasses.asdict(ModelConfig())
     assert base == {
-        "input_dim": 44, "hidden_dim": 128, "d_state": 16, "d_conv": 4, "expand": 2, "num_layers": 4,
-        "horizons": (10, 50, 100), "num_classes": 3, "dropout": 0.1, "dt_rank": None, "input_transform": "lob44",
-        "window": 100,
+        "feature_set": "lob44", "hidden_dim": 128, "d_state": 16, "d_conv": 4, "expand": 2, "num_layers": 4,
+        "horizons": (10, 50, 100), "num_classes": 3, "dropout": 0.1, "dt_rank": None, "window": 100,
     }  # fmt: skip
     assert (ModelConfig().rank, ModelConfig(hidden_dim=130).rank, ModelConfig(dt_rank=3).rank) == (8, 9, 3)
     for name, preset in PRESETS.items():
         assert preset.preset_name == name
         assert dataclasses.replace(preset, dropout=0.0).preset_name == name
-        assert dataclasses.replace(preset, input_transform="flow", input_dim=86).preset_name == name
+        assert dataclasses.replace(preset, feature_set="flow").preset_name == name
         assert dataclasses.replace(preset, expand=3).preset_name == "custom"
-        assert dataclasses.replace(preset, input_transform="identity").preset_name == "custom"
+        assert dataclasses.replace(preset, feature_set=44).preset_name == "custom"
     for name in ("huge", "", None, ["base"]):
         with pytest.raises(ConfigError, match=r"unknown preset .*: expected one of base, small, nano"):
             ModelConfig.preset(name)
@@ -105,7 +105,8 @@ def test_presets() -> None:
 BAD: list[tuple[str, str, Any]] = [
     *[("model", name, value) for name in ("hidden_dim", "d_state", "expand", "num_layers", "window") for value in
       (0, -1, 1.5, "8", True, None)],
-    ("model", "d_conv", 1), ("model", "num_classes", 2), ("model", "input_dim", 43), ("model", "input_transform", "x"),
+    ("model", "d_conv", 1), ("model", "num_classes", 2), 
+    *[("model", "feature_set", value) for value in ("x", 0, -3, 4.0, True, None)],
     ("model", "dropout", 1.0), ("model", "dropout", -0.1), ("model", "dropout", float("nan")), ("model", "dropout", ""),
     ("model", "dt_rank", 0), ("model", "dt_rank", 1.0),
     *[(table, "horizons", value) for table in ("model", "data") for value in
@@ -192,6 +193,22 @@ def test_bad_file_is_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         load_config(file)
     assert "\n" not in str(caught.value)
+
+
+def test_what_a_model_reads_is_said_once(tmp_path: Path) -> None:
+    for feature_set, transform, features in (("lob44", "lob44", 44), ("flow", "flow", 86), (7, "identity", 7)):
+        model = ModelConfig(feature_set=feature_set)
+        assert (model.input_transform, model.input_dim) == (transform, features)
+        assert features == 7 or len(FEATURE_SETS[transform].names) == features
+        # as files were written before there was model.feature_set
+        older = {"input_transform": transform, "input_dim": features}
+        assert config_from_dict({"model": older}, "older").model == model
+    assert config_from_dict({"data": {"feature_set": "flow"}}, "text").model == ModelConfig(feature_set="flow")
+    assert config_from_dict({"model": {"input_transform": "flow"}}, "text").model == ModelConfig(feature_set="flow")
+    with pytest.raises(ConfigError, match=r'^model\.input_dim=43: expected 44 for input_transform "lob44"$'):
+        config_from_dict({"model": {"input_dim": 43}}, "older")
+    with pytest.raises(ConfigError, match=r"^model\.feature_set='x': expected "):
+        config_from_dict({"model": {"input_transform": "x"}}, "older")
 
 
 def test_unreadable_file(tmp_path: Path) -> None:

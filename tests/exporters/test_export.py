@@ -30,7 +30,12 @@ from support.random_model import random_model
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 TINY = ModelConfig(
-    input_dim=10, hidden_dim=8, d_state=4, num_layers=2, horizons=(3, 9), window=20, input_transform="identity"
+    feature_set=10,
+    hidden_dim=8,
+    d_state=4,
+    num_layers=2,
+    horizons=(3, 9),
+    window=20,
 )
 
 
@@ -113,7 +118,7 @@ def test_features_without_names(tiny: Checkpoint, tmp_path: Path) -> None:
 
 def test_flow_features(tmp_path: Path) -> None:
     """And the file says how they are to be made: feature set, clock, and in which scales."""
-    config = dataclasses.replace(TINY, input_dim=86, num_layers=1, input_transform="flow")
+    config = dataclasses.replace(TINY, num_layers=1, feature_set="flow")
     scales = {"tick_size": 0.1, "quantity_scale": 3.0, "spread_scale": 2.5}
     data = {"config": {"feature_set": "flow", "clock": "bbo"}, "streams": [{"name": "x", "rows": 9, **scales}]}
     checkpoint, path = Checkpoint(random_model(config), "flow", data=data), tmp_path / "flow.onnx"

@@ -26,8 +26,7 @@ CONFIGS = {
     "small": ModelConfig.preset("small"),
     "narrow base": ModelConfig(hidden_dim=32),
     "identity": ModelConfig(
-        input_dim=10, hidden_dim=20, d_state=3, d_conv=3, expand=1, num_layers=2, horizons=(7, 8), dt_rank=5,
-        input_transform="identity",
+        feature_set=10, hidden_dim=20, d_state=3, d_conv=3, expand=1, num_layers=2, horizons=(7, 8), dt_rank=5,
     ),
 }  # fmt: skip
 BATCH, TICKS = 2, 24
@@ -226,7 +225,7 @@ def test_state_arrays_are_buffers_of_their_own() -> None:
 
 def test_an_offset_of_the_inputs() -> None:
     """Without a transform, the same as other features; a stream has its own."""
-    model = random_model(ModelConfig(input_dim=5, input_transform="identity", hidden_dim=8, d_state=4, num_layers=1))
+    model = random_model(ModelConfig(feature_set=5, hidden_dim=8, d_state=4, num_layers=1))
     rng = np.random.default_rng(0)
     x, offset = rng.normal(size=(2, 7, 5)).astype(np.float32), rng.normal(size=(2, 5)).astype(np.float32)
     logits, _ = model.scan(x, input_offset=jnp.asarray(offset))

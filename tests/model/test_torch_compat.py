@@ -40,8 +40,8 @@ def tiny(shared: Path) -> Arrays:
 
 def test_config_comes_from_the_shapes(golden: tuple[MambaLOB, Arrays]) -> None:
     model, rest = golden
-    base = ModelConfig(input_transform="identity", dt_rank=8)
-    tiny = ModelConfig(hidden_dim=32, d_state=8, num_layers=2, dt_rank=4, input_transform="identity")
+    base = ModelConfig(feature_set=44, dt_rank=8)
+    tiny = ModelConfig(hidden_dim=32, d_state=8, num_layers=2, dt_rank=4, feature_set=44)
     assert model.config == (base if rest["features"].shape[1] == 128 else tiny)
 
 

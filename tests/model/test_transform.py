@@ -9,9 +9,9 @@ from flax import nnx
 
 from nanoarb_jax.config import DataConfig, ModelConfig
 from nanoarb_jax.data.streams import Stream, make_stream
+from nanoarb_jax.features.feature_set import mirror_features
 from nanoarb_jax.features.flow import flow
 from nanoarb_jax.features.lob44 import lob44
-from nanoarb_jax.features.mirror import mirror_features
 from nanoarb_jax.model.mamba import abstract_model
 from nanoarb_jax.model.transform import CLIP, InputTransform, Statistic, flow_channels, lob44_channels, signed_log
 from nanoarb_jax.simulation.market import synthetic_books

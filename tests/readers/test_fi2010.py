@@ -191,7 +191,11 @@ def test_a_stream_of_normalised_numbers_is_learnt_from(tmp_path: Path, compile_q
     with pytest.raises(DataError, match="no labels at horizon 15"):
         fi2010_stream(tmp_path / "Train_Dst_NoAuction_ZScore_CF_7.txt", DataConfig(horizons=(15,)))
     model = ModelConfig(
-        input_dim=40, hidden_dim=8, d_state=4, num_layers=1, horizons=(10, 50), input_transform="identity"
+        feature_set=40,
+        hidden_dim=8,
+        d_state=4,
+        num_layers=1,
+        horizons=(10, 50),
     )
     settings = Config(model, config, TrainConfig(epochs=1, batch_size=2, chunk_length=64, mirror=False))
     result = train(settings, Dataset((stream,), config, []), tmp_path / "run")

@@ -60,10 +60,10 @@ pytestmark = pytest.mark.usefixtures("compile_quickly")
 TICKS = lob44(synthetic_books(400, seed=11), quantity_scale=80.0)
 FLOW_TICKS = flow(synthetic_books(400, seed=11), quantity_scale=80.0, spread_scale=1.5)
 NANO = ModelConfig.preset("nano")
-FLOW = dataclasses.replace(NANO, input_dim=86, input_transform="flow")
+FLOW = dataclasses.replace(NANO, feature_set="flow")
 # nothing here is a multiple of 16, nor of 4
 ODD = ModelConfig(hidden_dim=23, d_state=5, d_conv=3, expand=3, num_layers=2, dt_rank=3, horizons=(1, 2, 3, 5, 8, 13))
-PLAIN = ModelConfig(input_dim=7, hidden_dim=40, d_conv=2, num_layers=1, horizons=(4,), input_transform="identity")
+PLAIN = ModelConfig(feature_set=7, hidden_dim=40, d_conv=2, num_layers=1, horizons=(4,))
 
 
 @cache
@@ -271,7 +271,7 @@ def test_weights_of_another_shape_than_the_config(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("width", "transform"), [(1, "lob44"), (2, "lob44"), (3, "lob44"), (3, "flow")])
 def test_very_narrow_models(width: int, transform: Any) -> None:
     narrow = ModelConfig(hidden_dim=width, d_state=3, num_layers=1, horizons=(1,))
-    config = dataclasses.replace(narrow, input_transform=transform, input_dim=44 if transform == "lob44" else 86)
+    config = dataclasses.replace(narrow, feature_set=transform)
     twin, ticks = Float64Twin(arrays_of(config), config), ticks_of(config)[:100]
     exact = [twin.step(tick) for tick in ticks]
     np.testing.assert_allclose(native(config).scan(ticks), exact, rtol=0, atol=1e-5)
@@ -361,7 +361,8 @@ def test_a_file_says_what_it_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert describe_native(path)["features"]["schema"] == "flow"
     assert describe_native(path)["features"]["names"] == list(FLOW_NAMES)
     np.testing.assert_array_equal(read_native(path).scan(FLOW_TICKS), native(FLOW).scan(FLOW_TICKS))
-    monkeypatch.setitem(schema.FEATURE_SETS, "flow", FLOW_NAMES[:-1])
+    shorter = dataclasses.replace(schema.FEATURE_SETS["flow"], names=FLOW_NAMES[:-1])
+    monkeypatch.setitem(schema.FEATURE_SETS, "flow", shorter)
     with pytest.raises(ExportError, match="made for other flow features than this version computes"):
         read_native(path)
 

@@ -71,7 +71,7 @@ def test_equals_the_scan_with_its_state_carried(checkpoint: Checkpoint, step: On
 
 
 def test_flow_features(tmp_path: Path) -> None:
-    model = random_model(dataclasses.replace(TWO_LAYERS, input_dim=86, input_transform="flow"))
+    model = random_model(dataclasses.replace(TWO_LAYERS, feature_set="flow"))
     checkpoint, path = Checkpoint(model, "flow"), tmp_path / "step.onnx"
     accuracy = export_step(checkpoint, path).accuracy
     assert accuracy.max_probability_difference <= 1e-5 and accuracy.mcc is not None

@@ -85,9 +85,9 @@ def both_ways(model: MambaLOB, events: NDArray, tick_size: float) -> int:
     return int(orders.sum())
 
 
-@pytest.mark.parametrize(("features", "transform"), [(44, "lob44"), (86, "flow")])
-def test_a_synthetic_market(features: int, transform: Any) -> None:
-    config = dataclasses.replace(ModelConfig.preset("small"), input_dim=features, input_transform=transform)
+@pytest.mark.parametrize("feature_set", ["lob44", "flow"])
+def test_a_synthetic_market(feature_set: Any) -> None:
+    config = dataclasses.replace(ModelConfig.preset("small"), feature_set=feature_set)
     both_ways(random_model(config), synthetic_events(1), TICK)
 
 

@@ -45,7 +45,7 @@ from support.training_runs import (
 
 WINDOW = dataclasses.replace(STREAM, objective="window", batch_size=100, epochs=2)
 
-pytestmark = pytest.mark.usefixtures("compile_quickly", "compile_once", "look_at_every_update")
+pytestmark = pytest.mark.usefixtures("compile_quickly", "look_at_every_update")
 
 
 class Run:
@@ -358,7 +358,7 @@ def test_weights_that_are_not_finite_are_never_the_best(tmp_path: Path, monkeypa
         ({}, {"chunk_length": 5_000}, DataError, r"stream 'market_0': 1390 training rows, chunk_length=5000"),
         ({}, {"burn_in": 1_390}, DataError, r"stream 'market_0': 1390 training rows, burn_in=1390 leaves none"),
         ({"window": 1_400}, {"objective": "window"}, DataError, r"stream 'market_0': 1390 training rows, window=1400"),
-        ({"input_dim": 43, "input_transform": "identity"}, {}, DataError, "44 features per tick, the model expects 43"),
+        ({"feature_set": 43}, {}, DataError, "44 features per tick, the model expects 43"),
     ],
 )
 def test_mistakes_leave_no_folder(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.config import ModelConfig, config_from_dict
 from nanoarb_jax.errors import ConfigError, DataError, ExportError
-from nanoarb_jax.features.lob44 import feature_hash
+from nanoarb_jax.features.feature_set import names_hash
 from nanoarb_jax.serving.backends.native.step import NativeStep
 from nanoarb_jax.serving.backends.native.weights import HEADER, MAGIC, PRECISIONS, Header, aligned
 from nanoarb_jax.serving.schema import check_schema, named_features
@@ -52,7 +52,7 @@ def native_file(
         "preset": config.preset_name,
         "config": dataclasses.asdict(config),
         "classes": ["down", "neutral", "up"],
-        "features": {"schema": schema, "names": names, "hash": feature_hash(names)},
+        "features": {"schema": schema, "names": names, "hash": names_hash(names)},
         "data": dict(data or {"config": None, "series": {}}),
         "software": dict(software or {}),
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nanoarb_jax.features.feature_set import FEATURE_SETS
 from nanoarb_jax.serving.backends.native.simd import (
     LANES,
     ahead,
@@ -35,7 +36,7 @@ from nanoarb_jax.serving.backends.native.vector_math import (
     silu,
     softplus,
 )
-from nanoarb_jax.serving.backends.native.weights import CELL, CHANNELS, HEADER, TILE, TRANSFORMS, Header, whole
+from nanoarb_jax.serving.backends.native.weights import CELL, HEADER, TILE, TRANSFORMS, Header, whole
 
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 _FOUR, _TWENTY, _HUNDRED, _THOUSAND = np.float32(4.0), np.float32(20.0), np.float32(100.0), np.float32(1000.0)
@@ -47,7 +48,9 @@ _HEADER_BYTES = 8 * HEADER
 _LAST_PLACE = HEADER - 1
 _LOB44 = TRANSFORMS.index("lob44")
 _LOB44_LOGGED, _LOB44_PLAIN, _FLOW_LOGGED, _FLOW_PLAIN = (
-    whole(len(kind)) for name in ("lob44", "flow") for kind in CHANNELS[name]
+    whole(len(kind))
+    for channels in (FEATURE_SETS["lob44"].channels, FEATURE_SETS["flow"].channels)
+    for kind in (channels.logged, channels.plain)
 )
 GROUP = 4  # streams that share what is read of the weights
 (
@@ -172,7 +175,7 @@ def _normalise(x, width, used, y):  # type: ignore[no-untyped-def]
 
 @inlined
 def _lob44(x, before, out):  # type: ignore[no-untyped-def]
-    """`model.transform.lob44_channels` in the order of CHANNELS, before their logarithms."""
+    """`model.transform.lob44_channels` in the order of its `Channels`, before their logarithms."""
     micro, weighted, spread = get(x, 0), get(x, 1), get(x, 2)
     price = abs(micro) * _PRICE_UNIT + _TINY
     level = (abs(get(x, 33)) + abs(get(x, 43))) / np.float32(20.0) + _TINY
@@ -195,7 +198,7 @@ def _lob44(x, before, out):  # type: ignore[no-untyped-def]
 
 @inlined
 def _flow(x, before, out):  # type: ignore[no-untyped-def]
-    """`model.transform.flow_channels` in the order of CHANNELS, before their logarithms."""
+    """`model.transform.flow_channels` in the order of its `Channels`, before their logarithms."""
     micro, weighted, spread, spread_scale = get(x, 0), get(x, 1), get(x, 2), get(x, 85)
     price, scale = abs(micro) * _PRICE_UNIT + _TINY, abs(spread_scale) + _TINY
     put(out, 0, (micro - get(before, 0)) / price)

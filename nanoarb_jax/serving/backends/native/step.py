@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import DataError
+from nanoarb_jax.features import feature_set
 from nanoarb_jax.serving.backends.native import kernel as native_kernel
 from nanoarb_jax.serving.backends.native import simd, vector_math
 from nanoarb_jax.serving.backends.native import weights as native_weights
@@ -50,7 +51,7 @@ _OPTIONS: dict[str, Any] = {"cache": True, "error_model": "numpy", "nogil": True
 def _fingerprint() -> int:
     """Of the code that compiled functions hold: numba's cache on disk would not notice a change in another file."""
     digest = hashlib.sha256()
-    for module in (simd, vector_math, native_weights, native_kernel):
+    for module in (feature_set, simd, vector_math, native_weights, native_kernel):
         digest.update(Path(str(module.__file__)).read_bytes())
     return int.from_bytes(digest.digest()[:7], "little")
 

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import ConfigError
+from nanoarb_jax.features.feature_set import FEATURE_SETS
 from nanoarb_jax.serving.backends.native.simd import LANES
 
 PRECISIONS = ("fp32", "bf16", "int8")
@@ -41,8 +42,6 @@ ROWS = 4  # of a cell
 CELL = ROWS * LANES
 LOG2_E = 1.4426950408889634
 TRANSFORMS = ("identity", "lob44", "flow")
-# channels of a transform in the order of the kernel: those that pass through a logarithm, and those that do not
-CHANNELS = {"lob44": ((*range(15, 55), *range(5)), (*range(5, 15),)), "flow": ((*range(21),), (*range(21, 37),))}
 
 
 class Header(IntEnum):
@@ -77,7 +76,9 @@ def whole(count: int, unit: int = LANES) -> int:
 def channel_order(transform: str) -> tuple[int, ...]:
     """Which channel of a transform lies in each lane of the model's inputs: each of its two kinds fills whole vectors,
     -1 where a lane holds none."""
-    return tuple(channel for kind in CHANNELS[transform] for channel in (*kind, *[-1] * (whole(len(kind)) - len(kind))))
+    channels = FEATURE_SETS[transform].channels
+    kinds = (channels.logged, channels.plain)
+    return tuple(channel for kind in kinds for channel in (*kind, *[-1] * (whole(len(kind)) - len(kind))))
 
 
 def sizes(config: ModelConfig) -> dict[Header, int]:

@@ -1,0 +1,22 @@
+"""Settings: frozen dataclasses for model, data and training, presets, TOML in and out. No arrays, and no JAX.
+
+>>> ModelConfig.preset("small").d_inner
+128
+"""
+
+from nanoarb_jax.config.data import DataConfig, session_time, time_zone
+from nanoarb_jax.config.model import PRESETS, ModelConfig
+from nanoarb_jax.config.tables import Config, config_from_dict, load_config
+from nanoarb_jax.config.train import TrainConfig
+
+__all__ = [
+    "PRESETS",
+    "Config",
+    "DataConfig",
+    "ModelConfig",
+    "TrainConfig",
+    "config_from_dict",
+    "load_config",
+    "session_time",
+    "time_zone",
+]

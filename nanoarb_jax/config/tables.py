@@ -1,0 +1,114 @@
+"""The three tables of a configuration file, read from TOML and written to it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from nanoarb_jax.config.checks import require
+from nanoarb_jax.config.data import DataConfig
+from nanoarb_jax.config.model import FEATURE_COUNTS, ModelConfig
+from nanoarb_jax.config.train import TrainConfig
+from nanoarb_jax.errors import ConfigError
+
+Settings = TypeVar("Settings", ModelConfig, DataConfig, TrainConfig)
+
+
+@dataclass(frozen=True)
+class Config:
+    """The three tables of a configuration file."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        require(
+            self.model.horizons == self.data.horizons,
+            "model.horizons", self.model.horizons, f"the label horizons data.horizons={self.data.horizons}",
+        )  # fmt: skip
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Plain values, for JSON."""
+        return dataclasses.asdict(self)
+
+    def to_toml(self) -> str:
+        """A TOML text that `load_config` reads back to the same settings (None, the default, is left out)."""
+        tables = []
+        for table, values in self.to_dict().items():
+            given = {key: value for key, value in values.items() if value is not None}
+            # a JSON scalar or list is also a TOML one
+            lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in given.items()]
+            tables.append("\n".join([f"[{table}]", *lines]))
+        return "\n\n".join(tables) + "\n"
+
+
+def config_from_dict(tables: dict[str, Any], source: str) -> Config:
+    """Build a `Config` from plain tables.
+
+    The table `model` may name a `preset` to begin from; where it does not say what the model reads, that is the feature
+    set of the table `data`.
+
+    Args:
+        tables: {"model" | "data" | "train": {key: value}}; what they leave out keeps its default.
+        source: of the tables, for errors.
+
+    Raises:
+        ConfigError: unknown table or key, or a value out of range.
+    """
+    known = ("model", "data", "train")
+    for table, values in tables.items():
+        if table not in known:
+            raise ConfigError(f"{source}: unknown table {table!r}: expected {', '.join(known)}")
+        if not isinstance(values, dict):
+            raise ConfigError(f"{source}: {table}={values!r}: expected a table, [{table}] and keys below it")
+    model, data, train = (dict(tables.get(table, {})) for table in known)
+    start = ModelConfig.preset(model.pop("preset", "base"))
+    data_config = _settings("data", DataConfig(), data, source)
+    model_config = _settings("model", start, _with_feature_set(model, data_config.feature_set), source)
+    return Config(model_config, data_config, _settings("train", TrainConfig(), train, source))
+
+
+def _settings(table: str, start: Settings, values: dict[str, Any], source: str) -> Settings:
+    """The settings with these values changed."""
+    names = {setting.name for setting in dataclasses.fields(start)}
+    unknown = sorted(set(values) - names)
+    if unknown:
+        raise ConfigError(
+            f"{source}: unknown key {unknown[0]!r} in [{table}]: expected one of {', '.join(sorted(names))}"
+        )
+    return dataclasses.replace(start, **values)
+
+
+def _with_feature_set(model: dict[str, Any], default: str) -> dict[str, Any]:
+    """The table `model` with its `feature_set`; older files say `input_transform` and `input_dim` instead."""
+    rest = {key: value for key, value in model.items() if key not in ("input_transform", "input_dim")}
+    if len(rest) == len(model):
+        return {"feature_set": default, **rest}
+    transform, features = model.get("input_transform", "lob44"), model.get("input_dim", 44)
+    if transform == "identity":
+        return {**rest, "feature_set": features}
+    count = FEATURE_COUNTS.get(transform, features) if isinstance(transform, str) else features
+    if "input_dim" in model:
+        require(features == count, "model.input_dim", features, f'{count} for input_transform "{transform}"')
+    return {**rest, "feature_set": transform}
+
+
+def load_config(path: str | Path) -> Config:
+    """Read a TOML file with tables [model], [data], [train]; what it leaves out keeps its default.
+
+    Raises:
+        ConfigError: the file is missing, not TOML, or holds an unknown key or bad value.
+    """
+    try:
+        with open(path, "rb") as file:
+            tables = tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"config {path}: cannot be read ({error.strerror}); give a TOML file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"config {path}: not valid TOML ({error})") from error
+    return config_from_dict(tables, str(path))
