@@ -28,6 +28,8 @@ MANIFEST = "manifest.json"
 ROW_COLUMNS = ("ts_ns", "mid", "features", "moves", "spread", "labels")
 SCALARS = ("name", "instrument", "tick_size", "quantity_scale", "spread_scale", "threshold_ticks")
 SPLITS = ("train", "validation", "test")
+# what reading a manifest raises that is cut, altered or lacks an entry
+_DAMAGE = (OSError, KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError, ConfigError)
 
 
 @dataclass(frozen=True)
@@ -129,15 +131,7 @@ def _open_prepared(folder: Path, config: DataConfig | None, verify: bool) -> Dat
         if not streams:
             raise DataError(f"dataset {folder}: {MANIFEST} lists no streams; prepare it again")
         return Dataset(streams, recorded, [file for entry in manifest["streams"] for file in entry["sources"]])
-    except (
-        OSError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        UnicodeDecodeError,
-        json.JSONDecodeError,
-        ConfigError,
-    ) as error:
+    except _DAMAGE as error:
         reason = f"{type(error).__name__}: {error}"
         raise DataError(
             f"dataset {folder}: {MANIFEST} is damaged or incomplete ({reason}); prepare it again"
@@ -155,6 +149,18 @@ def _check_settings(folder: Path, recorded: DataConfig, config: DataConfig | Non
 
 
 def _open_stream(folder: Path, entry: dict[str, Any], config: DataConfig, verify: bool) -> Stream:
+    """One stream of a prepared dataset, its columns mapped from the file; `entry` is that of the manifest."""
+    rows = _map_rows(folder, entry, config, verify)
+    check_finite(rows["features"], entry["name"], FEATURE_SETS[config.feature_set].names)
+    fields: dict[str, Any] = {key: entry[key] for key in SCALARS}
+    fields["threshold_ticks"] = tuple(entry["threshold_ticks"])
+    fields |= {part: tuple(entry["splits"][part]) for part in SPLITS}
+    fields |= {column: np.asarray(rows[column]) for column in ROW_COLUMNS}
+    return Stream(**fields)
+
+
+def _map_rows(folder: Path, entry: dict[str, Any], config: DataConfig, verify: bool) -> np.ndarray:
+    """The rows of a stream file, which must be as the manifest says."""
     path = folder / Path(entry["file"]).name
     if not path.is_file():
         raise DataError(f"dataset {folder}: stream file {path.name} is missing; prepare it again")
@@ -169,16 +175,10 @@ def _open_stream(folder: Path, entry: dict[str, Any], config: DataConfig, verify
         rows = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise DataError(f"dataset {path}: not an array file ({error}); prepare it again") from error
-    dtype = row_dtype(config)
     if (
-        rows.dtype != dtype
+        rows.dtype != row_dtype(config)
         or rows.shape != (entry["rows"],)
         or split_rows(len(rows), config, rows["ts_ns"]) != tuple(tuple(entry["splits"][part]) for part in SPLITS)
     ):
         raise DataError(f"dataset {path}: rows, splits or fields are not those of {MANIFEST}; prepare it again")
-    check_finite(rows["features"], entry["name"], FEATURE_SETS[config.feature_set].names)
-    fields: dict[str, Any] = {key: entry[key] for key in SCALARS}
-    fields["threshold_ticks"] = tuple(entry["threshold_ticks"])
-    fields |= {part: tuple(entry["splits"][part]) for part in SPLITS}
-    fields |= {column: np.asarray(rows[column]) for column in ROW_COLUMNS}
-    return Stream(**fields)
+    return rows

@@ -49,7 +49,7 @@ class Session(NamedTuple):
 
 
 def chronological(rows: int, train_fraction: float, validation_fraction: float, purge: int, first: int = 0) -> Parts:
-    """Train, validation and test in time order, by shares of the rows; what they leave is the test part.
+    """Train, validation and test in time order, by shares of the rows; the remaining rows are the test part.
 
     Args:
         rows: of the stream.
@@ -97,7 +97,7 @@ def by_day(ts_ns: NDArray[np.int64], timezone: str = "UTC", session_start: str =
 
 
 def _instant_ns(day: date, start: time, zone: tzinfo) -> int:
-    """The moment of a local wall time; exact, where a float of seconds would not be."""
+    """The moment of a local wall time, ns since 1970 UTC, in integers: a float of seconds would round it."""
     since = datetime.combine(day, start, tzinfo=zone) - datetime(1970, 1, 1, tzinfo=UTC)
     return since // timedelta(microseconds=1) * 1_000
 
@@ -192,13 +192,3 @@ def _check_counts(**counts: tuple[int, int]) -> None:
     for name, (value, least) in counts.items():
         if value < least:
             raise ConfigError(f"{name}={value!r}: expected an integer of at least {least}")
-
-
-def windows_within(rows: RowRange, length: int, ahead: int = 0) -> RowRange:
-    """Anchor rows t of a range whose window t - length + 1 … t, and label's last row t + ahead, lie in the range.
-
-    >>> windows_within((100, 200), length=20, ahead=10)
-    (119, 190)
-    """
-    first = rows[0] + length - 1
-    return first, max(first, rows[1] - ahead)
