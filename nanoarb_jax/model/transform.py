@@ -16,8 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from nanoarb_jax.features.feature_set import FEATURE_SETS
-
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
 
@@ -136,6 +134,12 @@ def flow_channels(x: Float[Array, "... 86"], previous: Float[Array, "... 86"]) -
 CHANNEL_FUNCTIONS = {"lob44": lob44_channels, "flow": flow_channels}
 
 
+def _channels(kind: str, features: int) -> int:
+    """How many channels a feature set gives."""
+    tick = jax.ShapeDtypeStruct((features,), jnp.float32)
+    return jax.eval_shape(CHANNEL_FUNCTIONS[kind], tick, tick).shape[0]
+
+
 class InputTransform(nnx.Module):
     """Channels of a feature set, standardised and clipped; or nothing at all (`identity`).
 
@@ -146,7 +150,7 @@ class InputTransform(nnx.Module):
 
     def __init__(self, kind: str, input_dim: int):
         self.kind = kind
-        self.output_dim = input_dim if kind == "identity" else FEATURE_SETS[kind].channels.count
+        self.output_dim = input_dim if kind == "identity" else _channels(kind, input_dim)
         if kind != "identity":
             self.mean = Statistic(jnp.zeros(self.output_dim))
             self.std = Statistic(jnp.ones(self.output_dim))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nanoarb_jax.errors import DataError
+from nanoarb_jax.errors import DataError, OutputError
 from nanoarb_jax.features.feature_set import FEATURE_SETS, mirror_features
 from nanoarb_jax.features.lob44 import FEATURE_NAMES, FeatureScale, lob44, lob44_row
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries, validate_books
@@ -136,7 +136,7 @@ def test_book_npz_round_trip_and_no_overwrite(tmp_path: Path) -> None:
     for was, now in zip(books, back, strict=True):
         np.testing.assert_array_equal(was, now)
     written = path.read_bytes()
-    with pytest.raises(DataError, match="never overwritten"):
+    with pytest.raises(OutputError, match="never overwritten"):
         write_book_npz(path, books)
     assert path.read_bytes() == written
 

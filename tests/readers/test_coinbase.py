@@ -70,6 +70,7 @@ def test_files_in_any_order_and_without_the_log(tmp_path: Path) -> None:
         ("snapshot_asks", "", "no column 'side'"),
         ("request_log", "nothing", "no row 'request start'"),
         ("request_log", "request start,soon", "no row 'request start'"),
+        ("request_log", "iso\repoch\n", "no row 'request start'"),
         (
             "l2update_x_10",
             "side,price,size,time\nbuy,1,1,2018-04-24T03:52:00.000Z\n",
