@@ -73,7 +73,7 @@ def write_synthetic(
 @app.command()
 def prepare(
     sources: list[Path] = typer.Argument(help="Files and folders of market data.", metavar="SOURCE..."),
-    out: Path = typer.Option(..., help="Folder for the dataset, new or empty."),
+    out: Path = typer.Option(..., "--output", "--out", help="Folder for the dataset, new or empty."),
     config: Path | None = typer.Option(None, help="TOML file whose data table gives the settings.", metavar="FILE"),
     feature_set: str | None = typer.Option(None, help="lob44 or flow."),
     clock: str | None = typer.Option(None, help="What makes a tick: book, bbo, trade or time."),

@@ -78,7 +78,9 @@ def evaluate(
 
 def _by_protocol(protocol: str, model: Checkpoint, dataset: Dataset, place: Path, folds: int) -> dict[str, Any]:
     """Train as the checkpoint was, forecast and judge."""
-    from nanoarb_jax.studies.protocols import judge_forecasts, leave_one_out, settings_of, walk_forward
+    from nanoarb_jax.studies.forecasts import judge_forecasts, settings_of
+    from nanoarb_jax.studies.leave_one_out import leave_one_out
+    from nanoarb_jax.studies.walk_forward import walk_forward
 
     settings = settings_of(model)
     with noting(f"training, {protocol}") as note:

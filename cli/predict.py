@@ -30,11 +30,12 @@ def predict(
 ) -> None:
     """Replay market data tick by tick and write predictions."""
     claim_json(json_path)
+    from nanoarb_jax.files import claim_file
     from nanoarb_jax.serving.metrics import ModelMetrics
-    from nanoarb_jax.serving.predictions import claim_predictions, write_predictions
+    from nanoarb_jax.serving.predictions import SUFFIXES, write_predictions
     from nanoarb_jax.serving.replay import accuracy, open_streams, replay_dataset
 
-    claim_predictions(output)
+    claim_file(output, "--output", SUFFIXES)
     with console.status("reading"):
         loading = time.perf_counter()
         predictor = _load(checkpoint, backend, precision)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nanoarb_jax.data.dataset import Stream
+from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.features.lob44 import ASK_SIZES, BID_SIZES, FEATURE_NAMES
 from nanoarb_jax.features.order_flow import best_order_flow
 

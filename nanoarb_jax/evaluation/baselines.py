@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from nanoarb_jax.data.dataset import Stream, mirror_stream
+from nanoarb_jax.data.streams import Stream, mirror_stream
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.evaluation.baseline_inputs import baseline_inputs, order_flow_inputs
 from nanoarb_jax.evaluation.metrics import CLASSES, class_prior

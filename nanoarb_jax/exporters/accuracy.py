@@ -13,11 +13,10 @@ from flax import nnx
 from numpy.lib.stride_tricks import sliding_window_view
 
 from nanoarb_jax.config import DataConfig
-from nanoarb_jax.data.dataset import Dataset
+from nanoarb_jax.data.dataset import Dataset, check_fit
 from nanoarb_jax.data.streams import make_stream
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.evaluation.metrics import confusion_counts, mcc_from_confusion
-from nanoarb_jax.evaluation.validation import check_fit
 from nanoarb_jax.features.feature_set import feature_set_of
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.serving.backends.native.step import NativeStep

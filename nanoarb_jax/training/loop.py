@@ -24,11 +24,12 @@ from jax.sharding import Mesh
 
 from nanoarb_jax.artifacts.checkpoint import save_checkpoint
 from nanoarb_jax.config import Config
-from nanoarb_jax.data.dataset import Dataset, describe_stream
+from nanoarb_jax.data.dataset import Dataset, check_fit
+from nanoarb_jax.data.streams import describe_stream
 from nanoarb_jax.errors import DeviceError, TrainingError
 from nanoarb_jax.evaluation.judging import WARM_UP
 from nanoarb_jax.evaluation.scoring import make_score, score_streams
-from nanoarb_jax.evaluation.validation import check_fit, validation_loss, validation_mcc
+from nanoarb_jax.evaluation.validation import validation_loss, validation_mcc
 from nanoarb_jax.model.mamba import MambaLOB, abstract_model
 from nanoarb_jax.training.advance import make_advance
 from nanoarb_jax.training.balance import class_weights, log_prior

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nanoarb_jax.data.dataset import Stream
+from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.features.feature_set import mirror_features
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.model.transform import CHANNEL_FUNCTIONS

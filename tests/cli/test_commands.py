@@ -389,7 +389,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "picture of no kind": ("bench --preset nano --picture {0}/a.gif", ["picture", "'.gif'", ".png, .svg or .pdf"]),
     "synth into a full folder": ("data synth {0}/full", ["full", "not empty", "another folder"]),
     "synth into a file": ("data synth {0}/notes.txt", ["notes.txt", "another folder"]),
-    "prepare into a full folder": ("data prepare {0}/books --out {0}/full", ["full", "another --out"]),
+    "prepare into a full folder": ("data prepare {0}/books --out {0}/full", ["full", "--output"]),
     "prepare below a file": ("data prepare {0}/books --out {0}/notes.txt/new", ["notes.txt", "cannot be written"]),
     "quickstart into a full folder": ("quickstart --output-dir {0}/full", ["full", "another --output-dir"]),
     "quickstart into a file": ("quickstart --output-dir {0}/notes.txt", ["notes.txt", "another --output-dir"]),

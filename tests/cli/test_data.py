@@ -114,7 +114,7 @@ def test_mistakes_are_named_and_nothing_is_overwritten(tmp_path: Path) -> None:
     figures = taken / "notes.txt"
     refused("give another folder", "synth", taken)
     refused("cannot be created", "synth", figures / "deeper")
-    refused("give another --out", "prepare", books, "--out", taken)
+    refused("not an empty folder", "prepare", books, "--out", taken)
     refused("label_price='last'", "prepare", books, "--out", tmp_path / "ds", "--label-price", "last")
     refused("no such file", "prepare", tmp_path / "nowhere", "--out", tmp_path / "ds")
     refused("exists already", "inspect", books, "--json", figures)

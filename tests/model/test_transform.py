@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 
 from nanoarb_jax.config import DataConfig, ModelConfig
-from nanoarb_jax.data.dataset import Stream, make_stream
+from nanoarb_jax.data.streams import Stream, make_stream
 from nanoarb_jax.features.feature_set import FEATURE_SETS, mirror_features
 from nanoarb_jax.features.flow import flow
 from nanoarb_jax.features.lob44 import lob44
