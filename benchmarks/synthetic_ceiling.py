@@ -2,7 +2,7 @@
 
     python benchmarks/synthetic_ceiling.py --json benchmarks/results/synthetic_ceiling.json
 
-Monte Carlo from the market's known state (`market.synthetic_oracle`). τ of the MCC is chosen on one half of the sampled
+Monte Carlo from the market's known state (`simulation.oracle`). τ of the MCC is chosen on one half of the sampled
 ticks, and the MCC taken on the other.
 """
 

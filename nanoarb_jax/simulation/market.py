@@ -19,18 +19,20 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market import event
+from nanoarb_jax.market.book.ladder import ASK, BID
 from nanoarb_jax.market.event import EVENT
 from nanoarb_jax.market.series import LEVELS, BookSeries
 from nanoarb_jax.simulation.arrivals import advance, start
 from nanoarb_jax.simulation.config import MarketConfig
 from nanoarb_jax.simulation.orders import order_events
-from nanoarb_jax.simulation.queues import ASK, BID, MAX_PARTS, TRADED, TYPES, make_rules, show
+from nanoarb_jax.simulation.queues import MAX_PARTS, TRADED, TYPES, make_rules, show
 
 _BUY, _SELL = event.BOTH_SEE | event.BUY, event.BOTH_SEE | event.SELL
 
 
 @njit(cache=True)
-def _repeat(row, px, lots):  # type: ignore[no-untyped-def]
+def _copy_row_before(row, px, lots):  # type: ignore[no-untyped-def]
+    """The side did not change: its levels are those of the row before."""
     for level in range(LEVELS):
         px[row, level] = px[row - 1, level]
         lots[row, level] = lots[row - 1, level]
@@ -52,11 +54,11 @@ def _fill_books(states, rulebook, ts_ns, bid_px, bid_lots, ask_px, ask_lots, bou
         if side == BID or i == 0:
             show(state, rules, BID, i, bid_px, bid_lots)
         else:
-            _repeat(i, bid_px, bid_lots)
+            _copy_row_before(i, bid_px, bid_lots)
         if side == ASK or i == 0:
             show(state, rules, ASK, i, ask_px, ask_lots)
         else:
-            _repeat(i, ask_px, ask_lots)
+            _copy_row_before(i, ask_px, ask_lots)
 
 
 @njit(cache=True)
@@ -139,7 +141,7 @@ def synthetic_events(
 
     It begins with a snapshot. Then every order is one message: the trades, the new sizes of the levels it changed and,
     where the best price moved, the levels that came into view (`config.depth` ticks a side are published) or dropped
-    out; or, order by order, what `synthetic_orders.order_events` says. The book after message i is row i of
+    out; or, order by order, what `orders.order_events` says. The book after message i is row i of
     `synthetic_books` with the same seed and config.
 
     Args:
