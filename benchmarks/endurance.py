@@ -23,8 +23,8 @@ from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint, model_
 from nanoarb_jax.config import DataConfig, ModelConfig
 from nanoarb_jax.features.live import feature_set_of
 from nanoarb_jax.model.mamba import MambaLOB
+from nanoarb_jax.serving.backends.native import NativeStep, initial_state, pack, step_all
 from nanoarb_jax.serving.backends.native.state import Views, views
-from nanoarb_jax.serving.backends.native.step import NativeStep, initial_state, pack, step_all
 from nanoarb_jax.serving.replay import open_streams
 
 BLOCK = 50_000
