@@ -22,8 +22,8 @@ from float64_twin import Float64Twin
 from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint, model_version, named_arrays
 from nanoarb_jax.config import DataConfig, ModelConfig
 from nanoarb_jax.model.mamba import MambaLOB
+from nanoarb_jax.serving.backends.native import NativeStep, initial_state, pack, step_all
 from nanoarb_jax.serving.backends.native.state import Views, views
-from nanoarb_jax.serving.backends.native.step import NativeStep, initial_state, pack, step_all
 from nanoarb_jax.serving.replay import open_streams
 
 BLOCK = 50_000

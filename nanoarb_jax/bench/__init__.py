@@ -37,7 +37,7 @@ from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import ConfigError
 from nanoarb_jax.features.feature_set import feature_set_of
 from nanoarb_jax.model.mamba import MambaLOB
-from nanoarb_jax.serving.backends.native.step import step
+from nanoarb_jax.serving.backends.native import step
 
 __all__ = [
     "Candidate",

@@ -16,8 +16,8 @@ from nanoarb_jax.features.lob44 import FEATURE_NAMES, FeatureScale
 from nanoarb_jax.market.book.apply import apply_event
 from nanoarb_jax.market.book.state import APPLIED, empty_state, grow
 from nanoarb_jax.market.series import LEVELS
-from nanoarb_jax.serving.backends.native.step import header, initial_state, step, step_all
-from nanoarb_jax.serving.backends.native.weights import Header, aligned
+from nanoarb_jax.serving.backends.native import initial_state, step, step_all
+from nanoarb_jax.serving.backends.native.layout import aligned, read_header
 
 
 def repeats(parameters: int) -> int:
@@ -134,7 +134,7 @@ class EventsToPredictions:
         self._book = empty_state(MARKET.tick_size, MARKET.lot_size)
         self._scale = FeatureScale(1.0 / MARKET.tick_size, 1.0 / MARKET.lot_size, 1, 1.0)
         self._top, self._traded, self._memory = np.zeros((4, LEVELS), np.int64), np.zeros(2, np.int64), flow_memory()
-        self.features = np.zeros(header(weights)[Header.FEATURES], np.float32)
+        self.features = np.zeros(read_header(weights).features, np.float32)
         self.probabilities = np.zeros(shape, np.float32)
         self._at = self.applied = self.predictions = 0
 

@@ -19,7 +19,7 @@ from nanoarb_jax.errors import DataError
 from nanoarb_jax.evaluation.metrics import confusion_counts, mcc_from_confusion
 from nanoarb_jax.features.feature_set import feature_set_of
 from nanoarb_jax.model.mamba import MambaLOB
-from nanoarb_jax.serving.backends.native.step import NativeStep
+from nanoarb_jax.serving.backends.native import NativeStep
 from nanoarb_jax.serving.backends.onnx.file import ModelInfo, load_session
 from nanoarb_jax.serving.backends.onnx.step import OnnxStep
 from nanoarb_jax.simulation.market import synthetic_books

@@ -25,7 +25,7 @@ from nanoarb_jax.market.event import LAST
 from nanoarb_jax.market.series import LEVELS
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.readers.binance.feed import open_binance
-from nanoarb_jax.serving.backends.native.step import NativeStep, initial_state, pack, step
+from nanoarb_jax.serving.backends.native import NativeStep, initial_state, pack, step
 from support.random_model import random_model
 from support.series import joined
 
