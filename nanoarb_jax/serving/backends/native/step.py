@@ -24,11 +24,12 @@ from numba import cfunc, njit, types
 from numpy.typing import NDArray
 
 from nanoarb_jax.config import ModelConfig
-from nanoarb_jax.errors import DataError
+from nanoarb_jax.errors import DataError, ExportError
 from nanoarb_jax.features import feature_set
 from nanoarb_jax.serving.backends.native import kernel as native_kernel
 from nanoarb_jax.serving.backends.native import simd, vector_math
 from nanoarb_jax.serving.backends.native import weights as native_weights
+from nanoarb_jax.serving.backends.native.file import read_native_file
 from nanoarb_jax.serving.backends.native.kernel import GROUP, one, step_group
 from nanoarb_jax.serving.backends.native.simd import address
 from nanoarb_jax.serving.backends.native.state import flat_state, unflatten_state
@@ -208,9 +209,11 @@ class NativeStep:
             >>> step(native.weights, state, features, out)  # doctest: +SKIP
         """
         if Path(path).is_file():
-            from nanoarb_jax.serving.backends.native.file import read_native
-
-            return read_native(path)
+            file = read_native_file(path)
+            try:
+                return cls(file.weights, file.card.config, file.card.version)
+            except DataError as error:
+                raise ExportError(f"{path}: {error}") from error
         from nanoarb_jax.artifacts.checkpoint import load_checkpoint, named_arrays
 
         checkpoint = load_checkpoint(path)
