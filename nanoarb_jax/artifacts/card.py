@@ -20,7 +20,7 @@ from nanoarb_jax.config import ModelConfig, config_from_dict
 from nanoarb_jax.errors import ConfigError
 from nanoarb_jax.features.feature_set import feature_set_of
 
-FORMAT = 3
+FORMAT = 3  # the formats before it were numbered by kind of file, see `older.py`
 CLASSES = ("down", "neutral", "up")
 Kind = Literal["checkpoint", "window", "step", "native"]
 
@@ -104,7 +104,7 @@ class ModelCard:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelCard:
-        """The card of plain values, also of those that older versions wrote. Entries that are no part of it are left.
+        """The card of plain values, also of those that older versions wrote. Other entries among them are ignored.
 
         Raises:
             ConfigError: a format, a config or features that this version does not know.
@@ -124,10 +124,10 @@ class ModelCard:
 
 
 def check_format(values: Mapping[str, Any]) -> None:
-    """Refuse the card of a version that writes another format.
+    """Refuse a card whose format this version does not know.
 
     Raises:
-        ConfigError: its format is neither ours nor an older one.
+        ConfigError: it is neither today's format nor an older one.
     """
     met = values.get("format")
     if met != FORMAT and met not in OLDER_FORMATS:

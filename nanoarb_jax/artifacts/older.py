@@ -1,8 +1,8 @@
-"""Cards as earlier versions spelled them, put into today's spelling. `ModelCard.from_dict` reads both.
+"""Cards as earlier versions wrote them, put into today's spelling. Only `ModelCard.from_dict` needs it.
 
     checkpoint format 1   no `kind` and no `precision`; `versions` instead of `software`
-    native format 1       `data.series` by name instead of `data.streams`; features without names had made-up ones
-    ONNX format 2         one text per entry; no config, only what serving needs of it
+    native format 1       `data.series` by name instead of `data.streams`; made-up names for features without names
+    ONNX format 2         likewise; a text for every entry; no config, but what serving needs of it
 
 The spelling of a config itself, `input_transform` and `input_dim`, is understood by `config_from_dict`.
 """
@@ -16,8 +16,8 @@ from typing import Any
 from nanoarb_jax.config import PRESETS
 from nanoarb_jax.features.feature_set import names_hash
 
-CHECKPOINT, NATIVE, ONNX = 1, 1, "2"
-OLDER_FORMATS = (CHECKPOINT, NATIVE, ONNX)
+ONNX = "2"
+OLDER_FORMATS = (1, ONNX)
 UNNAMED = "unnamed"  # how native and ONNX files called features without names
 
 
@@ -46,9 +46,8 @@ def _onnx(values: Mapping[str, Any]) -> dict[str, Any]:
         "features": features,
         "data": _data(json.loads(values["data"])),
         "config": {
-            # these files name a preset; the width of another model is not known, and serving a file does not need it
-            "preset": values["preset"] if values["preset"] in PRESETS else "base",
-            **({} if values["preset"] in PRESETS else {"hidden_dim": 1}),
+            # the shape of a model that is no preset is not in the file; serving does not need it, and 1 stands for it
+            **({"preset": values["preset"]} if values["preset"] in PRESETS else {"hidden_dim": 1}),
             "feature_set": len(names) if features is None else features["schema"],
             "horizons": tuple(json.loads(values["horizons"])),
             "window": json.loads(values["window"]),
