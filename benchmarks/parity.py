@@ -26,7 +26,8 @@ from nanoarb_jax.evaluation.scoring import CHUNK
 from nanoarb_jax.exporters import export_step, export_window
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.serving.backends.native import NativeStep, pack
-from nanoarb_jax.serving.backends.onnx.file import load_session, read_model
+from nanoarb_jax.serving.backends.onnx.file import read_model
+from nanoarb_jax.serving.backends.onnx.session import load_session
 from nanoarb_jax.serving.backends.onnx.step import OnnxStep
 from nanoarb_jax.serving.replay import open_streams
 

@@ -10,8 +10,8 @@ import typer
 
 if TYPE_CHECKING:
     from nanoarb_jax.config import DataConfig
-    from nanoarb_jax.serving.backends.onnx.step import WindowPredictor
     from nanoarb_jax.serving.predictor import StepPredictor
+    from nanoarb_jax.serving.window import WindowPredictor
 
 from .options import data_settings
 from .output import JsonOption, claim_json, console, mcc, noting, say, write_json
@@ -64,11 +64,11 @@ def predict(
 
 def _load(checkpoint: Path, backend: str, precision: str) -> StepPredictor | WindowPredictor:
     """The predictor; an exported window takes the place of a step, and reads the last ticks at every one."""
-    from nanoarb_jax.serving.backends.onnx.file import read_model
-    from nanoarb_jax.serving.backends.onnx.step import WindowPredictor
+    from nanoarb_jax.serving.loading import read_card
     from nanoarb_jax.serving.predictor import StepPredictor
+    from nanoarb_jax.serving.window import WindowPredictor
 
-    if backend == "onnx" and checkpoint.is_file() and read_model(checkpoint)[1].kind == "window":
+    if backend == "onnx" and checkpoint.is_file() and read_card(checkpoint, backend).kind == "window":
         return WindowPredictor.load(checkpoint)
     return StepPredictor.load(checkpoint, backend=backend, precision=precision)
 
@@ -76,28 +76,14 @@ def _load(checkpoint: Path, backend: str, precision: str) -> StepPredictor | Win
 def _about(checkpoint: Path, backend: str) -> tuple[DataConfig, set[str]]:
     """How the model's data were made, with its horizons, and the names of the series it was trained on."""
     from nanoarb_jax.features.feature_set import feature_set_of
+    from nanoarb_jax.serving.loading import read_card
 
-    if not checkpoint.is_file():
-        from nanoarb_jax.artifacts.checkpoint import load_checkpoint
-
-        model = load_checkpoint(checkpoint)
-        horizons, count, made = model.config.horizons, model.config.input_dim, model.data.get("config")
-        series = [one["name"] for one in model.data.get("streams", [])]
-    elif backend == "native":
-        from nanoarb_jax.serving.backends.native.file import describe_native
-
-        about = describe_native(checkpoint)
-        horizons, count = about["config"]["horizons"], about["config"]["input_dim"]
-        made, series = about["data"]["config"], about["data"]["series"]
-    else:
-        from nanoarb_jax.serving.backends.onnx.file import read_model
-
-        info = read_model(checkpoint)[1]
-        horizons, count, made, series = info.horizons, len(info.feature_names), info.data["config"], info.data["series"]
+    card = read_card(checkpoint, backend)
+    made = card.data.get("config")
     if made is None:  # a model that does not say still reads the features of one set
-        known = feature_set_of(count)
+        known = feature_set_of(card.config.input_dim)
         made = {} if known is None else {"feature_set": known.name}
-    return data_settings(horizons, made, str(checkpoint)), set(series)
+    return data_settings(card.config.horizons, made, str(checkpoint)), set(card.series)
 
 
 def _print(figures: dict[str, Any]) -> None:

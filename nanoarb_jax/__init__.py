@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from nanoarb_jax.model.mamba import MambaLOB
     from nanoarb_jax.model.ssm import selective_scan, selective_step
     from nanoarb_jax.model.torch_compat import load_torch_state_dict
-    from nanoarb_jax.serving.backends.onnx.step import WindowPredictor
     from nanoarb_jax.serving.batching import MicroBatcher
     from nanoarb_jax.serving.metrics import ModelMetrics
-    from nanoarb_jax.serving.predictor import Prediction, StepPredictor
+    from nanoarb_jax.serving.prediction import Prediction
+    from nanoarb_jax.serving.predictor import StepPredictor
     from nanoarb_jax.serving.swap import ModelRegistry
+    from nanoarb_jax.serving.window import WindowPredictor
     from nanoarb_jax.trading.strategy import MlStrategy, Signal
 
 __version__ = "0.1.0"
@@ -50,9 +51,9 @@ _HOME = {
     "MicroBatcher": "serving.batching",
     "ModelMetrics": "serving.metrics",
     "ModelRegistry": "serving.swap",
-    "Prediction": "serving.predictor",
+    "Prediction": "serving.prediction",
     "StepPredictor": "serving.predictor",
-    "WindowPredictor": "serving.backends.onnx.step",
+    "WindowPredictor": "serving.window",
     "MlStrategy": "trading.strategy",
     "Signal": "trading.strategy",
 }

@@ -23,13 +23,14 @@ def first_line(error: BaseException, most: int = 200) -> str:
     return text.splitlines()[0][:most] if text else type(error).__name__
 
 
-def claim_file(path: str | Path, what: str, suffixes: Collection[str] = ()) -> None:
+def claim_file(path: str | Path, what: str, suffixes: Collection[str] = (), makes_folder: bool = False) -> None:
     """Fail before the work, not after it, if a file cannot be made.
 
     Args:
         path: of the file to make.
         what: it is, for the error: "picture", "--json".
         suffixes: that it may have, in lower case; none: any.
+        makes_folder: its folder need not be there yet, as for `new_file`.
 
     Raises:
         OutputError: it exists, its folder does not or cannot be written to, or it has another suffix.
@@ -38,6 +39,8 @@ def claim_file(path: str | Path, what: str, suffixes: Collection[str] = ()) -> N
     folder = path.absolute().parent
     if path.exists():
         raise OutputError(f"{what} {path}: exists already and is never overwritten; give another name or remove it")
+    if makes_folder and not folder.exists():
+        return
     if not folder.is_dir():
         raise OutputError(f"{what} {path}: no such folder {folder}; make it first")
     if not os.access(folder, os.W_OK):

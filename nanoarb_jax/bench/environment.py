@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from nanoarb_jax.artifacts.checkpoint import software_versions
+from nanoarb_jax.artifacts.card import software_versions
 
 
 @contextlib.contextmanager

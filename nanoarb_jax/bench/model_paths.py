@@ -20,8 +20,9 @@ from nanoarb_jax.bench.measure import Call, Candidate, Note
 from nanoarb_jax.exporters import export_step, export_window
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.serving.backends.native import NativeStep, initial_state, pack, step
-from nanoarb_jax.serving.backends.onnx.step import OnnxStep, WindowPredictor
+from nanoarb_jax.serving.backends.onnx.step import OnnxStep
 from nanoarb_jax.serving.predictor import StepPredictor
+from nanoarb_jax.serving.window import WindowPredictor
 
 LOWER_PRECISIONS = ("bf16", "int8")
 

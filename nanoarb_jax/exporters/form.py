@@ -2,8 +2,8 @@
 
 A node costs onnxruntime a third of a microsecond, more than the arithmetic of a tick's small vectors. So everything
 runs on rows (ticks of all streams, channels), whose projections are one Gemm with its bias or residual; constants are
-folded here; heads share one matrix product; the channels of the input transform are quotients of two products. What
-this says is what `MambaLOB` says: the export compares them before it keeps a file.
+folded beforehand (`constants.py`); heads share one matrix product; the channels of the input transform are quotients of
+two products. These functions compute what `MambaLOB` computes: the export compares them before it keeps a file.
 
 Shapes as in `model/mamba.py`; rows = batch · ticks.
 """
@@ -12,151 +12,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
-from nanoarb_jax.artifacts.checkpoint import named_arrays
-from nanoarb_jax.model.mamba import MambaLOB
-from nanoarb_jax.model.transform import CLIP, LEVELS, PRICE_UNIT
+from nanoarb_jax.exporters.constants import BlockForm, Form
+from nanoarb_jax.model.transform import CLIP
 
-TINY = 1e-12
 Traced = Callable[..., tuple[jax.Array, ...]]
-
-
-class BlockForm(NamedTuple):
-    """A block's constants."""
-
-    norm: nnx.LayerNorm
-    to_u: np.ndarray  # (f, d) the halves of in_proj apart: two products cost less than one and a split
-    to_z: np.ndarray  # (f, d)
-    taps: np.ndarray  # (k, d) oldest first
-    tap_bias: np.ndarray  # (d,)
-    x_proj: np.ndarray  # (d, r + 2n)
-    dt: np.ndarray  # (r, d)
-    dt_bias: np.ndarray  # (d,)
-    A: np.ndarray  # (n, d)
-    D: np.ndarray  # (d,)
-    out: np.ndarray  # (d, f)
-
-
-class Form(NamedTuple):
-    """A model's constants, folded."""
-
-    numerator: np.ndarray | None  # (2 f, g) of features and previous; None: features are inputs as they are
-    denominator: np.ndarray  # (f, g) of the features' sizes
-    offset: np.ndarray  # (g,) of the denominator
-    logged: np.ndarray  # (g,) bool: channels that signed_log compresses
-    scale: np.ndarray  # (g,) standardisation as one multiply-add
-    shift: np.ndarray  # (g,)
-    project: np.ndarray  # (g, f)
-    project_bias: np.ndarray  # (f,)
-    norm: nnx.LayerNorm
-    blocks: tuple[BlockForm, ...]
-    heads_in: np.ndarray  # (f, h·m) all horizons side by side
-    heads_in_bias: np.ndarray  # (h·m,)
-    heads_out: np.ndarray  # (h·m, h·c) block diagonal
-    heads_out_bias: np.ndarray  # (h·c,)
-    shape: tuple[int, int]  # h, c
-
-
-def fold(model: MambaLOB) -> Form:
-    """Fold a model's weights into the constants of its form."""
-    arrays, config = named_arrays(model), model.config
-    numerator, denominator, offset, logged = QUOTIENTS[model.transform.kind]()
-    mean, std = (arrays.get(f"transform.{name}", np.zeros(0, np.float32)) for name in ("mean", "std"))
-    h, f, m = arrays["heads.kernel_in"].shape
-    out = np.zeros((h, m, h, config.num_classes), np.float32)
-    out[np.arange(h), :, np.arange(h)] = arrays["heads.kernel_out"]
-    return Form(
-        numerator,
-        denominator,
-        offset,
-        logged,
-        scale=1 / std,
-        shift=-mean / std,
-        project=arrays["input_proj.kernel"],
-        project_bias=arrays["input_proj.bias"],
-        norm=model.input_norm,
-        blocks=tuple(_fold_block(arrays, i, norm) for i, norm in enumerate(model.norms)),
-        heads_in=arrays["heads.kernel_in"].transpose(1, 0, 2).reshape(f, h * m),
-        heads_in_bias=arrays["heads.bias_in"].reshape(-1),
-        heads_out=out.reshape(h * m, h * config.num_classes),
-        heads_out_bias=arrays["heads.bias_out"].reshape(-1),
-        shape=(h, config.num_classes),
-    )
-
-
-def _fold_block(arrays: dict[str, np.ndarray], i: int, norm: nnx.LayerNorm) -> BlockForm:
-    def a(name: str) -> np.ndarray:
-        return arrays[f"blocks.{i}.{name}"]
-
-    to_u, to_z = np.split(a("in_proj.kernel"), 2, axis=1)
-    return BlockForm(
-        norm, to_u, to_z, a("conv_kernel"), a("conv_bias"), a("x_proj.kernel"), a("dt_proj.kernel"), a("dt_proj.bias"),
-        -np.exp(a("A_log")).T, a("D"), a("out_proj.kernel"),
-    )  # fmt: skip
-
-
-def _no_channels() -> tuple[None, np.ndarray, np.ndarray, np.ndarray]:
-    return None, np.zeros((0, 0)), np.zeros(0), np.zeros(0, bool)
-
-
-def _lob44_channels() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """`lob44_channels` as quotients: numerator, denominator, offset, logged of `Form`.
-
-    Every entry is 0, ±1 or the weight of a mean, so the products are as exact as the differences they stand for.
-    """
-    now, before = np.zeros((2, 44, 55), np.float32)
-    sizes, offset = np.zeros((44, 55), np.float32), np.full(55, TINY, np.float32)
-    changes = [(0, 0), (1, 1), (4, 2), *zip(range(35, 55), range(4, 24), strict=True)]  # channel, feature
-    levels = [(3, 2), *zip(range(15, 35), range(4, 24), strict=True)]
-    for channel, feature in changes + levels:
-        now[feature, channel] = 1
-    for channel, feature in changes:
-        before[feature, channel] = -1
-    now[1, 2], now[0, 2] = 1, -1  # weighted mid above microprice
-    sizes[0, :3] = PRICE_UNIT
-    offset[3:5] = 1  # the spread counts ticks as it is
-    for level in range(LEVELS):
-        bid, ask, channel = 24 + level, 34 + level, 5 + level
-        now[bid, channel], now[ask, channel] = 1, -1
-        sizes[[bid, ask], channel] = 1
-    sizes[[33, 43], 15:] = 1 / (2 * LEVELS)  # whole depth of both sides over their levels
-    logged = np.ones(55, bool)
-    logged[5:15] = False
-    return np.concatenate([now, before]), sizes, offset, logged
-
-
-def _flow_channels() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """`flow_channels` as quotients, likewise; its factors are whole numbers."""
-    now, before = np.zeros((2, 86, 37), np.float32)
-    sizes, offset = np.zeros((86, 37), np.float32), np.ones(37, np.float32)
-    changes = {0: (0, 1), 1: (1, 1), 3: (2, 20)}  # channel: feature, factor
-    in_scale = {4: (84, 1), 5: (44, 4), 6: (2, 20), 7: (83, 1000)}
-    plain = {8: (85, 1), 9: (81, 1000), 10: (4, 100), 11: (5, 100), 12: (14, 100), 13: (15, 100), 19: (55, 1)}
-    plain |= {20: (56, 1), **{14 + level: (45 + level, 1) for level in range(3)}}
-    plain |= {31 + event: (75 + event, 1) for event in range(6)}
-    for channel, (feature, factor) in (changes | in_scale | plain).items():
-        now[feature, channel] = factor
-    for channel, (feature, factor) in changes.items():
-        before[feature, channel] = -factor
-    now[1, 2], now[0, 2] = 1, -1  # weighted mid above microprice
-    now[45:50, 17] = now[45:55, 18] = 1  # order flow of several levels together
-    sizes[0, :3], sizes[85, 3:8] = PRICE_UNIT, 1
-    for level in range(LEVELS):
-        bid, ask, channel = 24 + level, 34 + level, 21 + level
-        now[bid, channel], now[ask, channel] = 1, -1
-        sizes[[bid, ask], channel] = 1
-    offset[:8] = offset[21:31] = TINY  # those that are no quotients are divided by 1
-    logged = np.arange(37) < 21
-    return np.concatenate([now, before]), sizes, offset, logged
-
-
-QUOTIENTS = {"identity": _no_channels, "lob44": _lob44_channels, "flow": _flow_channels}
 
 
 def step_form(form: Form, single: bool) -> Traced:
@@ -231,12 +95,13 @@ def _last_block(block: BlockForm, x: jax.Array, ticks: int) -> jax.Array:
 
 def inputs(form: Form, x: jax.Array, previous: jax.Array) -> jax.Array:
     """Input transform, projection and norm: raw features of rows (rows, f) → (rows, hidden)."""
-    if form.numerator is not None:
+    if form.channels is not None:
+        numerator, denominator, offset, logged = form.channels
         both = jnp.concatenate([x, previous], axis=-1)
-        x = (both @ form.numerator) / (jnp.abs(x) @ form.denominator + form.offset[None])
+        x = (both @ numerator) / (jnp.abs(x) @ denominator + offset[None])
         compressed = jnp.sign(x) * jnp.log(1 + jnp.abs(x))
-        # one of the two scales is 0 in every channel: a Where takes as long as both products and their sum
-        x = compressed * (form.scale * form.logged)[None] + x * (form.scale * ~form.logged)[None]
+        # in every channel one of the two scales is 0: a Where takes as long as both products and their sum
+        x = compressed * (form.scale * logged)[None] + x * (form.scale * ~logged)[None]
         x = jnp.clip(x + form.shift[None], -CLIP, CLIP)
     return form.norm(x @ form.project + form.project_bias[None])
 

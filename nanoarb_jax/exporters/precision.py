@@ -1,4 +1,4 @@
-"""Smaller weights, and onnxruntime's own fusions, in a graph that is traced already.
+"""A traced graph with smaller weights, and with onnxruntime's own fusions.
 
 Only matrices get smaller; sums, states and everything between them stay float32.
 
@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from nanoarb_jax.errors import ExportError
-from nanoarb_jax.exporters.form import Form
+from nanoarb_jax.exporters.constants import Form
+from nanoarb_jax.files import first_line
 
 if TYPE_CHECKING:
     import onnx
@@ -47,8 +48,9 @@ def optimize(model: onnx.ModelProto) -> onnx.ModelProto:
         try:
             onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own kinds have no common base
-            line = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ExportError(f"onnxruntime cannot optimise the graph ({line[:200]}); leave --optimize out") from error
+            raise ExportError(
+                f"onnxruntime cannot optimise the graph ({first_line(error)}); leave --optimize out"
+            ) from error
         return onnx.load_model(path)
 
 
@@ -94,7 +96,7 @@ def _store(graph: onnx.GraphProto, name: str, weights: np.ndarray, precision: Pr
 
 def _kept_exact(form: Form) -> Iterator[np.ndarray]:
     """Small matrices whose error would cost more than their bytes: the input's channels, Δ, the logits."""
-    if form.numerator is not None:
-        yield from (form.numerator, form.denominator)
+    if form.channels is not None:
+        yield from (form.channels.numerator, form.channels.denominator)
     yield from (block.dt for block in form.blocks)
     yield form.heads_out

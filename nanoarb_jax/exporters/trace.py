@@ -1,4 +1,4 @@
-"""From the form to an ONNX graph: jax2onnx traces it, and what it leaves loose is tied up.
+"""From the form to an ONNX graph: jax2onnx traces it, and what it leaves undone is done afterwards (`graph.py`).
 
 The only module that imports jax2onnx.
 """
@@ -6,14 +6,14 @@ The only module that imports jax2onnx.
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from nanoarb_jax.errors import ExportError
-from nanoarb_jax.exporters.form import Traced, fold, step_form, window_form
+from nanoarb_jax.exporters.constants import fold
+from nanoarb_jax.exporters.form import Traced, step_form, window_form
+from nanoarb_jax.exporters.graph import absorb_summands, drop_unused
+from nanoarb_jax.files import first_line
 from nanoarb_jax.model.mamba import MambaLOB
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ def trace(function: Traced, shapes: Shapes, outputs: Sequence[str], opset: int) 
                 output_names=list(outputs),
                 normalization_mode="prefer_native",
             )
-        tie_up(graph.graph)
+        absorb_summands(graph.graph)
+        drop_unused(graph.graph)
         onnx.checker.check_model(graph, full_check=True)
     except (
         onnx.checker.ValidationError,
@@ -81,41 +82,7 @@ def trace(function: Traced, shapes: Shapes, outputs: Sequence[str], opset: int) 
         NotImplementedError,
         ValueError,
     ) as error:
-        line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ExportError(f"opset {opset}: the graph cannot be built ({line[:200]}); try another --opset") from error
+        raise ExportError(
+            f"opset {opset}: the graph cannot be built ({first_line(error)}); try another --opset"
+        ) from error
     return graph
-
-
-def tie_up(graph: onnx.GraphProto) -> None:
-    """Give every Gemm its bias or residual, which jax2onnx leaves in an Add behind it, and drop unused constants."""
-    import onnx
-    from onnx import numpy_helper
-
-    zero = {tensor.name for tensor in graph.initializer if not np.any(numpy_helper.to_array(tensor))}
-    uses = Counter(name for node in graph.node for name in node.input)
-    uses.update(output.name for output in graph.output)
-    bare: dict[str, onnx.NodeProto] = {}  # Gemms that may take a summand, by their output
-    nodes: dict[str, onnx.NodeProto] = {}  # to keep, by their first output
-    for node in graph.node:
-        if node.op_type == "Gemm" and (len(node.input) < 3 or node.input[2] in zero):
-            del node.input[2:]
-            if uses[node.output[0]] == 1:
-                bare[node.output[0]] = node
-        product = next((name for name in node.input if name in bare), None) if node.op_type == "Add" else None
-        if product is not None:
-            gemm, (other,) = onnx.NodeProto(), [name for name in node.input if name != product]
-            gemm.CopyFrom(bare.pop(product))
-            gemm.input.append(other)
-            # jax2onnx multiplies the summand that it has no use for by zero
-            gemm.attribute.remove(next(attribute for attribute in gemm.attribute if attribute.name == "beta"))
-            gemm.output[0] = node.output[0]
-            del nodes[product]
-            node = gemm
-        nodes[node.output[0]] = node
-    kept = list(nodes.values())
-    del graph.node[:], graph.value_info[:]
-    graph.node.extend(kept)
-    used = {name for node in kept for name in node.input}
-    constants = [tensor for tensor in graph.initializer if tensor.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(constants)

@@ -5,39 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from nanoarb_jax.errors import ConfigError
-from nanoarb_jax.serving.predictor import Prediction, check_features, make_prediction
-
-BACKENDS = ("native", "jax")
-
-
-class BatchBackend(Protocol):
-    """What a backend for many instruments offers: a table of states, one row for each."""
-
-    features: int
-    window: int
-    version: str
-    instruments: int
-    batch: int
-
-    def step(self, rows: np.ndarray, features: np.ndarray) -> np.ndarray:
-        """Advance some rows by one tick each.
-
-        Args:
-            rows: (r,) int, none twice, at most `batch`.
-            features: (r, f) float32, theirs.
-
-        Returns:
-            probabilities (r, h, c) float32.
-        """
-
-    def reset(self, row: int) -> None:
-        """Put a row back to the state before the first tick."""
+from nanoarb_jax.serving.backends.backend import BatchBackend
+from nanoarb_jax.serving.loading import open_batch
+from nanoarb_jax.serving.prediction import Prediction, check_features, make_prediction
 
 
 class MicroBatcher:
@@ -105,9 +80,7 @@ class MicroBatcher:
         """
         if not 2 <= batch <= instruments:
             raise ConfigError(f"batch={batch}, instruments={instruments}: expected 2 <= batch <= instruments")
-        if backend not in BACKENDS:
-            raise ConfigError(f"backend {backend!r}: expected one of {', '.join(BACKENDS)}")
-        states = _open(path, backend, instruments, batch)
+        states = open_batch(path, backend, instruments, batch)
         first = states.step(np.arange(1), np.zeros((1, states.features), np.float32))
         make_prediction(first[0], False, states.version)  # compiled now, not at the first flush
         states.reset(0)
@@ -178,20 +151,3 @@ class MicroBatcher:
         self._waiting.pop(instrument, None)
         self._backend.reset(self._rows[instrument])
         self._ticks[self._rows[instrument]] = 0
-
-
-def _open(path: str | Path, backend: str, instruments: int, batch: int) -> BatchBackend:
-    """The backend of `MicroBatcher.load`."""
-    if backend == "jax":
-        from nanoarb_jax.serving.backends.jax.batch import JaxBatch  # isort: skip – sets JAX up before anything computes
-        from nanoarb_jax.artifacts.checkpoint import load_checkpoint
-
-        checkpoint = load_checkpoint(path)
-        return JaxBatch(checkpoint.model, checkpoint.version, instruments, batch)
-    from nanoarb_jax.artifacts.checkpoint import load_checkpoint, named_arrays
-    from nanoarb_jax.serving.backends.native import pack
-    from nanoarb_jax.serving.backends.native.batch import NativeBatch
-
-    checkpoint = load_checkpoint(path)
-    weights = pack(named_arrays(checkpoint.model), checkpoint.config)
-    return NativeBatch(weights, checkpoint.config, checkpoint.version, instruments, batch)

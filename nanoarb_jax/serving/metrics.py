@@ -7,7 +7,7 @@ from typing import Any
 from hdrh.histogram import HdrHistogram
 
 from nanoarb_jax.errors import ConfigError, DataError
-from nanoarb_jax.serving.predictor import Prediction
+from nanoarb_jax.serving.prediction import Prediction
 
 LONGEST_NS = 3_600_000_000_000  # an hour
 DIGITS = 3  # of a latency that the histogram keeps

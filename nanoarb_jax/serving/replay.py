@@ -20,9 +20,9 @@ from nanoarb_jax.errors import DataError
 from nanoarb_jax.features.feature_set import FEATURE_SETS, feature_set_of
 from nanoarb_jax.market.series import BookSeries, validate_books
 from nanoarb_jax.readers.sources import find_sources
-from nanoarb_jax.serving.backends.onnx.step import WindowPredictor
 from nanoarb_jax.serving.metrics import ModelMetrics
 from nanoarb_jax.serving.predictor import StepPredictor
+from nanoarb_jax.serving.window import WindowPredictor
 
 
 class Replayed(NamedTuple):

@@ -10,18 +10,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nanoarb_jax.errors import ConfigError
-from nanoarb_jax.serving.predictor import Prediction, StepPredictor
+from nanoarb_jax.serving.prediction import Prediction
+from nanoarb_jax.serving.predictor import StepPredictor
 
 
 class ModelRegistry:
     """Models by name for one stream of ticks; the active one predicts.
 
-    Models that are not active read nothing. So that one that is switched to need not warm up in the market, the
-    registry keeps the newest ticks and replays them to it: its state is that of a fresh model that began one warm-up
-    earlier, and it is ready at once if the stream was long enough.
+    Models that are not active read nothing. The registry keeps the newest ticks and replays them to a model that is
+    switched to. Its state is then that of a fresh model that began `warm_up` ticks earlier, so it is ready at once if
+    the stream was long enough.
 
     Loading and switching in one thread and predicting in another is safe: a tick is predicted by one model, wholly
-    before or wholly after a switch. The replay holds up a tick by warm-up × the cost of a step.
+    before or wholly after a switch. The replay holds up a tick by `warm_up` × the cost of a step.
 
     Example:
         >>> registry = ModelRegistry()
@@ -33,7 +34,7 @@ class ModelRegistry:
     def __init__(self) -> None:
         self._models: dict[str, StepPredictor] = {}
         self._active: str | None = None
-        self._recent: deque[np.ndarray] = deque(maxlen=0)  # newest ticks, (f,) float32 each, for the longest warm-up
+        self._recent: deque[np.ndarray] = deque(maxlen=0)  # newest ticks, (f,) float32 each, for the longest warm_up
         self._lock = Lock()
 
     @property
@@ -75,7 +76,7 @@ class ModelRegistry:
         return model.version
 
     def switch(self, name: str) -> None:
-        """Let a model predict from the next tick on, warmed up on the newest ticks.
+        """Let a model predict from the next tick on, in the state that the newest ticks give it.
 
         Raises:
             ConfigError: no model of that name. The active one stays.

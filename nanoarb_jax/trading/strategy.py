@@ -8,7 +8,7 @@ from typing import Protocol
 from numpy.typing import ArrayLike
 
 from nanoarb_jax.errors import ConfigError
-from nanoarb_jax.serving.predictor import Prediction
+from nanoarb_jax.serving.prediction import Prediction
 
 
 class Signal(IntEnum):

@@ -24,7 +24,6 @@ import typer
 from typer.testing import CliRunner, Result
 
 from nanoarb_jax import __version__, bench
-from nanoarb_jax import exporters as export
 from nanoarb_jax.artifacts.checkpoint import load_checkpoint, save_checkpoint
 from nanoarb_jax.cli import data as data_command
 from nanoarb_jax.cli import output
@@ -34,8 +33,9 @@ from nanoarb_jax.cli.output import mcc, strongest
 from nanoarb_jax.config import Config, ModelConfig
 from nanoarb_jax.errors import ConfigError
 from nanoarb_jax.evaluation.baselines import BASELINES
-from nanoarb_jax.serving.backends.onnx.step import WindowPredictor
+from nanoarb_jax.exporters import checks
 from nanoarb_jax.serving.predictor import StepPredictor
+from nanoarb_jax.serving.window import WindowPredictor
 from support.random_model import random_model
 
 TRAIN = ("--preset", "nano", "--chunk-length", 64, "--batch-size", 8, "--no-tensorboard")
@@ -521,7 +521,7 @@ def test_a_json_file_that_came_up_meanwhile_stays(tmp_path: Path) -> None:
 def test_exports_need_their_packages_before_the_training(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "PACKAGES", ("an_onnx_exporter",))
+    monkeypatch.setattr(checks, "PACKAGES", ("an_onnx_exporter",))
     start = ("train", "--data", world.folder / "data", *TRAIN, "--output-dir", tmp_path / "run")
     result = run(*start, "--export-onnx", tmp_path / "a.onnx")
     assert result.exit_code == 2 and "pip install an_onnx_exporter" in result.stderr

@@ -21,9 +21,9 @@ from nanoarb_jax.exporters import export_native, export_step
 from nanoarb_jax.readers.book_npz import write_book_npz
 from nanoarb_jax.serving.backends.native import pack
 from nanoarb_jax.serving.backends.native.file import native_file
-from nanoarb_jax.serving.backends.onnx.step import WindowPredictor
 from nanoarb_jax.serving.predictor import StepPredictor
 from nanoarb_jax.serving.replay import open_streams
+from nanoarb_jax.serving.window import WindowPredictor
 from nanoarb_jax.simulation.market import synthetic_books, synthetic_events
 from support.random_model import random_model
 

@@ -13,8 +13,8 @@ from nanoarb_jax import bench
 from nanoarb_jax.cli import quickstart
 from nanoarb_jax.cli.main import app
 from nanoarb_jax.config import Config, ModelConfig, TrainConfig, load_config
-from nanoarb_jax.serving.backends.onnx.step import WindowPredictor
 from nanoarb_jax.serving.predictor import StepPredictor
+from nanoarb_jax.serving.window import WindowPredictor
 
 
 @pytest.fixture

@@ -14,17 +14,19 @@ import onnxruntime
 import pytest
 from flax import nnx
 
-from nanoarb_jax import exporters as export
+from nanoarb_jax.artifacts.card import FeatureSchema
 from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint, model_version, named_arrays
 from nanoarb_jax.config import ModelConfig
-from nanoarb_jax.errors import ExportError
-from nanoarb_jax.exporters import export_step, export_window
+from nanoarb_jax.errors import ExportError, NanoarbError, OutputError
+from nanoarb_jax.exporters import checks, export, export_step, export_window
 from nanoarb_jax.exporters.trace import FEATURES, OUTPUTS
+from nanoarb_jax.features.feature_set import FEATURE_SETS
 from nanoarb_jax.features.flow import FLOW_NAMES, flow
 from nanoarb_jax.features.lob44 import FEATURE_NAMES, lob44
 from nanoarb_jax.model.torch_compat import load_torch_state_dict
-from nanoarb_jax.serving.backends.onnx.file import load_session
-from nanoarb_jax.serving.backends.onnx.step import WindowPredictor
+from nanoarb_jax.serving.backends.onnx.file import read_model
+from nanoarb_jax.serving.backends.onnx.session import load_session
+from nanoarb_jax.serving.window import WindowPredictor
 from nanoarb_jax.simulation.market import synthetic_books
 from support.random_model import random_model
 
@@ -111,9 +113,10 @@ def test_features_without_names(tiny: Checkpoint, tmp_path: Path) -> None:
     assert_equals_jax(path, tiny, np.random.default_rng(3).normal(size=(5, 20, 10)).astype(np.float32))
     predictor = WindowPredictor.load(path)
     assert predictor.update(np.ones(10)).probabilities.shape == (2, 3)
-    entries = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
-    assert entries["nanoarb.feature_schema"] == "unnamed"
-    assert json.loads(entries["nanoarb.feature_names"]) == [f"feature_{i}" for i in range(10)]
+    entries = entries_of(onnx.load(path))
+    assert not {"feature_schema", "feature_names"} & set(entries)
+    card = read_model(path)[1]
+    assert card.features is None and card.config == TINY
 
 
 def test_flow_features(tmp_path: Path) -> None:
@@ -127,7 +130,9 @@ def test_flow_features(tmp_path: Path) -> None:
     assert_equals_jax(path, checkpoint, x)
     entries = entries_of(onnx.load(path))
     assert (entries["feature_schema"], entries["feature_names"]) == ("flow", json.dumps(FLOW_NAMES))
-    assert json.loads(entries["data"]) == {"config": data["config"], "series": {"x": scales}}
+    card = read_model(path)[1]
+    assert card.data == {"config": data["config"], "streams": [{"name": "x", **scales}]}
+    assert card.config == config and card.features == FeatureSchema.of(config)
 
 
 def entries_of(model: onnx.ModelProto) -> dict[str, str]:
@@ -142,11 +147,25 @@ def test_metadata(nano_onnx: Path, nano: Checkpoint) -> None:
     model = onnx.load(nano_onnx)
     entries = entries_of(model)
     assert len(entries.pop("sha256")) == 64
-    software = json.loads(entries.pop("software"))
+    card = json.loads(entries.pop("card"))
+    software = card.pop("software")
     assert {"nanoarb-jax", "jax", "flax", "numpy", "jax2onnx", "onnx", "onnxruntime"} <= set(software)
     assert (model.producer_name, model.producer_version) == ("nanoarb-jax", software["nanoarb-jax"])
+    assert card == {
+        "format": 3,
+        "kind": "window",
+        "version": nano.version,
+        "preset": "nano",
+        "config": dataclasses.asdict(nano.config) | {"horizons": [10, 50, 100]},
+        "classes": ["down", "neutral", "up"],
+        "features": {"schema": "lob44", "names": list(FEATURE_NAMES), "hash": FEATURE_SETS["lob44"].hash},
+        "precision": "fp32",
+        "data": {"streams": []},
+        "opset": 17,
+        "optimized": False,
+    }
     assert entries == {
-        "format": "2",
+        "format": "3",
         "kind": "window",
         "version": nano.version,
         "window": "100",
@@ -156,10 +175,6 @@ def test_metadata(nano_onnx: Path, nano: Checkpoint) -> None:
         "feature_names": json.dumps(FEATURE_NAMES),
         "preset": "nano",
         "precision": "fp32",
-        "opset": "17",
-        "optimized": "false",
-        "states": "{}",
-        "data": '{"config": null, "series": {}}',
     }
     assert shapes_of([*model.graph.input, *model.graph.output]) == {
         "features": ["batch", 100, 44],
@@ -195,8 +210,8 @@ def test_every_product_has_its_summand(nano_onnx: Path) -> None:
 @pytest.mark.parametrize(("precision", "stored"), [("fp16", np.float16), ("int8", np.int8)])
 def test_smaller_weights(nano: Checkpoint, tmp_path: Path, write: Any, precision: Any, stored: type) -> None:
     whole, small = (write(nano, tmp_path / f"{p}.onnx", precision=p) for p in ("fp32", precision))
-    assert 1e-6 < small.accuracy.max_probability_difference <= export.TOLERANCES[precision]
-    assert small.accuracy.changed_directions <= export.CHANGED
+    assert 1e-6 < small.accuracy.max_probability_difference <= checks.TOLERANCES[precision]
+    assert small.accuracy.changed_directions <= checks.CHANGED
     assert small.bytes < whole.bytes
     model = onnx.load(small.path)
     onnx.checker.check_model(model, full_check=True)
@@ -238,9 +253,11 @@ def test_weights_are_restored_at_load(nano: Checkpoint, tmp_path: Path) -> None:
 # Refusals
 
 
-def refused(words: str, checkpoint: Checkpoint, path: Path, **options: Any) -> None:
+def refused(
+    words: str, checkpoint: Checkpoint, path: Path, kind: type[NanoarbError] = ExportError, **options: Any
+) -> None:
     before = sorted(path.parent.iterdir()) if path.parent.is_dir() else None
-    with pytest.raises(ExportError, match=words) as caught:
+    with pytest.raises(kind, match=words) as caught:
         export_window(checkpoint, path, **options)
     assert "\n" not in str(caught.value)
     assert before == (sorted(path.parent.iterdir()) if path.parent.is_dir() else None)
@@ -249,9 +266,9 @@ def refused(words: str, checkpoint: Checkpoint, path: Path, **options: Any) -> N
 def test_nothing_is_overwritten(tiny: Checkpoint, tmp_path: Path) -> None:
     taken = tmp_path / "taken.onnx"
     taken.write_text("mine")
-    refused("exists already and is never overwritten", tiny, taken)
-    refused("exists already", tiny, tmp_path)
-    refused("cannot be written", tiny, taken / "below.onnx")
+    refused("exists already and is never overwritten", tiny, taken, OutputError)
+    refused("exists already", tiny, tmp_path, OutputError)
+    refused("no such folder", tiny, taken / "below.onnx", OutputError)
     assert taken.read_text() == "mine"
 
 
@@ -265,7 +282,7 @@ def test_a_file_that_comes_up_meanwhile_stays(
         return build(tiny.model, opset)
 
     monkeypatch.setattr(export, "window_graph", slow)
-    with pytest.raises(ExportError, match="File exists"):
+    with pytest.raises(OutputError, match="exists already"):
         export_window(tiny, path)
     assert path.read_text() == "theirs"
 
@@ -288,9 +305,9 @@ def test_a_graph_that_disagrees_leaves_no_file(
         refused(r"differ from the JAX model by .*, over 1e-05", tiny, tmp_path / "model.onnx")
     for precision in ("fp16", "int8"):
         with monkeypatch.context() as patched:
-            patched.setitem(export.TOLERANCES, precision, 1e-7)
+            patched.setitem(checks.TOLERANCES, precision, 1e-7)
             refused(r"differ from the JAX model by .*, over 1e-07", tiny, tmp_path / "model.onnx", precision=precision)
-    monkeypatch.setattr(export, "CHANGED", -1.0)
+    monkeypatch.setattr(checks, "CHANGED", -1.0)
     refused("0.0% of its directions are not the JAX model's on", tiny, tmp_path / "model.onnx")
 
 
@@ -301,5 +318,5 @@ def test_not_a_number_is_not_equal(tiny: Checkpoint, tmp_path: Path) -> None:
 
 
 def test_a_missing_package_is_named(tiny: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "PACKAGES", ("json", "an_onnx_exporter"))
+    monkeypatch.setattr(checks, "PACKAGES", ("json", "an_onnx_exporter"))
     refused("exporting needs an_onnx_exporter, .*pip install an_onnx_exporter", tiny, tmp_path / "model.onnx")

@@ -19,7 +19,8 @@ from nanoarb_jax.serving.backends.jax.batch import JaxBatch
 from nanoarb_jax.serving.backends.native import pack
 from nanoarb_jax.serving.backends.native.batch import NativeBatch
 from nanoarb_jax.serving.batching import MicroBatcher
-from nanoarb_jax.serving.predictor import Prediction, StepPredictor
+from nanoarb_jax.serving.prediction import Prediction
+from nanoarb_jax.serving.predictor import StepPredictor
 from nanoarb_jax.simulation.market import synthetic_books
 
 Backend = JaxBatch | NativeBatch

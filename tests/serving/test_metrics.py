@@ -10,7 +10,7 @@ import pytest
 import nanoarb_jax as nj
 from nanoarb_jax.errors import ConfigError, DataError
 from nanoarb_jax.serving.metrics import LONGEST_NS, ModelMetrics
-from nanoarb_jax.serving.predictor import make_prediction
+from nanoarb_jax.serving.prediction import make_prediction
 
 UP = make_prediction(np.array([[0.1, 0.2, 0.7], [0.9, 0.05, 0.05]], np.float32), True, "v")
 NEUTRAL = make_prediction(np.array([[0.2, 0.5, 0.3], [0.1, 0.1, 0.8]], np.float32), False, "v")

@@ -26,15 +26,15 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from float64_twin import Float64Twin
-from nanoarb_jax import exporters as export
 from nanoarb_jax.artifacts.checkpoint import load_checkpoint, named_arrays
 from nanoarb_jax.cli.main import app
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import ConfigError, DataError, ExportError
+from nanoarb_jax.exporters import checks, export_native
+from nanoarb_jax.features.feature_set import FEATURE_SETS
 from nanoarb_jax.features.flow import FLOW_NAMES, flow
 from nanoarb_jax.features.lob44 import lob44
 from nanoarb_jax.model.torch_compat import load_torch_state_dict
-from nanoarb_jax.serving import schema
 from nanoarb_jax.serving.backends.jax.step import JaxStep
 from nanoarb_jax.serving.backends.native import (
     NativeStep,
@@ -47,7 +47,7 @@ from nanoarb_jax.serving.backends.native import (
     step_each,
 )
 from nanoarb_jax.serving.backends.native.entry_points import _fingerprint
-from nanoarb_jax.serving.backends.native.file import describe_native, native_file, read_native_file
+from nanoarb_jax.serving.backends.native.file import native_file, read_native_file
 from nanoarb_jax.serving.backends.native.layout import (
     MAGIC,
     PRECISIONS,
@@ -380,11 +380,11 @@ assert not {{"jax", "jaxlib", "flax", "onnx"}} & set(sys.modules)
 def test_a_file_says_what_it_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "flow"
     path.write_bytes(native_file(pack(arrays_of(FLOW), FLOW), FLOW, "v"))
-    assert describe_native(path)["features"]["schema"] == "flow"
-    assert describe_native(path)["features"]["names"] == list(FLOW_NAMES)
+    features = read_native_file(path).card.features
+    assert features is not None and (features.schema, features.names) == ("flow", FLOW_NAMES)
     np.testing.assert_array_equal(NativeStep.load(path).scan(FLOW_TICKS), native(FLOW).scan(FLOW_TICKS))
-    shorter = dataclasses.replace(schema.FEATURE_SETS["flow"], names=FLOW_NAMES[:-1])
-    monkeypatch.setitem(schema.FEATURE_SETS, "flow", shorter)
+    shorter = dataclasses.replace(FEATURE_SETS["flow"], names=FLOW_NAMES[:-1])
+    monkeypatch.setitem(FEATURE_SETS, "flow", shorter)
     with pytest.raises(ExportError, match="made for other flow features than this version computes"):
         NativeStep.load(path)
 
@@ -402,7 +402,7 @@ def test_a_spoilt_file_is_refused(tmp_path: Path) -> None:
     ):
         path.write_bytes(spoilt)
         with pytest.raises(ExportError, match=words) as caught:
-            NativeStep.load(path)
+            read_native_file(path)
         assert str(path) in str(caught.value)
     with pytest.raises(ExportError, match="cannot be read"):
         read_native_file(tmp_path / "nowhere")
@@ -435,7 +435,7 @@ def test_export_writes_what_is_served(nano_checkpoint: Path, tmp_path: Path, pre
     result = CliRunner().invoke(app, [*map(str, arguments), "--precision", precision, "--json", str(figures)])
     assert result.exit_code == 0, result.output
     met = json.loads(figures.read_text())
-    assert met["bytes"] == path.stat().st_size and met["max_probability_difference"] <= export.TOLERANCES[precision]
+    assert met["bytes"] == path.stat().st_size and met["max_probability_difference"] <= checks.TOLERANCES[precision]
     expected = StepPredictor.load(nano_checkpoint, "native", precision).score(TICKS)
     np.testing.assert_array_equal(StepPredictor.load(path).score(TICKS), expected)
 
@@ -450,7 +450,7 @@ def test_export_refuses(nano_checkpoint: Path, tmp_path: Path, monkeypatch: pyte
     ):
         result = CliRunner().invoke(app, [*start, *options])
         assert (result.exit_code, result.stdout) == (2, "") and words in result.stderr
-    monkeypatch.setitem(export.TOLERANCES, "bf16", 1e-9)
+    monkeypatch.setitem(checks.TOLERANCES, "bf16", 1e-9)
     with pytest.raises(ExportError, match="not written: its probabilities differ from the JAX model by"):
-        export.export_native(load_checkpoint(nano_checkpoint), tmp_path / "x", precision="bf16")
+        export_native(load_checkpoint(nano_checkpoint), tmp_path / "x", precision="bf16")
     assert not list(tmp_path.iterdir())

@@ -25,7 +25,8 @@ from nanoarb_jax.features.flow import FLOW_NAMES, flow
 from nanoarb_jax.features.lob44 import lob44
 from nanoarb_jax.model.mamba import ModelState
 from nanoarb_jax.serving.backends.onnx.file import read_model
-from nanoarb_jax.serving.backends.onnx.step import OnnxStep, WindowPredictor
+from nanoarb_jax.serving.backends.onnx.step import OnnxStep
+from nanoarb_jax.serving.window import WindowPredictor
 from nanoarb_jax.simulation.market import synthetic_books
 from support.random_model import random_model
 
@@ -75,9 +76,9 @@ def test_flow_features(tmp_path: Path) -> None:
     checkpoint, path = Checkpoint(model, "flow"), tmp_path / "step.onnx"
     accuracy = export_step(checkpoint, path).accuracy
     assert accuracy.max_probability_difference <= 1e-5 and accuracy.mcc is not None
-    ticks, info = flow(synthetic_books(300, seed=5), 50.0, spread_scale=2.5), read_model(path)[1]
+    ticks, card = flow(synthetic_books(300, seed=5), 50.0, spread_scale=2.5), read_model(path)[1]
     np.testing.assert_allclose(OnnxStep.load(path).scan(ticks), scan(checkpoint, ticks[None])[0][0], atol=1e-5)
-    assert (info.feature_schema, info.feature_names) == ("flow", FLOW_NAMES)
+    assert card.features is not None and (card.features.schema, card.features.names) == ("flow", FLOW_NAMES)
 
 
 def test_is_a_backend(checkpoint: Checkpoint, step: OnnxStep) -> None:
@@ -197,7 +198,8 @@ def test_command(nano_checkpoint: Path, tmp_path: Path) -> None:
     assert f"{figures['max_probability_difference']:.1e} (probabilities)" in result.stdout
     assert f"{figures['mcc_change']:+.4f} in the file" in result.stdout
     assert figures["measured_on"] == "a simulated market, seed 0" and figures["measured_on"] in result.stdout
-    info = read_model(tmp_path / "a.onnx")[1]
-    assert (info.precision, info.opset, info.optimized, info.states["ssm_0"]) == ("int8", 18, True, (8, 32))
+    card = read_model(tmp_path / "a.onnx")[1]
+    assert card.states is not None
+    assert (card.precision, card.opset, card.optimized, card.states["ssm_0"]) == ("int8", 18, True, (8, 32))
     missing = CliRunner().invoke(app, [*start, "--output", str(tmp_path / "b.onnx"), "--data", str(tmp_path / "none")])
     assert missing.exit_code == 2 and "none" in missing.stderr and not (tmp_path / "b.onnx").exists()

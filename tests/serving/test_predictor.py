@@ -24,9 +24,10 @@ from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint
 from nanoarb_jax.errors import CheckpointError, ConfigError, DataError, ExportError
 from nanoarb_jax.features.lob44 import FEATURE_NAMES, lob44
 from nanoarb_jax.serving.backends.native import NativeStep
-from nanoarb_jax.serving.backends.onnx.file import CHECKSUM, checksum, read_model
-from nanoarb_jax.serving.backends.onnx.step import WindowPredictor
-from nanoarb_jax.serving.predictor import Prediction, StepPredictor
+from nanoarb_jax.serving.backends.onnx.file import CARD, CHECKSUM, checksum, read_model
+from nanoarb_jax.serving.prediction import Prediction
+from nanoarb_jax.serving.predictor import StepPredictor
+from nanoarb_jax.serving.window import WindowPredictor
 from nanoarb_jax.simulation.market import synthetic_books
 
 WINDOW = 100
@@ -292,7 +293,7 @@ def test_one_thread_in_order(window: WindowPredictor) -> None:
 def test_an_exported_file_is_served_without_jax(nano_onnx: Path) -> None:
     code = f"""
 import sys
-from nanoarb_jax.serving.backends.onnx.step import WindowPredictor
+from nanoarb_jax.serving.window import WindowPredictor
 print(WindowPredictor.load({str(nano_onnx)!r}).update(range(44)).probabilities.shape)
 assert not {{"jax", "jaxlib", "flax"}} & set(sys.modules)
 """
@@ -324,8 +325,19 @@ def altered_weights(model: onnx.ModelProto) -> bytes:
     return model.SerializeToString()
 
 
+def change_card(model: onnx.ModelProto, old: str, new: str) -> None:
+    entry = next(entry for entry in model.metadata_props if entry.key == CARD)
+    assert old in entry.value
+    entry.value = entry.value.replace(old, new)
+
+
 def altered_metadata(model: onnx.ModelProto) -> bytes:
     next(entry for entry in model.metadata_props if entry.key == "nanoarb.horizons").value = "[1, 2, 3]"
+    return model.SerializeToString()
+
+
+def altered_card(model: onnx.ModelProto) -> bytes:
+    change_card(model, "[10, 50, 100]", "[1, 2, 3]")
     return model.SerializeToString()
 
 
@@ -348,13 +360,22 @@ def of_other_make(model: onnx.ModelProto) -> bytes:
 
 
 def of_another_kind(model: onnx.ModelProto) -> bytes:
-    next(entry for entry in model.metadata_props if entry.key == "nanoarb.kind").value = "step"
+    change_card(model, '"window", "version"', '"step", "version"')
     return seal(model)
 
 
 def of_other_features(model: onnx.ModelProto) -> bytes:
-    entry = next(entry for entry in model.metadata_props if entry.key == "nanoarb.feature_names")
-    entry.value = entry.value.replace("microprice", "last_price")
+    change_card(model, "microprice", "last_price")
+    return seal(model)
+
+
+def of_a_later_format(model: onnx.ModelProto) -> bytes:
+    change_card(model, '"format": 3', '"format": 4')
+    return seal(model)
+
+
+def of_another_config(model: onnx.ModelProto) -> bytes:
+    change_card(model, '"d_state"', '"colour"')
     return seal(model)
 
 
@@ -368,11 +389,14 @@ def that_cannot_run(model: onnx.ModelProto) -> bytes:
     [
         (altered_weights, "fails its checksum"),
         (altered_metadata, "fails its checksum"),
+        (altered_card, "fails its checksum"),
         (external_weights, "outside the file"),
         (external_weights_inside, "outside the file"),
         (of_other_make, "no nanoarb-jax metadata"),
         (of_another_kind, "a step model, expected a window one"),
         (of_other_features, "other lob44 features"),
+        (of_a_later_format, "no nanoarb-jax metadata of a format that this version reads"),
+        (of_another_config, "its config is of another version .*unknown key 'colour'"),
         (that_cannot_run, "cannot run it"),
         (lambda model: b"", "no nanoarb-jax metadata"),
         (lambda model: b"\x00not a model", "not an ONNX file"),
@@ -399,8 +423,8 @@ def test_a_truncated_file_is_refused(nano_onnx: Path, tmp_path_factory: pytest.T
 
 
 def test_what_a_file_says_about_itself(nano_onnx: Path, checkpoint: Checkpoint) -> None:
-    _, info = read_model(nano_onnx)
-    assert (info.kind, info.window, info.horizons, info.preset) == ("window", WINDOW, (10, 50, 100), "nano")
-    assert (info.feature_schema, info.feature_names) == ("lob44", FEATURE_NAMES)
-    assert info.version == checkpoint.version
-    assert {"nanoarb-jax", "jax", "jax2onnx", "onnx", "onnxruntime"} <= set(info.software)
+    _, card = read_model(nano_onnx)
+    assert (card.kind, card.version, card.config) == ("window", checkpoint.version, checkpoint.config)
+    assert (card.config.window, card.config.horizons, card.config.preset_name) == (WINDOW, (10, 50, 100), "nano")
+    assert card.features is not None and (card.features.schema, card.features.names) == ("lob44", FEATURE_NAMES)
+    assert {"nanoarb-jax", "jax", "jax2onnx", "onnx", "onnxruntime"} <= set(card.software)

@@ -10,7 +10,8 @@ import pytest
 
 import nanoarb_jax as nj
 from nanoarb_jax.errors import CheckpointError, ConfigError, DataError
-from nanoarb_jax.serving.predictor import Prediction, StepPredictor
+from nanoarb_jax.serving.prediction import Prediction
+from nanoarb_jax.serving.predictor import StepPredictor
 from nanoarb_jax.serving.swap import ModelRegistry
 from support.fake_backend import FEATURES, FakeBackend
 

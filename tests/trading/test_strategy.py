@@ -7,7 +7,8 @@ import pytest
 
 import nanoarb_jax as nj
 from nanoarb_jax.errors import ConfigError, DataError
-from nanoarb_jax.serving.predictor import Prediction, StepPredictor, make_prediction
+from nanoarb_jax.serving.prediction import Prediction, make_prediction
+from nanoarb_jax.serving.predictor import StepPredictor
 from nanoarb_jax.trading.strategy import MlStrategy, Signal, signal_of
 from support.fake_backend import FEATURES, FakeBackend
 

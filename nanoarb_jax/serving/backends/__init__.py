@@ -1,1 +1,1 @@
-"""The step backends: compiled code, JAX, onnxruntime."""
+"""The backends: compiled code, JAX, onnxruntime. `backend.py` says what each of them offers."""

@@ -67,7 +67,7 @@ class NativeStep:
         if Path(path).is_file():
             file = read_native_file(path)
             try:
-                return cls(file.weights, file.config, file.version)
+                return cls(file.weights, file.card.config, file.card.version)
             except DataError as error:
                 raise ExportError(f"{path}: {first_line(error)}") from error
         from nanoarb_jax.artifacts.checkpoint import load_checkpoint, named_arrays

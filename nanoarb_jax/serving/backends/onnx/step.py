@@ -1,4 +1,4 @@
-"""Exported files in onnxruntime, fed tick by tick: a step with its state, or a window. Imports no JAX."""
+"""The ONNX step in onnxruntime: one tick, the state kept in buffers that are bound once. Imports no JAX."""
 
 from __future__ import annotations
 
@@ -6,33 +6,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from nanoarb_jax.errors import DataError, ExportError
-from nanoarb_jax.serving.backends.onnx.file import ModelInfo, load_session, read_model
-from nanoarb_jax.serving.predictor import Prediction, check_features, make_prediction
-from nanoarb_jax.serving.schema import check_schema
+from nanoarb_jax.artifacts.card import ModelCard
+from nanoarb_jax.errors import DataError
+from nanoarb_jax.serving.backends.onnx.session import open_session
 
 if TYPE_CHECKING:
     import onnxruntime
 
 
 class OnnxStep:
-    """A step backend (see `predictor.Backend`) over a file of `export --kind step`.
+    """A step backend (see `Backend`) over a file of `export --kind step`.
 
     Two sets of buffers are bound once: the state that a tick writes is the one that the next tick reads, so a tick
     copies its features in and its probabilities out, and nothing else.
 
     Args:
         session: of the file.
-        info: its metadata.
+        card: its card.
     """
 
-    def __init__(self, session: onnxruntime.InferenceSession, info: ModelInfo):
+    def __init__(self, session: onnxruntime.InferenceSession, card: ModelCard):
         import onnxruntime
 
-        self.features, self.window, self.version = len(info.feature_names), info.window, info.version
-        shapes = {name: [1 if axis == "batch" else int(axis) for axis in shape] for name, shape in info.states.items()}
+        self.features, self.window, self.version = card.config.input_dim, card.config.window, card.version
+        states = card.states or {}
+        shapes = {name: [1 if axis == "batch" else int(axis) for axis in shape] for name, shape in states.items()}
         self._x = [np.zeros((1, self.features), np.float32) for _ in range(2)]  # of this tick and the one before
         self._states = [{name: np.zeros(shapes[name], np.float32) for name in list(shapes)[1:]} for _ in range(2)]
         outputs = {output.name: output.shape for output in session.get_outputs()}
@@ -67,7 +66,7 @@ class OnnxStep:
         Raises:
             ExportError: missing, truncated, altered, not a step model, or made for other features.
         """
-        return cls(*_open(path, "step"))
+        return cls(*open_session(path, "step"))
 
     def step(self, features: np.ndarray) -> np.ndarray:
         """See `Backend`."""
@@ -123,62 +122,3 @@ class OnnxStep:
         conv[:] = layers.reshape(len(ssm), taps, -1).swapaxes(0, 1).reshape(conv.shape)
         for buffer, part in zip(ssm, rest, strict=True):
             buffer[:] = part.reshape(buffer.shape)
-
-
-class WindowPredictor:
-    """Predict tick by tick by running the window model over the last L ticks.
-
-    The features of a tick are taken once and kept in a ring buffer. A window that is not yet full repeats its first
-    tick at the old end; until it is full, `ready` is False.
-
-    Example:
-        >>> predictor = WindowPredictor.load("model.onnx")
-        >>> prediction = predictor.update(features)  # (f,) raw features of the book, every tick
-    """
-
-    def __init__(self, session: onnxruntime.InferenceSession, info: ModelInfo):
-        self._session = session
-        self.features, self.warm_up, self.version = len(info.feature_names), info.window, info.version
-        # every tick is written twice, a window apart: the last L ticks are then always one contiguous slice
-        self._ring = np.zeros((2 * self.warm_up, self.features), np.float32)
-        self.reset()
-
-    @classmethod
-    def load(cls, path: str | Path) -> WindowPredictor:
-        """Open a file written by `export --kind window` and run it once, so that the first tick is as fast as any.
-
-        Raises:
-            ExportError: missing, truncated, altered, not a window model, or made for other features.
-        """
-        predictor = cls(*_open(path, "window"))
-        make_prediction(predictor._run(), False, predictor.version)
-        return predictor
-
-    def update(self, features: ArrayLike) -> Prediction:
-        """Read one tick; see `StepPredictor.update`."""
-        x = check_features(features, self.features)
-        if self.ticks == 0:
-            self._ring[:] = x
-        slot = self.ticks % self.warm_up
-        self._ring[slot] = self._ring[slot + self.warm_up] = x
-        self.ticks += 1
-        return make_prediction(self._run(), self.ticks >= self.warm_up, self.version)
-
-    def reset(self) -> None:
-        """Forget the stream: a new session or instrument begins."""
-        self.ticks = 0
-
-    def _run(self) -> np.ndarray:
-        """Probabilities (h, c) of the window that ends with the newest tick."""
-        oldest = self.ticks % self.warm_up
-        window = self._ring[oldest : oldest + self.warm_up]
-        (probabilities,) = self._session.run(["probabilities"], {"features": window[None]})
-        return probabilities[0]
-
-
-def _open(path: str | Path, kind: str) -> tuple[onnxruntime.InferenceSession, ModelInfo]:
-    content, info = read_model(path)
-    if info.kind != kind:
-        raise ExportError(f"{path}: a {info.kind} model, expected a {kind} one; export it with --kind {kind}")
-    check_schema(path, info.feature_schema, info.feature_names)
-    return load_session(content, path), info
