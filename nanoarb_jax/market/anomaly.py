@@ -31,7 +31,7 @@ class Anomaly(IntEnum):
     UNSYNCED = 9  # an event while waiting for the next snapshot
 
 
-# LOCKED books trade; a message that comes late is still the feed's word (its tick takes the time of the latest before)
+# a locked book is valid; a message that comes late is applied, and its tick takes the latest time before it
 _DEFAULTS: dict[Anomaly, Policy] = {
     Anomaly.CROSSED: "skip",
     Anomaly.LOCKED: "keep",
@@ -54,8 +54,8 @@ _ALLOWED: dict[Anomaly, tuple[Policy, ...]] = {
 def policies(chosen: Policy | Mapping[str, Policy] | None = None) -> NDArray[np.int8]:
     """Policy of every kind as numbers, (kinds,) int8.
 
-    keep: counted, and taken as it is, as far as it can be (an invalid event, or the cancel of an unknown order, changes
-    nothing). skip: counted and left out – the event is not applied, the invalid book is no tick. resync: counted, the
+    keep: counted, and applied as far as it can be (an invalid event, or the cancel of an unknown order, changes
+    nothing). skip: counted and left out: the event is not applied, the invalid book is no tick. resync: counted, the
     book is emptied and waits for the next snapshot. raise: a `DataError` that names the event.
 
     Args:

@@ -15,12 +15,13 @@ from nanoarb_jax.features.feature_set import FEATURE_SETS, mirror_features
 from nanoarb_jax.features.flow import BUCKET_QUANTITY, BUCKETS, FLOW_NAMES, flow, flow_memory
 from nanoarb_jax.features.live import LobFeatureExtractor
 from nanoarb_jax.features.lob44 import lob44
+from nanoarb_jax.features.order_flow import best_order_flow
 from nanoarb_jax.market.book.order_book import OrderBook
 from nanoarb_jax.market.book.state import empty_state
 from nanoarb_jax.market.clocks.clock import TickClock
 from nanoarb_jax.market.clocks.from_events import tick_chunks
 from nanoarb_jax.market.event import BUY, DEPTH, EVENT, SELL, TRADE
-from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries, validate_books
+from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, SESSION_GAP_NS, BookSeries, validate_books
 from support.book_twin import LOT, TICK, random_events
 from support.series import joined, random_books
 
@@ -232,6 +233,18 @@ def test_the_extractor_starts_anew_and_refuses_what_it_cannot_do() -> None:
     ):
         with pytest.raises(DataError, match=met):
             LobFeatureExtractor(*settings_)  # type: ignore[arg-type]
+
+
+@some
+@given(seeds)
+def test_best_order_flow_is_the_feature_of_level_0(seed: int) -> None:
+    books = traded_books(seed)
+    quantities = [lots[:, 0] / books.lots_per_unit / SCALE for _, lots in books.sides]
+    prices = [px[:, 0] / books.tick for px, _ in books.sides]
+    expected = flow(books, SCALE)[:, FLOW_NAMES.index("order_flow_imbalance_0")]
+    met = best_order_flow(prices[0], quantities[0], prices[1], quantities[1])
+    within_session = np.diff(books.ts_ns, prepend=books.ts_ns[0]) <= SESSION_GAP_NS
+    np.testing.assert_allclose(met[within_session], expected[within_session], rtol=1e-6, atol=1e-9)
 
 
 @some

@@ -55,10 +55,9 @@ def choose_rows(
             continue
         if clock.kind == "trade":
             due = _rows_with_trades(books, valid, untold)
-        elif every_row and clock.levels == books.bid_px.shape[1]:
-            due = valid
         else:
-            due = _changed_rows(books, valid, before, clock.levels)
+            every_valid_row = every_row and clock.levels == books.bid_px.shape[1]
+            due = valid if every_valid_row else _changed_rows(books, valid, before, clock.levels)
         before = _last_row(books, due, before)
         chosen = _take_rows(books, due, untold)
         if chosen.rows:

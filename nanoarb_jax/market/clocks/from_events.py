@@ -228,13 +228,7 @@ def tick_chunks(
     for events in chunks:
         at = 0
         while at < len(events):
-            if clock.kind == "time":
-                rows = _empty_rows(ROWS)
-                found = sample_times(state, events, at, clock.interval_ns, clock.silence_ns, memory, rows)
-            else:
-                rows = _empty_rows(min(ROWS, len(events)))
-                found = sample_messages(state, events, at, clock.kind == "trade", clock.levels, memory, rows)
-            at, filled, status = found
+            rows, at, filled, status = _sample(state, events, at, clock, memory)
             if filled:
                 columns = {field: column[:filled] for field, column in rows._asdict().items()}
                 yield BookSeries(**columns, px_scale=px_scale, lots_per_unit=lots_per_unit, tick=1, name=name)
@@ -243,6 +237,17 @@ def tick_chunks(
             if status in (NEEDS_LEVELS, NEEDS_ORDERS):
                 state = grow(state, status)
     done(state)
+
+
+def _sample(
+    state: BookState, events: NDArray[np.void], start: int, clock: TickClock, memory: ClockMemory
+) -> tuple[TickRows, int, int, int]:
+    """The next rows of ticks, and what `sample_messages` or `sample_times` returns."""
+    if clock.kind == "time":
+        rows = _empty_rows(ROWS)
+        return rows, *sample_times(state, events, start, clock.interval_ns, clock.silence_ns, memory, rows)
+    rows = _empty_rows(min(ROWS, len(events)))  # a message is at most one tick
+    return rows, *sample_messages(state, events, start, clock.kind == "trade", clock.levels, memory, rows)
 
 
 def _empty_rows(rows: int) -> TickRows:
