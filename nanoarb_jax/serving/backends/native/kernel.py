@@ -8,6 +8,8 @@ compile time.
     starts      where each stream's state begins, counted in floats from `states`
     streams     how many there are: 1 or GROUP
     at, room    `WeightOffsets` and `StateOffsets`
+    layer       the weights of one layer
+    memory      what a layer keeps from tick to tick, of a stream that begins at 0
 """
 
 from __future__ import annotations
@@ -146,7 +148,7 @@ def _project(weights, header, at, room, starts, streams, states):  # type: ignor
 
 
 @stage
-def _read_input(layer, kind, header, at, room, starts, streams, states, memory):  # type: ignore[no-untyped-def]
+def _layer_input(layer, kind, header, at, room, starts, streams, states, memory):  # type: ignore[no-untyped-def]
     """First half of a layer: layer norm, in_proj and convolution, from the residual stream to u and z."""
     hidden, inner = header.hidden, header.inner
     residual, normed, u = offset(states, room.residual), offset(states, room.normed), offset(states, room.u)
@@ -162,7 +164,7 @@ def _read_input(layer, kind, header, at, room, starts, streams, states, memory):
 
 
 @stage
-def _scan(layer, kind, header, at, room, starts, streams, states, memory):  # type: ignore[no-untyped-def]
+def _layer_output(layer, kind, header, at, room, starts, streams, states, memory):  # type: ignore[no-untyped-def]
     """Second half of a layer: Δ, B and C, the selective scan and out_proj, from u and z to the residual stream."""
     inner, rank = header.inner, header.rank
     u, z, delta = offset(states, room.u), offset(states, room.z), offset(states, room.delta)
@@ -217,12 +219,10 @@ def _step(weights, kind, starts, streams, states, features, probabilities):  # t
     _read_ticks(weights, header, at, room, starts, streams, states, features)
     _project(weights, header, at, room, starts, streams, states)
     for i in range(header.layers):
-        layer, memory = (
-            offset(weights, at.layers + i * at.layer_stride),
-            offset(states, room.layers + i * room.layer_stride),
-        )
-        _read_input(layer, kind, header, at, room, starts, streams, states, memory)
-        _scan(layer, kind, header, at, room, starts, streams, states, memory)
+        layer = offset(weights, at.layers + i * at.layer_stride)
+        memory = offset(states, room.layers + i * room.layer_stride)
+        _layer_input(layer, kind, header, at, room, starts, streams, states, memory)
+        _layer_output(layer, kind, header, at, room, starts, streams, states, memory)
     _predict(weights, kind, header, at, room, starts, streams, states, probabilities)
 
 
