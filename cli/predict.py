@@ -74,6 +74,7 @@ def _load(checkpoint: Path, backend: str, precision: str) -> StepPredictor | Win
 
 def _about(checkpoint: Path, backend: str) -> tuple[DataConfig, set[str]]:
     """How the model's data were made, with its horizons, and the names of the series it was trained on."""
+    from nanoarb_jax.config import config_from_dict
     from nanoarb_jax.features.live import feature_set_of
 
     if not checkpoint.is_file():
@@ -86,8 +87,9 @@ def _about(checkpoint: Path, backend: str) -> tuple[DataConfig, set[str]]:
         from nanoarb_jax.serving.backends.native.file import describe_native
 
         about = describe_native(checkpoint)
-        horizons, count = about["config"]["horizons"], about["config"]["input_dim"]
-        made, series = about["data"]["config"], about["data"]["series"]
+        horizons = about["config"]["horizons"]
+        shape = config_from_dict({"model": about["config"], "data": {"horizons": horizons}}, str(checkpoint)).model
+        count, made, series = shape.input_dim, about["data"]["config"], about["data"]["series"]
     else:
         from nanoarb_jax.serving.backends.onnx.file import read_model
 
