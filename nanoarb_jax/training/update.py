@@ -122,11 +122,11 @@ def make_update(
         key = jax.random.fold_in(jax.random.key(config.seed), state.update)
         totals = jnp.sum(_known_labels(batch)[:, ticks] >= 0), jnp.sum(batch.counted[:, ticks])
         lanes = _Lanes(batch, state.carried, state.teacher)
-        (loss, (carried, taught)), gradients = gradient(state.params, lanes, key, totals)
+        (loss, states), gradients = gradient(state.params, lanes, key, totals)
         changes, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
         params = optax.apply_updates(state.params, changes)
         average = average_weights(params, state.average, state.update, config.ema_decay)
-        return TrainState(state.update + 1, params, average, optimizer_state, carried, taught, state.loss + loss)
+        return TrainState(state.update + 1, params, average, optimizer_state, *states, state.loss + loss)
 
     return update
 
@@ -147,7 +147,7 @@ def _make_loss(
     graph, _, *frozen = nnx.split(model, nnx.Param, Statistic)
 
     def loss_of(params: Any, lanes: _Lanes, key: jax.Array, totals: Totals) -> tuple[jax.Array, States]:
-        batch, taught = lanes.batch, None
+        batch, teacher_state = lanes.batch, None
         logits, carried = nnx.merge(graph, params, *frozen).scan(
             batch.features,
             _clear(lanes.carried, batch.fresh),
@@ -160,12 +160,12 @@ def _make_loss(
         adjusted = logits if logit_offset is None else logits + logit_offset[None]
         loss = label_loss(adjusted, labels, moves, costs, config, class_weights) * _share(labels >= 0, totals[0])
         if teacher is not None:
-            given, taught = teacher.scan(batch.features, _clear(lanes.teacher, batch.fresh))
-            counted = _samples(batch.counted, ticks)
-            distance = distillation_loss(logits, _samples(given, ticks), config.teacher_temperature, counted)
+            teacher_logits, teacher_state = teacher.scan(batch.features, _clear(lanes.teacher, batch.fresh))
+            teacher_logits, counted = (_samples(a, ticks) for a in (teacher_logits, batch.counted))
+            distance = distillation_loss(logits, teacher_logits, config.teacher_temperature, counted)
             weight = config.teacher_weight
             loss = (1 - weight) * loss + weight * distance * _share(counted, totals[1])
-        return loss, (carried, taught)
+        return loss, (carried, teacher_state)
 
     return loss_of
 

@@ -94,7 +94,7 @@ def test_command(initial: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         raise NanoarbError("seen")
 
     def command(*arguments: object) -> Any:
-        return CliRunner().invoke(app, ["train", "--data", "d", "--output-dir", *map(str, arguments)])
+        return CliRunner().invoke(app, ["train", "--data", "d", "--output", *map(str, arguments)])
 
     monkeypatch.setattr("nanoarb_jax.data.dataset.open_dataset", lambda *_: DATASET)
     refused = command(tmp_path / "run", "--init", initial, "--preset", "nano")
