@@ -161,7 +161,7 @@ def _make_loss(
         loss = label_loss(adjusted, labels, moves, costs, config, class_weights) * _share(labels >= 0, totals[0])
         if teacher is not None:
             teacher_logits, teacher_state = teacher.scan(batch.features, _clear(lanes.teacher, batch.fresh))
-            teacher_logits, counted = (_samples(a, ticks) for a in (teacher_logits, batch.counted))
+            counted, teacher_logits = (_samples(a, ticks) for a in (batch.counted, teacher_logits))
             distance = distillation_loss(logits, teacher_logits, config.teacher_temperature, counted)
             weight = config.teacher_weight
             loss = (1 - weight) * loss + weight * distance * _share(counted, totals[1])
