@@ -25,12 +25,13 @@ from nanoarb_jax.artifacts.checkpoint import load_checkpoint
 from nanoarb_jax.bench import parameters
 from nanoarb_jax.bench.environment import machine
 from nanoarb_jax.config import Config, load_config
-from nanoarb_jax.data.dataset import Dataset, make_stream, open_dataset
+from nanoarb_jax.data.dataset import Dataset, open_dataset
+from nanoarb_jax.data.streams import make_stream
 from nanoarb_jax.evaluation.judging import judge_streams
 from nanoarb_jax.evaluation.scoring import make_score, score_streams
 from nanoarb_jax.model import mamba
-from nanoarb_jax.simulation.config import Preset
-from nanoarb_jax.simulation.market import MarketConfig, synthetic_books
+from nanoarb_jax.simulation.config import MarketConfig, Preset
+from nanoarb_jax.simulation.market import synthetic_books
 from nanoarb_jax.training.loop import train
 
 LOB44 = {"data.feature_set": "lob44", "model.feature_set": "lob44"}

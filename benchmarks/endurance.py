@@ -21,10 +21,9 @@ from flax import nnx
 from float64_twin import Float64Twin
 from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint, model_version, named_arrays
 from nanoarb_jax.config import DataConfig, ModelConfig
-from nanoarb_jax.features.live import feature_set_of
 from nanoarb_jax.model.mamba import MambaLOB
+from nanoarb_jax.serving.backends.native import NativeStep, initial_state, pack, step_all
 from nanoarb_jax.serving.backends.native.state import Views, views
-from nanoarb_jax.serving.backends.native.step import NativeStep, initial_state, pack, step_all
 from nanoarb_jax.serving.replay import open_streams
 
 BLOCK = 50_000
@@ -45,7 +44,7 @@ def main() -> None:
     else:
         model = MambaLOB(ModelConfig.preset(options.preset or "base"), rngs=nnx.Rngs(0))
         checkpoint = Checkpoint(model, model_version(named_arrays(model)))
-    settings = DataConfig(feature_set=feature_set_of(checkpoint.config.input_dim) or "lob44")
+    settings = DataConfig(feature_set=checkpoint.config.feature_set)
     features = np.concatenate([stream.features for stream in open_streams(options.data, settings)[0].streams])
     native = NativeStep(pack(named_arrays(checkpoint.model), checkpoint.config), checkpoint.config, checkpoint.version)
     result = {

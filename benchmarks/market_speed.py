@@ -28,7 +28,8 @@ from nanoarb_jax.market.event import CLEAR, KIND_MASK
 from nanoarb_jax.readers.compression import open_bytes
 from nanoarb_jax.readers.feed import EventFeed
 from nanoarb_jax.readers.sources import find_sources, open_source
-from nanoarb_jax.simulation.market import MarketConfig, synthetic_events
+from nanoarb_jax.simulation.config import MarketConfig
+from nanoarb_jax.simulation.market import synthetic_events
 
 LOOKS = {"book": (0, 10), "top 10": (1, 10), "top 20": (1, 20), "book + lob44": (44, 10), "book + flow": (86, 10)}
 REAL = {

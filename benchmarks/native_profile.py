@@ -21,10 +21,14 @@ from nanoarb_jax.artifacts.checkpoint import named_arrays
 from nanoarb_jax.bench import one_core
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.model.mamba import MambaLOB
-from nanoarb_jax.serving.backends.native.kernel import _convolve, _matmul_one, _normalise, _recur, _transform
-from nanoarb_jax.serving.backends.native.simd import address
-from nanoarb_jax.serving.backends.native.step import initial_state, pack, step
-from nanoarb_jax.serving.backends.native.weights import PRECISIONS, TRANSFORMS, _matrix, aligned, whole
+from nanoarb_jax.serving.backends.native import initial_state, pack, step
+from nanoarb_jax.serving.backends.native.kernel import convolve, layer_norm, selective_step
+from nanoarb_jax.serving.backends.native.layout import PRECISIONS, aligned, whole
+from nanoarb_jax.serving.backends.native.matmul import matmul_one
+from nanoarb_jax.serving.backends.native.matrices import stored_matrix
+from nanoarb_jax.serving.backends.native.memory import address
+from nanoarb_jax.serving.backends.native.transform import transform_features
+from nanoarb_jax.serving.backends.native.weights import TRANSFORMS
 
 ROUNDS, CALLS = 25, 200
 KINDS = {"fp32": np.float32(0), "bf16": np.uint16(0), "int8": np.int8(0)}
@@ -33,32 +37,32 @@ KINDS = {"fp32": np.float32(0), "bf16": np.uint16(0), "int8": np.int8(0)}
 @njit
 def _matmuls(block, kind, x, outputs, y, calls):  # type: ignore[no-untyped-def]
     for _ in range(calls):
-        _matmul_one(address(block), kind, address(x), x.size, outputs, address(y), address(y))
+        matmul_one(address(block), kind, address(x), x.size, outputs, address(y), address(y))
 
 
 @njit
 def _recurs(block, inner, states, h, u, z, delta, mixed, calls):  # type: ignore[no-untyped-def]
     for _ in range(calls):
-        _recur(address(block), inner, states, address(h), address(u), address(z), address(delta),
+        selective_step(address(block), inner, states, address(h), address(u), address(z), address(delta),
                address(mixed), address(mixed))  # fmt: skip
 
 
 @njit
 def _convolves(block, inner, taps, past, u, calls):  # type: ignore[no-untyped-def]
     for _ in range(calls):
-        _convolve(address(block), inner, taps, address(past), address(u))
+        convolve(address(block), inner, taps, address(past), address(u))
 
 
 @njit
 def _norms(x, y, calls):  # type: ignore[no-untyped-def]
     for _ in range(calls):
-        _normalise(address(x), x.size, x.size, address(y))
+        layer_norm(address(x), x.size, x.size, address(y))
 
 
 @njit
 def _transforms(block, transform, x, out, calls):  # type: ignore[no-untyped-def]
     for _ in range(calls):
-        _transform(address(block), transform, address(x), address(x), address(out))
+        transform_features(address(block), transform, address(x), address(x), address(out))
 
 
 @njit
@@ -98,7 +102,7 @@ def profile(config: ModelConfig) -> dict[str, float]:
     times: dict[str, float] = {}
     for precision in PRECISIONS:
         for name, (rows, outputs, _) in shapes.items():
-            parts = _matrix(0.1 * rng.normal(size=(rows, outputs)).astype(np.float32), precision)
+            parts = stored_matrix(0.1 * rng.normal(size=(rows, outputs)).astype(np.float32), precision)
             block = aligned(sum(p.nbytes for p in parts))
             block[:] = np.concatenate([p.view(np.uint8) for p in parts])
             arguments = block, KINDS[precision], floats(rows), outputs, floats(outputs)

@@ -24,9 +24,8 @@ from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint, model_
 from nanoarb_jax.config import DataConfig, ModelConfig
 from nanoarb_jax.evaluation.scoring import CHUNK
 from nanoarb_jax.exporters import export_step, export_window
-from nanoarb_jax.features.live import feature_set_of
 from nanoarb_jax.model.mamba import MambaLOB
-from nanoarb_jax.serving.backends.native.step import NativeStep, pack
+from nanoarb_jax.serving.backends.native import NativeStep, pack
 from nanoarb_jax.serving.backends.onnx.file import load_session, read_model
 from nanoarb_jax.serving.backends.onnx.step import OnnxStep
 from nanoarb_jax.serving.replay import open_streams
@@ -65,7 +64,7 @@ def main() -> None:
 
 def some_streams(data: Path, config: ModelConfig, ticks: int) -> list[np.ndarray]:
     """Features that the model reads of the longest streams, cut so that they add up to `ticks`."""
-    settings = DataConfig(feature_set=feature_set_of(config.input_dim) or "lob44")
+    settings = DataConfig(feature_set=config.feature_set)
     streams, missing = [], ticks
     for stream in sorted(open_streams(data, settings)[0].streams, key=lambda s: -s.rows):
         streams.append(np.ascontiguousarray(stream.features[:missing]))

@@ -2,7 +2,7 @@
 
     python benchmarks/synthetic_ceiling.py --json benchmarks/results/synthetic_ceiling.json
 
-Monte Carlo from the market's known state (`market.synthetic_oracle`). τ of the MCC is chosen on one half of the sampled
+Monte Carlo from the market's known state (`simulation.oracle`). τ of the MCC is chosen on one half of the sampled
 ticks, and the MCC taken on the other.
 """
 
@@ -16,8 +16,7 @@ import numpy as np
 import typer
 
 from nanoarb_jax.evaluation.metrics import choose_tau, class_prior, horizon_metrics
-from nanoarb_jax.simulation.config import Preset
-from nanoarb_jax.simulation.market import MarketConfig
+from nanoarb_jax.simulation.config import MarketConfig, Preset
 from nanoarb_jax.simulation.oracle import class_probabilities
 
 HORIZONS = (10, 50, 100)

@@ -27,12 +27,13 @@ from flax import nnx
 from nanoarb_jax.artifacts.checkpoint import load_checkpoint
 from nanoarb_jax.bench.environment import machine
 from nanoarb_jax.config import Config, DataConfig, ModelConfig, TrainConfig
-from nanoarb_jax.data.dataset import Dataset, Stream, make_stream
+from nanoarb_jax.data.dataset import Dataset
+from nanoarb_jax.data.streams import Stream, make_stream
 from nanoarb_jax.evaluation.judging import train_priors
 from nanoarb_jax.evaluation.scoring import make_score, score_streams, score_windows
 from nanoarb_jax.model.mamba import MambaLOB
-from nanoarb_jax.simulation.config import Preset
-from nanoarb_jax.simulation.market import MarketConfig, synthetic_books
+from nanoarb_jax.simulation.config import MarketConfig, Preset
+from nanoarb_jax.simulation.market import synthetic_books
 from nanoarb_jax.simulation.oracle import class_probabilities
 from nanoarb_jax.training.loop import train
 

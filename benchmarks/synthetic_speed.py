@@ -19,8 +19,8 @@ import numpy as np
 import typer
 
 from nanoarb_jax.bench import machine
-from nanoarb_jax.simulation.config import Preset
-from nanoarb_jax.simulation.market import MarketConfig, synthetic_books, synthetic_events
+from nanoarb_jax.simulation.config import MarketConfig, Preset
+from nanoarb_jax.simulation.market import synthetic_books, synthetic_events
 
 order_events = partial(synthetic_events, level="l3")
 

@@ -29,7 +29,7 @@ from flax import nnx
 
 from nanoarb_jax.bench import machine, parameters
 from nanoarb_jax.config import DataConfig, ModelConfig, TrainConfig
-from nanoarb_jax.data.dataset import Stream, make_stream
+from nanoarb_jax.data.streams import Stream, make_stream
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.model.recurrence import recur_sequence
 from nanoarb_jax.simulation.market import synthetic_books

@@ -54,7 +54,8 @@ def write_synthetic(
     from rich.progress import track
 
     from nanoarb_jax.readers.book_npz import write_book_npz
-    from nanoarb_jax.simulation.market import MarketConfig, synthetic_books, synthetic_events
+    from nanoarb_jax.simulation.config import MarketConfig
+    from nanoarb_jax.simulation.market import synthetic_books, synthetic_events
 
     config = MarketConfig.preset(market)
     claim_folder(out, "folder")

@@ -83,7 +83,9 @@ def _show(result: Mapping[str, Any], picture: Path | None) -> None:
 
 def _by_protocol(protocol: str, model: Checkpoint, dataset: Dataset, output: Path, folds: int) -> dict[str, Any]:
     """Train models as the checkpoint was trained, let them forecast what they have not seen, and judge that."""
-    from nanoarb_jax.studies.protocols import judge_forecasts, leave_one_out, settings_of, walk_forward
+    from nanoarb_jax.studies.forecasts import judge_forecasts, settings_of
+    from nanoarb_jax.studies.leave_one_out import leave_one_out
+    from nanoarb_jax.studies.walk_forward import walk_forward
 
     settings = settings_of(model)
     with noting(f"training, {protocol}") as note:

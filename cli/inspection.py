@@ -51,7 +51,8 @@ def _inspect_dataset(path: Path) -> dict[str, Any]:
     """Rows, span, tick size, spread, class shares of every stream, and what its source lost."""
     import json
 
-    from nanoarb_jax.data.dataset import MANIFEST, describe_stream, open_dataset
+    from nanoarb_jax.data.dataset import MANIFEST, open_dataset
+    from nanoarb_jax.data.streams import describe_stream
 
     data = open_dataset(path, verify=True)
     entries = json.loads((path / MANIFEST).read_text())["streams"]

@@ -31,11 +31,12 @@ def predict(
 ) -> None:
     """Replay market data tick by tick and write predictions."""
     claim_json(json_path)
+    from nanoarb_jax.files import claim_file
     from nanoarb_jax.serving.metrics import ModelMetrics
-    from nanoarb_jax.serving.predictions import claim_predictions, write_predictions
+    from nanoarb_jax.serving.predictions import SUFFIXES, write_predictions
     from nanoarb_jax.serving.replay import accuracy, open_streams, replay_dataset
 
-    claim_predictions(output)
+    claim_file(output, "--output", SUFFIXES)
     with console.status("reading"):
         loading = time.perf_counter()
         predictor = _load(checkpoint, backend, precision)
@@ -76,7 +77,7 @@ def _load(checkpoint: Path, backend: str, precision: str) -> StepPredictor | Win
 def _about(checkpoint: Path, backend: str) -> tuple[DataConfig, set[str]]:
     """How the model's data were made, with its horizons, and the names of the series it was trained on."""
     from nanoarb_jax.config import config_from_dict
-    from nanoarb_jax.features.live import feature_set_of
+    from nanoarb_jax.features.feature_set import feature_set_of
 
     if not checkpoint.is_file():
         from nanoarb_jax.artifacts.checkpoint import load_checkpoint
@@ -98,7 +99,7 @@ def _about(checkpoint: Path, backend: str) -> tuple[DataConfig, set[str]]:
         horizons, count, made, series = info.horizons, len(info.feature_names), info.data["config"], info.data["series"]
     if made is None:  # a model that does not say still reads the features of one set
         known = feature_set_of(count)
-        made = {} if known is None else {"feature_set": known}
+        made = {} if known is None else {"feature_set": known.name}
     return data_settings(horizons, made, str(checkpoint)), set(series)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nanoarb_jax.config import Config, DataConfig, ModelConfig, TrainConfig
-    from nanoarb_jax.data.dataset import create_training_samples
+    from nanoarb_jax.data.windows import create_training_samples
     from nanoarb_jax.features.live import LobFeatureExtractor
     from nanoarb_jax.market.book.order_book import OrderBook
     from nanoarb_jax.market.event import EVENT
@@ -36,7 +36,7 @@ _HOME = {
     "DataConfig": "config",
     "ModelConfig": "config",
     "TrainConfig": "config",
-    "create_training_samples": "data.dataset",
+    "create_training_samples": "data.windows",
     "BookSeries": "market.series",
     "EVENT": "market.event",
     "LobFeatureExtractor": "features.live",

@@ -36,14 +36,14 @@ def claim_file(path: str | Path, what: str, suffixes: Collection[str] = ()) -> N
     """
     path = Path(path)
     folder = path.absolute().parent
-    if suffixes and path.suffix.lower() not in suffixes:
-        raise OutputError(f"{what} {path}: suffix {path.suffix!r}; expected one of {', '.join(suffixes)}")
     if path.exists():
         raise OutputError(f"{what} {path}: exists already and is never overwritten; give another name or remove it")
     if not folder.is_dir():
         raise OutputError(f"{what} {path}: no such folder {folder}; make it first")
     if not os.access(folder, os.W_OK):
         raise OutputError(f"{what} {path}: folder {folder} cannot be written to; give another")
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise OutputError(f"{what} {path}: suffix {path.suffix!r}; expected one of {', '.join(suffixes)}")
 
 
 def claim_folder(path: str | Path, what: str) -> None:

@@ -1,22 +1,44 @@
-"""Strict settings for every test, and the shared data."""
+"""Strict settings for every test, caches that all workers share, and the shared data.
+
+pytest                       fewer generated examples, for every change
+pytest --all-examples        as many as each property asks for
+pytest -m "not subprocess"   without the tests that start processes of their own
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-
-# before anything imports jax; the tests' own subprocesses inherit them
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
-os.environ.pop("COLUMNS", None)  # xdist's workers have one: a rich console that finds it keeps that width for good
 
 import pytest
 from hypothesis import settings
 
+# Before anything imports jax or numba. xdist's workers, and processes that tests start, inherit the environment: what
+# one of them compiled the others read. A cache of its own for each run never holds what another version compiled.
+CACHES = None
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    CACHES = tempfile.mkdtemp(prefix="nanoarb_jax_tests_")
+    os.environ["NUMBA_CACHE_DIR"] = f"{CACHES}/numba"
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{CACHES}/jax"
+    os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"] = str(4 << 30)  # bytes; with a limit, JAX locks the cache it writes
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
+os.environ.pop("COLUMNS", None)  # xdist's workers have one: a rich console that finds it keeps that width for good
+
 settings.register_profile("local", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+def pytest_unconfigure() -> None:
+    """Remove the run's caches, once the workers are done."""
+    if CACHES is not None:
+        shutil.rmtree(CACHES, ignore_errors=True)
+
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -37,23 +59,6 @@ def compile_quickly() -> Iterator[None]:
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
-
-
-@pytest.fixture(scope="module")
-def compile_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Share compiled programs within a module: for tests that train with equal settings again and again."""
-    import jax
-    from jax.experimental.compilation_cache import compilation_cache
-
-    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
-    before = [getattr(jax.config, name) for name in names]
-    for name, value in zip(names, (str(tmp_path_factory.mktemp("jax")), 0.2), strict=True):
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-    yield
-    for name, value in zip(names, before, strict=True):
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "config": set(),
     "market": set(),
     "features": {"market"},
-    "readers": {"market", "data.labels"},
+    "readers": {"market"},
     "simulation": {"market", "data.labels"},
     "data": {"market", "features", "readers"},
     "reports": {"market", "evaluation"},

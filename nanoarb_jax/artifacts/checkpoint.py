@@ -29,8 +29,7 @@ from flax import nnx
 
 from nanoarb_jax.config import ModelConfig, config_from_dict
 from nanoarb_jax.errors import CheckpointError, ConfigError
-from nanoarb_jax.features.live import FEATURE_SETS, feature_set_of
-from nanoarb_jax.features.lob44 import feature_hash
+from nanoarb_jax.features.feature_set import FEATURE_SETS, feature_set_of
 from nanoarb_jax.model.mamba import MambaLOB, abstract_model
 
 FORMAT = 1
@@ -137,10 +136,8 @@ def save_checkpoint(
 
 def _feature_schema(input_dim: int) -> dict[str, Any] | None:
     """Of the feature set with so many features; None where it is none of ours."""
-    schema = feature_set_of(input_dim)
-    if schema is None:
-        return None
-    return {"schema": schema, "names": list(FEATURE_SETS[schema]), "hash": feature_hash(FEATURE_SETS[schema])}
+    read = feature_set_of(input_dim)
+    return None if read is None else {"schema": read.name, "names": list(read.names), "hash": read.hash}
 
 
 def _write(path: Path, arrays: Mapping[str, np.ndarray], manifest: dict[str, Any]) -> None:
@@ -193,7 +190,7 @@ def load_checkpoint(path: str | Path, dtype: jnp.dtype = jnp.float32) -> Checkpo
     folder = find_checkpoint(path)
     manifest = _read_manifest(folder)
     features = manifest["features"]
-    ours = {schema: feature_hash(names) for schema, names in FEATURE_SETS.items()}
+    ours = {name: feature_set.hash for name, feature_set in FEATURE_SETS.items()}
     if features is not None and features["hash"] != ours.get(features["schema"]):
         raise CheckpointError(
             f"checkpoint {folder}: made for features {features['schema']} ({features['hash']}), this version computes "

@@ -35,9 +35,9 @@ from nanoarb_jax.bench.torch_window import need_torch
 from nanoarb_jax.bench.transformer import TransformerLOB
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import ConfigError
-from nanoarb_jax.features.live import feature_set_of
+from nanoarb_jax.features.feature_set import feature_set_of
 from nanoarb_jax.model.mamba import MambaLOB
-from nanoarb_jax.serving.backends.native.step import step
+from nanoarb_jax.serving.backends.native import step
 
 __all__ = [
     "Candidate",
@@ -158,7 +158,7 @@ def bench(
         "machine": {**system, "measured_on_core": core},
         "model": {
             "preset": config.preset_name,
-            "features": features,
+            "features": features.name,
             "parameters": parameters(model),
             "version": checkpoint.version,
         },

@@ -13,11 +13,11 @@ from nanoarb_jax.bench.market_stages import MARKET
 from nanoarb_jax.features.flow import flow_memory
 from nanoarb_jax.features.live import book_flow, book_lob44
 from nanoarb_jax.features.lob44 import FEATURE_NAMES, FeatureScale
-from nanoarb_jax.market.book import apply as kernel
-from nanoarb_jax.market.book.order_book import empty_state, grow
+from nanoarb_jax.market.book.apply import apply_event
+from nanoarb_jax.market.book.state import APPLIED, empty_state, grow
 from nanoarb_jax.market.series import LEVELS
-from nanoarb_jax.serving.backends.native.step import header, initial_state, step, step_all
-from nanoarb_jax.serving.backends.native.weights import Header, aligned
+from nanoarb_jax.serving.backends.native import initial_state, step, step_all
+from nanoarb_jax.serving.backends.native.layout import aligned, read_header
 
 
 def repeats(parameters: int) -> int:
@@ -48,8 +48,8 @@ def predict_events(  # type: ignore[no-untyped-def]
     made = 0
     while at < len(events) and made < wanted:
         messages = book.meta[0].messages
-        status = kernel.apply_event(book, events[at])
-        if status != kernel.APPLIED:
+        status = apply_event(book, events[at])
+        if status != APPLIED:
             return at, status, made
         at += 1
         if book.meta[0].messages != messages and book.meta[0].quoted:
@@ -59,7 +59,7 @@ def predict_events(  # type: ignore[no-untyped-def]
                 book_flow(book, scale, traded, memory, top, features)
             step(weights, state, features, probabilities)
             made += 1
-    return at, kernel.APPLIED, made
+    return at, APPLIED, made
 
 
 @njit(fastmath=True)
@@ -134,7 +134,7 @@ class EventsToPredictions:
         self._book = empty_state(MARKET.tick_size, MARKET.lot_size)
         self._scale = FeatureScale(1.0 / MARKET.tick_size, 1.0 / MARKET.lot_size, 1, 1.0)
         self._top, self._traded, self._memory = np.zeros((4, LEVELS), np.int64), np.zeros(2, np.int64), flow_memory()
-        self.features = np.zeros(header(weights)[Header.FEATURES], np.float32)
+        self.features = np.zeros(read_header(weights).features, np.float32)
         self.probabilities = np.zeros(shape, np.float32)
         self._at = self.applied = self.predictions = 0
 
@@ -149,7 +149,7 @@ class EventsToPredictions:
                 self._book, self._events, before, missing, self._scale, self._traded, self._memory, self._top,
                 self.features, self._weights, self._state, self.probabilities,
             )  # fmt: skip
-            if status != kernel.APPLIED:
+            if status != APPLIED:
                 self._book = grow(self._book, status)
             self.applied += self._at - before
             missing -= made

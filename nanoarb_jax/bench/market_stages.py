@@ -11,16 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.bench.measure import Candidate
-from nanoarb_jax.features.flow import FLOW_NAMES, flow, flow_memory, flow_row
-from nanoarb_jax.features.live import FeatureSet, book_flow, book_lob44
-from nanoarb_jax.features.lob44 import FeatureScale, lob44, lob44_row
-from nanoarb_jax.market.book import apply as kernel
-from nanoarb_jax.market.book.apply import ASK, BID
-from nanoarb_jax.market.book.ladder import copy_top
-from nanoarb_jax.market.book.order_book import empty_state, grow
+from nanoarb_jax.features.feature_set import FeatureSet
+from nanoarb_jax.features.flow import FLOW_NAMES, flow_memory, flow_row
+from nanoarb_jax.features.live import book_flow, book_lob44
+from nanoarb_jax.features.lob44 import FeatureScale, lob44_row
+from nanoarb_jax.market.book.apply import apply_event
+from nanoarb_jax.market.book.ladder import ASK, BID, copy_top
+from nanoarb_jax.market.book.state import APPLIED, empty_state, grow
 from nanoarb_jax.market.compiled import compiled
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
-from nanoarb_jax.simulation.market import MarketConfig, synthetic_books, synthetic_events
+from nanoarb_jax.simulation.config import MarketConfig
+from nanoarb_jax.simulation.market import synthetic_books, synthetic_events
 
 EVENTS = 1_000
 MARKET = MarketConfig.preset("crypto")
@@ -34,11 +35,11 @@ def apply_and_look(state, events, start, stop, scale, traded, memory, top, out, 
         features: 0 none, 1 the best levels of both sides into `top` (4, levels) alone, 44 `lob44`, 86 `flow`.
 
     Returns:
-        (first index not applied, status), as `kernel.apply_events`.
+        (first index not applied, status), as `apply_events`.
     """
     for i in range(start, stop):
-        status = kernel.apply_event(state, events[i])
-        if status != kernel.APPLIED:
+        status = apply_event(state, events[i])
+        if status != APPLIED:
             return i, status
         if features and state.meta[0].quoted:
             if features == 86:
@@ -48,7 +49,7 @@ def apply_and_look(state, events, start, stop, scale, traded, memory, top, out, 
             else:
                 copy_top(state.levels, BID, top[0], top[1], EMPTY_PRICE)
                 copy_top(state.levels, ASK, top[2], top[3], EMPTY_PRICE)
-    return stop, kernel.APPLIED
+    return stop, APPLIED
 
 
 class EventLoop:
@@ -76,7 +77,7 @@ class EventLoop:
         stop = self._at + EVENTS
         while self._at < stop:
             self._at, status = apply_and_look(self._state, self._events, self._at, stop, *self._rest, self._features)
-            if status != kernel.APPLIED:
+            if status != APPLIED:
                 self._state = grow(self._state, status)
 
 
@@ -124,7 +125,7 @@ def market_events() -> NDArray[np.void]:
 def market_ticks(rows: int, features: FeatureSet) -> NDArray[np.float32]:
     """Features (rows, f) of a simulated market's ticks."""
     books = synthetic_books(rows, seed=0)
-    return flow(books, quantity_scale=100.0) if features == "flow" else lob44(books, quantity_scale=100.0)
+    return features.rows(books, 100.0, features.new_memory())
 
 
 def market_stages(events: NDArray[np.void]) -> list[Candidate]:

@@ -19,7 +19,7 @@ from nanoarb_jax.bench.loops import EventsToPredictions, NativeLoop, WeightRead,
 from nanoarb_jax.bench.measure import Call, Candidate, Note
 from nanoarb_jax.exporters import export_step, export_window
 from nanoarb_jax.model.mamba import MambaLOB
-from nanoarb_jax.serving.backends.native.step import NativeStep, initial_state, pack, step
+from nanoarb_jax.serving.backends.native import NativeStep, initial_state, pack, step
 from nanoarb_jax.serving.backends.onnx.step import OnnxStep, WindowPredictor
 from nanoarb_jax.serving.predictor import StepPredictor
 

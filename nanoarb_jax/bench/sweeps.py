@@ -15,7 +15,7 @@ from nanoarb_jax.bench.measure import Call, Candidate, Note, load_all, measure, 
 from nanoarb_jax.bench.model_paths import jax_window, native_call
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.serving.backends.jax.batch import JaxBatch
-from nanoarb_jax.serving.backends.native.step import initial_states, pack, step_each
+from nanoarb_jax.serving.backends.native import initial_states, pack, step_each
 
 
 def lengths(

@@ -7,7 +7,6 @@ how the rows were made. Nothing in it is pickled, and it holds no path of the ma
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,31 +14,22 @@ from typing import Any
 
 import numpy as np
 
-from nanoarb_jax.config import DataConfig
+from nanoarb_jax.config import DataConfig, ModelConfig
 from nanoarb_jax.data.labelling import check_finite, split_rows
-from nanoarb_jax.data.streams import Stream, create_training_samples, describe_stream, make_stream, mirror_stream
+from nanoarb_jax.data.streams import Stream, make_stream
 from nanoarb_jax.data.ticks import read_books
 from nanoarb_jax.errors import ConfigError, DataError
-from nanoarb_jax.features.live import FEATURE_SETS
-from nanoarb_jax.features.lob44 import feature_hash
+from nanoarb_jax.features.feature_set import FEATURE_SETS
+from nanoarb_jax.files import sha256
 from nanoarb_jax.readers.sources import find_sources
-
-__all__ = [
-    "Dataset",
-    "Stream",
-    "create_training_samples",
-    "describe_stream",
-    "make_stream",
-    "mirror_stream",
-    "open_dataset",
-    "split_rows",
-]
 
 SCHEMA_VERSION = 3
 MANIFEST = "manifest.json"
 ROW_COLUMNS = ("ts_ns", "mid", "features", "moves", "spread", "labels")
 SCALARS = ("name", "instrument", "tick_size", "quantity_scale", "spread_scale", "threshold_ticks")
 SPLITS = ("train", "validation", "test")
+# what reading a manifest raises that is cut, altered or lacks an entry
+_DAMAGE = (OSError, KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError, ConfigError)
 
 
 @dataclass(frozen=True)
@@ -78,35 +68,48 @@ def open_dataset(path: str | Path, config: DataConfig | None = None, *, verify: 
     config = config or DataConfig()
     sources = find_sources([path])
     streams = tuple(make_stream(read_books(source, config)[0], config) for source in sources)
-    return Dataset(streams, config, [checksum(file) for source in sources for file in source.files])
+    return Dataset(streams, config, [file_entry(file) for source in sources for file in source.files])
 
 
-def checksum(path: Path) -> dict[str, str]:
-    """A file as manifests name it: without its folder."""
+def check_fit(dataset: Dataset, model: ModelConfig) -> None:
+    """Check that the dataset has the features and horizons of a model.
+
+    Raises:
+        DataError: the dataset's horizons or feature count are not the model's.
+    """
+    if tuple(dataset.horizons) != model.horizons:
+        raise DataError(
+            f"labels at horizons {tuple(dataset.horizons)}, the model predicts {model.horizons}; "
+            "prepare the data with the model's horizons"
+        )
+    for stream in dataset.streams:
+        if stream.features.shape[1] != model.input_dim:
+            raise DataError(
+                f"stream {stream.name!r}: {stream.features.shape[1]} features per tick, "
+                f"the model expects {model.input_dim}; prepare the data anew"
+            )
+
+
+def file_entry(path: Path) -> dict[str, str]:
+    """A source file as manifests list it: its name without a folder, and its sha256."""
     return {"name": path.name, "sha256": sha256(path)}
 
 
-def sha256(path: Path) -> str:
-    """Of a file's bytes, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def row_dtype(config: DataConfig) -> np.dtype:
-    """One tick at rest, little-endian and 8-byte aligned, so that its fields are read in place."""
-    features, horizons = len(FEATURE_SETS[config.feature_set]), len(config.horizons)
+    """One row of a stream file, little-endian and 8-byte aligned, so that its fields are read in place."""
+    features, horizons = len(FEATURE_SETS[config.feature_set].names), len(config.horizons)
     kinds = ("<i8", "<f8", f"({features},)<f4", f"({horizons},)<f4", "<f4", f"({horizons},)i1")
     return np.dtype(list(zip(ROW_COLUMNS, kinds, strict=True)), align=True)
 
 
 def manifest_head(config: DataConfig) -> dict[str, Any]:
-    """What a manifest says before its streams."""
-    names = FEATURE_SETS[config.feature_set]
+    """The entries of a manifest that come before its streams: schema, features and settings."""
+    features = FEATURE_SETS[config.feature_set]
     return {
         "schema_version": SCHEMA_VERSION,
         "feature_set": config.feature_set,
-        "feature_names": list(names),
-        "feature_hash": feature_hash(names),
+        "feature_names": list(features.names),
+        "feature_hash": features.hash,
         "clock": config.clock,
         "config": dataclasses.asdict(config),
     }
@@ -117,34 +120,25 @@ def _open_prepared(folder: Path, config: DataConfig | None, verify: bool) -> Dat
         manifest = json.loads((folder / MANIFEST).read_text())
         recorded = DataConfig(**manifest["config"]) if manifest["schema_version"] == SCHEMA_VERSION else DataConfig()
         head = manifest_head(recorded)
-        found, expected = (
-            [part[k] for k in ("schema_version", "feature_set", "feature_hash")] for part in (manifest, head)
-        )
+        keys = ("schema_version", "feature_set", "feature_hash")
+        found, expected = [manifest[key] for key in keys], [head[key] for key in keys]
         if found != expected:
             raise DataError(
                 f"dataset {folder}: schema, features and hash are {found}; expected {expected}; prepare it again"
             )
-        _compare(folder, recorded, config)
+        _check_settings(folder, recorded, config)
         streams = tuple(_open_stream(folder, entry, recorded, verify) for entry in manifest["streams"])
         if not streams:
             raise DataError(f"dataset {folder}: {MANIFEST} lists no streams; prepare it again")
         return Dataset(streams, recorded, [file for entry in manifest["streams"] for file in entry["sources"]])
-    except (
-        OSError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        UnicodeDecodeError,
-        json.JSONDecodeError,
-        ConfigError,
-    ) as error:
+    except _DAMAGE as error:
         reason = f"{type(error).__name__}: {error}"
         raise DataError(
             f"dataset {folder}: {MANIFEST} is damaged or incomplete ({reason}); prepare it again"
         ) from error
 
 
-def _compare(folder: Path, recorded: DataConfig, config: DataConfig | None) -> None:
+def _check_settings(folder: Path, recorded: DataConfig, config: DataConfig | None) -> None:
     for field in dataclasses.fields(DataConfig) if config else ():
         was, now = getattr(recorded, field.name), getattr(config, field.name)
         if was != now:
@@ -155,6 +149,18 @@ def _compare(folder: Path, recorded: DataConfig, config: DataConfig | None) -> N
 
 
 def _open_stream(folder: Path, entry: dict[str, Any], config: DataConfig, verify: bool) -> Stream:
+    """One stream of a prepared dataset, its columns mapped from the file; `entry` is that of the manifest."""
+    rows = _map_rows(folder, entry, config, verify)
+    check_finite(rows["features"], entry["name"], FEATURE_SETS[config.feature_set].names)
+    fields: dict[str, Any] = {key: entry[key] for key in SCALARS}
+    fields["threshold_ticks"] = tuple(entry["threshold_ticks"])
+    fields |= {part: tuple(entry["splits"][part]) for part in SPLITS}
+    fields |= {column: np.asarray(rows[column]) for column in ROW_COLUMNS}
+    return Stream(**fields)
+
+
+def _map_rows(folder: Path, entry: dict[str, Any], config: DataConfig, verify: bool) -> np.ndarray:
+    """The rows of a stream file, which must be as the manifest says."""
     path = folder / Path(entry["file"]).name
     if not path.is_file():
         raise DataError(f"dataset {folder}: stream file {path.name} is missing; prepare it again")
@@ -169,16 +175,10 @@ def _open_stream(folder: Path, entry: dict[str, Any], config: DataConfig, verify
         rows = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise DataError(f"dataset {path}: not an array file ({error}); prepare it again") from error
-    dtype = row_dtype(config)
     if (
-        rows.dtype != dtype
+        rows.dtype != row_dtype(config)
         or rows.shape != (entry["rows"],)
         or split_rows(len(rows), config, rows["ts_ns"]) != tuple(tuple(entry["splits"][part]) for part in SPLITS)
     ):
         raise DataError(f"dataset {path}: rows, splits or fields are not those of {MANIFEST}; prepare it again")
-    check_finite(rows["features"], entry["name"], FEATURE_SETS[config.feature_set])
-    fields: dict[str, Any] = {key: entry[key] for key in SCALARS}
-    fields["threshold_ticks"] = tuple(entry["threshold_ticks"])
-    fields |= {part: tuple(entry["splits"][part]) for part in SPLITS}
-    fields |= {column: np.asarray(rows[column]) for column in ROW_COLUMNS}
-    return Stream(**fields)
+    return rows

@@ -13,10 +13,10 @@ import numpy as np
 
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.labelling import split_rows
-from nanoarb_jax.data.labels import NEUTRAL
+from nanoarb_jax.data.labels import NEUTRAL, UP
 from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.readers.fi2010 import read_fi2010
+from nanoarb_jax.readers import fi2010
 
 
 def fi2010_stream(path: str | Path, config: DataConfig) -> Stream:
@@ -36,11 +36,12 @@ def fi2010_stream(path: str | Path, config: DataConfig) -> Stream:
     >>> fi2010_stream("Train_Dst_NoAuction_ZScore_CF_7.txt", DataConfig()).features.shape  # doctest: +SKIP
     (254750, 40)
     """
-    read = read_fi2010(path)
+    read = fi2010.read_fi2010(path)
     missing = [horizon for horizon in config.horizons if horizon not in read.horizons]
     if missing:
         raise DataError(f"{path}: no labels at horizon {missing[0]}; expected some of {read.horizons}")
-    labels = read.labels[:, [read.horizons.index(horizon) for horizon in config.horizons]]
+    theirs = read.labels[:, [read.horizons.index(horizon) for horizon in config.horizons]]
+    labels = (UP + fi2010.UP - theirs).astype(np.int8)  # 1 up, 2 stationary, 3 down there; 2, 1, 0 here
     rows = len(labels)
     train, validation, test = split_rows(rows, config, np.arange(rows))
     mid = read.mid if read.mid is not None else read.features[:, [0, 2]].mean(axis=1, dtype=np.float64)

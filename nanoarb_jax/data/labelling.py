@@ -1,6 +1,6 @@
-"""From books to labelled rows: splits, what the training part teaches, features and labels block by block.
+"""From books to labelled rows: splits, scales and thresholds learnt from the training part, features and labels.
 
-Books may lie on disk, mapped: nothing here holds more than a block of them.
+Books may be memory-mapped from disk: nothing here holds more than a block of their rows.
 """
 
 from __future__ import annotations
@@ -13,24 +13,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.config import DataConfig
-from nanoarb_jax.data.counts import Counts
+from nanoarb_jax.data.counts import Counts, ValueCounts
 from nanoarb_jax.data.labels import (
     count_magnitudes,
-    counted_quantile,
     label_moves,
     label_threshold,
+    quantile_thresholds,
     reach,
     signed_moves,
 )
 from nanoarb_jax.data.splits import Parts, by_day, chronological, chronological_sessions
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.features.flow import flow, flow_memory
-from nanoarb_jax.features.live import FEATURE_SETS
-from nanoarb_jax.features.lob44 import FEATURE_NAMES, lob44
+from nanoarb_jax.features.feature_set import FEATURE_SETS
+from nanoarb_jax.features.lob44 import FEATURE_NAMES
 from nanoarb_jax.market.series import SESSION_GAP_NS, BookSeries
 
-BLOCK = 1 << 16  # rows made at a time
-LEAST_PART_ROWS = 100  # labelled rows below which a part says nothing
+BLOCK = 1 << 16  # rows that are read or made at a time
+LEAST_PART_ROWS = 100  # a part with fewer labelled rows is too short to learn from or to judge on
+
+
+def _blocks(rows: int) -> Iterator[slice]:
+    """Consecutive blocks that hold rows 0 … rows - 1, each of at most BLOCK rows."""
+    return (slice(start, min(start + BLOCK, rows)) for start in range(0, rows, BLOCK))
 
 
 def split_rows(rows: int, config: DataConfig, ts_ns: NDArray[np.int64] | None = None) -> Parts:
@@ -56,17 +60,17 @@ def split_rows(rows: int, config: DataConfig, ts_ns: NDArray[np.int64] | None = 
     return chronological_sessions(sessions, *shares, config.purge, first)
 
 
-def _splits(ts_ns: NDArray[np.int64], config: DataConfig, name: str) -> Parts:
-    """`split_rows` of the stream `name`, refused where a part says nothing."""
+def _usable_parts(ts_ns: NDArray[np.int64], config: DataConfig, name: str) -> Parts:
+    """`split_rows` of the stream `name`; an error where a part has fewer than LEAST_PART_ROWS labelled rows."""
     rows = len(ts_ns)
     try:
-        splits = split_rows(rows, config, ts_ns)
+        parts = split_rows(rows, config, ts_ns)
     except DataError as error:
         raise DataError(f"stream {name!r}: {error}") from None
-    labelled = [stop - start for start, stop in splits]
+    labelled = [stop - start for start, stop in parts]
     labelled[-1] -= max(config.horizons)
     if min(labelled) >= LEAST_PART_ROWS:
-        return splits
+        return parts
     if config.split == "day":
         raise DataError(
             f"stream {name!r}: {labelled} labelled rows in train, validation and test, split by day; expected at least "
@@ -75,15 +79,42 @@ def _splits(ts_ns: NDArray[np.int64], config: DataConfig, name: str) -> Parts:
     least = min(
         config.train_fraction, config.validation_fraction, 1 - config.train_fraction - config.validation_fraction
     )
-    needed = math.ceil((LEAST_PART_ROWS + config.purge + splits.train[0] + 1) / least)
+    needed = math.ceil((LEAST_PART_ROWS + config.purge + parts.train[0] + 1) / least)
     raise DataError(
         f"stream {name!r}: {rows} rows; expected at least {needed}, for {LEAST_PART_ROWS} labelled rows in each of "
-        f"train, validation and test after a purge of {config.purge}; give a longer series or shorter horizons"
+        f"train, validation and test after a purge of {config.purge}; give a longer stream or shorter horizons"
     )
 
 
-class Plan(NamedTuple):
-    """What a stream's training part teaches, before any row is made: see `Stream` for the fields."""
+class Level1Medians(NamedTuple):
+    """Median quantity and spread of the best level over some rows of a stream.
+
+    Attributes:
+        qty: of bids and asks together, in units of quantity.
+        spread_ticks: best ask minus best bid, in ticks.
+    """
+
+    qty: float
+    spread_ticks: float
+
+    @property
+    def spread_scale(self) -> float:
+        """Half the median spread, in ticks, but no less than one tick: what moves of an instrument are measured by."""
+        return max(1.0, self.spread_ticks / 2)
+
+
+def level1_medians(books: BookSeries, stop: int) -> Level1Medians:
+    """Medians over the rows before `stop`, read block by block; exact for up to 2^18 distinct values, see `Counts`."""
+    lots, spreads = Counts(), Counts()
+    for block in _blocks(stop):
+        lots.add(books.bid_lots[block, 0])
+        lots.add(books.ask_lots[block, 0])
+        spreads.add(books.ask_px[block, 0] - books.bid_px[block, 0])
+    return Level1Medians(lots.sorted().median() / books.lots_per_unit, spreads.sorted().median() / books.tick)
+
+
+class StreamFacts(NamedTuple):
+    """Splits of a stream, and the scales and label thresholds learnt from its training part; fields as in `Stream`."""
 
     parts: Parts
     quantity_scale: float
@@ -91,78 +122,67 @@ class Plan(NamedTuple):
     threshold_ticks: tuple[float, ...]
 
 
-def plan_stream(books: BookSeries, config: DataConfig) -> Plan:
-    """Splits, scales and label thresholds of a valid series, in one pass over its training part.
+def measure_stream(books: BookSeries, config: DataConfig) -> StreamFacts:
+    """Split a valid series, and learn its scales and label thresholds from the training part alone.
 
     Medians and quantiles come from counts of distinct values, block by block, so that books on disk stay there.
 
     Raises:
         DataError: too short for the splits.
     """
-    parts = _splits(books.ts_ns, config, books.name)
-    sizes, spreads, stop = Counts(), Counts(), parts.train[1]
-    for start in range(0, stop, BLOCK):
-        block = slice(start, min(start + BLOCK, stop))
-        sizes.add(books.bid_lots[block, 0])
-        sizes.add(books.ask_lots[block, 0])
-        spreads.add(books.ask_px[block, 0] - books.bid_px[block, 0])
-    quantity_scale = config.quantity_scale or sizes.median() / books.lots_per_unit
-    median_spread = spreads.median() / books.tick
-    spread_scale = config.spread_scale or scale_of_spread(median_spread)
-    floor = label_threshold(np.array([median_spread]), config.threshold_ticks, config.threshold_spreads)
-    if config.threshold_quantile is None:
-        return Plan(parts, quantity_scale, spread_scale, (floor,) * len(config.horizons))
-    return Plan(parts, quantity_scale, spread_scale, _quantile_thresholds(books, config, stop, floor))
+    parts = _usable_parts(books.ts_ns, config, books.name)
+    stop = parts.train[1]
+    medians = level1_medians(books, stop)
+    spread = np.array([medians.spread_ticks])
+    floor = label_threshold(spread, config.threshold_ticks, config.threshold_spreads)
+    thresholds: tuple[float, ...] = (floor,) * len(config.horizons)
+    if config.threshold_quantile is not None:
+        magnitudes = _count_train_magnitudes(books, config, stop)
+        try:
+            thresholds = quantile_thresholds(magnitudes, config.threshold_quantile, floor)
+        except DataError as error:
+            raise DataError(f"stream {books.name!r}: {error}") from None
+    scales = (config.quantity_scale or medians.qty, config.spread_scale or medians.spread_scale)
+    return StreamFacts(parts, *scales, thresholds)
 
 
-def scale_of_spread(median_ticks: float) -> float:
-    """What moves of an instrument are measured by, in ticks: its half-spread, but no less than the price can move."""
-    return max(1.0, median_ticks / 2)
-
-
-def _quantile_thresholds(books: BookSeries, config: DataConfig, stop: int, floor: float) -> tuple[float, ...]:
-    """Least move per horizon, learnt from rows before `stop` alone: no label counted ends beyond them."""
+def _count_train_magnitudes(books: BookSeries, config: DataConfig, stop: int) -> list[ValueCounts]:
+    """Sizes of the moves per horizon, from rows before `stop` alone: no label counted ends beyond them."""
     magnitudes = [Counts() for _ in config.horizons]
-    for start in range(0, stop, BLOCK):
-        moves, _ = _block_moves(books, config, start, min(start + BLOCK, stop), stop)
-        for column, counts in enumerate(magnitudes):
-            counts.merge(*count_magnitudes(moves[:, column]))
-    try:
-        quantile = config.threshold_quantile or 0.0
-        return tuple(max(floor, counted_quantile(*counts.sorted(), quantile)) for counts in magnitudes)
-    except DataError as error:
-        raise DataError(f"stream {books.name!r}: {error}") from None
+    for block in _blocks(stop):
+        moves = _block_moves(books, config, block, stop)
+        for counts, found in zip(magnitudes, count_magnitudes(moves), strict=True):
+            counts.merge(found)
+    return [counts.sorted() for counts in magnitudes]
 
 
-def _block_moves(
-    books: BookSeries, config: DataConfig, start: int, stop: int, known: int
-) -> tuple[NDArray[np.float64], tuple[int, int]]:
-    """Signed moves (stop - start, h) of rows start … stop, of which rows before `known` may be read."""
+def _block_moves(books: BookSeries, config: DataConfig, block: slice, known: int) -> NDArray[np.float64]:
+    """Signed moves (n, h) of the n rows of a block, made from the rows before `known` alone."""
     back, ahead = reach(config.label_rule, config.horizons, config.smoothing_ticks)
-    first, last = max(start - back, 0), min(stop + ahead, known)
-    part = books.part(first, last)
+    first = max(block.start - back, 0)
+    part = books.part(first, min(block.stop + ahead, known))
     price_ticks = (part.mid if config.label_price == "mid" else part.microprice) / books.tick_size
     moves = signed_moves(price_ticks, config.horizons, config.label_rule, config.smoothing_ticks)
-    _unknow_across_sessions(moves, part.ts_ns, config)
-    return moves[start - first : stop - first], (first, last)
+    _unset_across_sessions(moves, part.ts_ns, config)
+    return moves[block.start - first : block.stop - first]
 
 
-def _unknow_across_sessions(moves: NDArray[np.float64], ts_ns: NDArray[np.int64], config: DataConfig) -> None:
+def _unset_across_sessions(moves: NDArray[np.float64], ts_ns: NDArray[np.int64], config: DataConfig) -> None:
     """Make those moves (n, h) NaN, in place, whose label would read rows of two sessions."""
     begins = np.flatnonzero(np.diff(ts_ns) > SESSION_GAP_NS) + 1  # first rows of sessions
     if len(begins) == 0:
         return
     rows = np.arange(len(ts_ns))
-    number = np.searchsorted(begins, rows, side="right")  # of sessions begun by then
+    session = np.searchsorted(begins, rows, side="right")  # number of the session of each row
     for column, horizon in enumerate(config.horizons):
         back, ahead = reach(config.label_rule, (horizon,), config.smoothing_ticks)
-        before = number[np.maximum(rows - back, 0)]
-        after = number[np.minimum(rows + ahead, len(rows) - 1)]
+        before = session[np.maximum(rows - back, 0)]
+        after = session[np.minimum(rows + ahead, len(rows) - 1)]
         moves[before != after, column] = np.nan
 
 
 class Block(NamedTuple):
-    """Rows start … of a stream: its columns, see `Stream`."""
+    """Columns of some rows of a stream, see `Stream`."""
 
     features: NDArray[np.float32]
     labels: NDArray[np.int8]
@@ -172,38 +192,42 @@ class Block(NamedTuple):
     ts_ns: NDArray[np.int64]
 
 
-def stream_blocks(books: BookSeries, config: DataConfig, plan: Plan) -> Iterator[tuple[int, Block]]:
-    """The rows of a stream, block by block, as (first row, columns); the blocks' size changes no number.
+def stream_blocks(books: BookSeries, config: DataConfig, facts: StreamFacts) -> Iterator[tuple[int, Block]]:
+    """The rows of a stream, block by block, as (first row, columns); the size of the blocks changes no number.
 
     Raises:
         DataError: features that are not finite.
     """
-    memory = flow_memory()
-    for start in range(0, books.rows, BLOCK):
-        part = books.part(start, min(start + BLOCK, books.rows))
-        if config.feature_set == "flow":
-            features = flow(part, plan.quantity_scale, memory, spread_scale=plan.spread_scale)
-        else:
-            features = lob44(part, plan.quantity_scale)
-        check_finite(features, books.name, FEATURE_SETS[config.feature_set], start)
-        moves, _ = _block_moves(books, config, start, start + part.rows, books.rows)
-        labels, signed = label_moves(moves, plan.threshold_ticks)
-        yield start, Block(features, labels, signed, part.mid, part.spread_ticks.astype(np.float32), part.ts_ns)
+    feature_set = FEATURE_SETS[config.feature_set]
+    memory = feature_set.new_memory()
+    for block in _blocks(books.rows):
+        part = books.part(block.start, block.stop)
+        features = feature_set.rows(part, facts.quantity_scale, memory, spread_scale=facts.spread_scale)
+        check_finite(features, books.name, feature_set.names, block.start)
+        labels, moves = label_moves(_block_moves(books, config, block, books.rows), facts.threshold_ticks)
+        spread = part.spread_ticks.astype(np.float32)
+        yield block.start, Block(features, labels, moves, part.mid, spread, part.ts_ns)
 
 
 def check_finite(
     features: NDArray[np.float32], name: str, names: Sequence[str] = FEATURE_NAMES, first: int = 0
 ) -> None:
-    """Refuse features (n, f) that no model can read; block by block, for files larger than memory.
+    """Check that all features (n, f) are finite; block by block, for files larger than memory.
+
+    Args:
+        features: some rows of a stream.
+        name: of the stream, for the error.
+        names: of the f features.
+        first: row of the stream that is row 0 here.
 
     Raises:
-        DataError: a first NaN or infinite feature of the stream `name`, whose row `first` is row 0 here.
+        DataError: a feature is NaN or infinite; names the first one.
     """
-    for start in range(0, len(features), BLOCK):
-        finite = np.isfinite(features[start : start + BLOCK])
+    for block in _blocks(len(features)):
+        finite = np.isfinite(features[block])
         if not finite.all():
             row, column = (int(i[0]) for i in np.nonzero(~finite))
             met = f"feature {names[column]} is NaN or infinite"
             raise DataError(
-                f"stream {name!r}, row {first + start + row}: {met}; expected numbers, mend or drop that book"
+                f"stream {name!r}, row {first + block.start + row}: {met}; expected numbers, mend or drop that book"
             )

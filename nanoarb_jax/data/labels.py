@@ -27,6 +27,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nanoarb_jax.data.counts import ValueCounts, count_values
 from nanoarb_jax.errors import ConfigError, DataError
 
 DOWN, NEUTRAL, UP = 0, 1, 2
@@ -158,48 +159,30 @@ def label_threshold(
     return max(float(threshold_ticks), float(threshold_spreads) * float(np.median(spread_ticks_train)))
 
 
-def quantile_thresholds(moves_train: NDArray[np.float64], quantile: float, floor_ticks: float) -> tuple[float, ...]:
+def quantile_thresholds(magnitudes: Sequence[ValueCounts], quantile: float, floor_ticks: float) -> tuple[float, ...]:
     """Per horizon, the larger of a floor and a quantile of |move|, in ticks: about `quantile` of rows stay neutral.
 
     Args:
-        moves_train: (n, h) `signed_moves` of the training part's prices *alone*, so that no label counted reads a row
-            beyond that part; NaN rows are not counted.
+        magnitudes: of `count_magnitudes`, one per horizon, of the training part's prices *alone*, so that no label
+            counted reads a row beyond that part.
         quantile: in (0, 1); 1/3 gives about balanced classes where moves are not mostly 0.
         floor_ticks: of `label_threshold`.
 
     Raises:
         DataError: a horizon without a known move.
     """
-    found = []
-    for moves in moves_train.T:
-        found.append(max(floor_ticks, counted_quantile(*count_magnitudes(moves), quantile)))
-    return tuple(found)
+    if any(len(counted.values) == 0 for counted in magnitudes):
+        raise DataError("no training row has a known move; expected more training rows than the longest label")
+    return tuple(max(floor_ticks, counted.quantile(quantile) / _MAGNITUDES_PER_TICK) for counted in magnitudes)
 
 
-def count_magnitudes(moves: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Sizes of moves (n,) in millionths of a tick, ascending, and how often each is met; NaN is not counted.
+def count_magnitudes(moves: NDArray[np.float64]) -> list[ValueCounts]:
+    """Sizes of the moves (n, h) in whole millionths of a tick, and how often each occurs, per horizon; without NaN.
 
     Counts of blocks add up to those of the whole, so that a quantile needs no second look at the moves.
     """
-    known = np.abs(moves[~np.isnan(moves)])
-    values, counts = np.unique(np.rint(known * _MAGNITUDES_PER_TICK).astype(np.int64), return_counts=True)
-    return values, counts.astype(np.int64)
-
-
-def counted_quantile(values: NDArray[np.int64], counts: NDArray[np.int64], quantile: float) -> float:
-    """Least size, in ticks, that at least `quantile` of the counted moves do not exceed (numpy's "inverted_cdf").
-
-    Args:
-        values, counts: (m,) of `count_magnitudes`, values ascending.
-        quantile: in (0, 1).
-
-    Raises:
-        DataError: nothing was counted.
-    """
-    if not len(values):
-        raise DataError("no training row has a known move; expected more training rows than the longest label")
-    reached = np.cumsum(counts)
-    return float(values[np.searchsorted(reached, quantile * reached[-1])]) / _MAGNITUDES_PER_TICK
+    known = (np.abs(column[~np.isnan(column)]) for column in moves.T)
+    return [count_values(np.rint(sizes * _MAGNITUDES_PER_TICK).astype(np.int64)) for sizes in known]
 
 
 def ticks_of_return(relative: float, price_ticks_train: NDArray[np.floating]) -> float:

@@ -1,7 +1,7 @@
 """Splits of one stream's rows: by fraction, by session or day, walk-forward folds, purged k-fold with embargo.
 
 Row ranges are half-open (start, stop) and hold *anchor* rows. A label of row t reads rows t … t + ahead, so the last
-`ahead` rows before another part are purged: `purge` is at least that (`market.labels.reach(…).ahead`). A rule that
+`ahead` rows before another part are purged: `purge` is at least that (`data.labels.reach(…).ahead`). A rule that
 also looks `back` is kept wholly apart by a purge of ahead + back.
 
 >>> purged_kfold(100, 4, purge=10, embargo=5)[1]
@@ -22,34 +22,34 @@ from numpy.typing import NDArray
 from nanoarb_jax.config import session_time, time_zone
 from nanoarb_jax.errors import ConfigError, DataError
 
-Rows: TypeAlias = tuple[int, int]
+RowRange: TypeAlias = tuple[int, int]  # (start, stop)
 _DAY = timedelta(days=1)
 
 
 class Parts(NamedTuple):
     """Anchor rows to learn from, to choose with and to judge on, in this order in time."""
 
-    train: Rows
-    validation: Rows
-    test: Rows
+    train: RowRange
+    validation: RowRange
+    test: RowRange
 
 
 class Fold(NamedTuple):
     """One turn of a cross-validation: rows to learn from, in time order, and the rows to judge on."""
 
-    train: tuple[Rows, ...]
-    test: Rows
+    train: tuple[RowRange, ...]
+    test: RowRange
 
 
 class Session(NamedTuple):
     """Rows from one session start to the next; `date` is the local day it starts on, as 2024-03-10."""
 
     date: str
-    rows: Rows
+    rows: RowRange
 
 
 def chronological(rows: int, train_fraction: float, validation_fraction: float, purge: int, first: int = 0) -> Parts:
-    """Train, validation and test in time order, by shares of the rows; what they leave is the test part.
+    """Train, validation and test in time order, by shares of the rows; the remaining rows are the test part.
 
     Args:
         rows: of the stream.
@@ -97,7 +97,7 @@ def by_day(ts_ns: NDArray[np.int64], timezone: str = "UTC", session_start: str =
 
 
 def _instant_ns(day: date, start: time, zone: tzinfo) -> int:
-    """The moment of a local wall time; exact, where a float of seconds would not be."""
+    """The moment of a local wall time, ns since 1970 UTC, in integers: a float of seconds would round it."""
     since = datetime.combine(day, start, tzinfo=zone) - datetime(1970, 1, 1, tzinfo=UTC)
     return since // timedelta(microseconds=1) * 1_000
 
@@ -119,7 +119,7 @@ def chronological_sessions(
         met = ", ".join(session.date for session in sessions) or "none"
         raise DataError(
             f"{count} sessions ({met}); expected at least 3, one each for train, validation and test; give a longer "
-            "series or split by fraction"
+            "stream or split by fraction"
         )
     # the last bit of a product must not cost a session: 0.29 * 100 is 28.999…
     validation = min(max(int(train_fraction * count + 1e-9), 1), count - 2)
@@ -178,7 +178,7 @@ def purged_kfold(rows: int, folds: int, purge: int, embargo: int = 0) -> tuple[F
     return tuple(found)
 
 
-def _fold(rows: int, train: Sequence[Rows], test: Rows, asked: str) -> Fold:
+def _fold(rows: int, train: Sequence[RowRange], test: RowRange, asked: str) -> Fold:
     kept = tuple((start, stop) for start, stop in train if start < stop)
     if not kept or test[0] >= test[1]:
         raise DataError(
@@ -192,13 +192,3 @@ def _check_counts(**counts: tuple[int, int]) -> None:
     for name, (value, least) in counts.items():
         if value < least:
             raise ConfigError(f"{name}={value!r}: expected an integer of at least {least}")
-
-
-def windows_within(rows: Rows, length: int, ahead: int = 0) -> Rows:
-    """Anchor rows t of a range whose window t - length + 1 … t, and label's last row t + ahead, lie in the range.
-
-    >>> windows_within((100, 200), length=20, ahead=10)
-    (119, 190)
-    """
-    first = rows[0] + length - 1
-    return first, max(first, rows[1] - ahead)

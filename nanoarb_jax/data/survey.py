@@ -1,4 +1,4 @@
-"""A first look at market data: what it is, how it moves, what is wrong with it – in one pass and bounded memory."""
+"""A first look at market data: format, time span, spread, trades and anomalies, in one pass and bounded memory."""
 
 from __future__ import annotations
 
@@ -12,26 +12,25 @@ from numpy.typing import NDArray
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.counts import Counts
 from nanoarb_jax.data.streams import instrument_of
-from nanoarb_jax.data.ticks import no_ticks, ticks_of
+from nanoarb_jax.data.ticks import ReadReport, no_ticks, read_ticks
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.anomaly import Policy
-from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries
+from nanoarb_jax.market.series import EMPTY_PRICE, SIDE_COLUMNS, BookSeries
 from nanoarb_jax.readers.feed import ReadOptions
 from nanoarb_jax.readers.sources import Source
 
-_KEPT = 4_096  # rows of the sample at most; every other one goes when there are more
-_SIDES = ("bid_px", "bid_lots", "ask_px", "ask_lots")
-_INVALID = ("crossed", "one_sided", "invalid")  # messages after which the book was no tick
+_KEPT = 4_096  # most rows of the sample; every other row is dropped when there are more
+_INVALID = ("crossed", "one_sided", "invalid")  # anomalies of a book that is no tick
 
 
 class Survey(NamedTuple):
-    """What was found.
+    """Figures of a source, and a sample of its ticks to draw.
 
     Attributes:
         figures: plain values: name, instrument, format, files, ticks, messages, events, span_s, rates, sizes of tick
             and lot, quantiles of the spread in ticks, median quantities, what was traded, shares of invalid books,
             counts of what was dropped and of anomalies.
-        sample: every k-th tick, k a power of two, with what was traded between them; to draw.
+        sample: every k-th tick, k a power of two, with the trades since the tick before it in the sample.
         timed: False where the files have no times.
     """
 
@@ -50,57 +49,80 @@ def survey(
     """Read a source from end to end.
 
     Args:
-        source, config, options, policy: as for `collect.ticks_of`.
-        tell: told how many ticks have been seen.
+        source, config, options, policy: as for `ticks.read_ticks`.
+        tell: called with the number of ticks read so far.
 
     Raises:
-        DataError: what `ticks_of` raises, or not one tick.
+        DataError: what `read_ticks` raises, or not one tick.
     """
-    ticks, account = ticks_of(source, config, options, policy)
-    sample = _Sample()
-    spreads, best, depth = Counts(), Counts(), Counts()
+    ticks, report = read_ticks(source, config, options, policy)
+    sample, counted = _Sample(), _Counted()
     for chunk in ticks:
         sample.add(chunk)
-        spreads.add((chunk.ask_px[:, 0] - chunk.bid_px[:, 0]) // chunk.tick)
-        for px, lots in chunk.sides:
-            best.add(lots[:, 0])
-            depth.add((px != EMPTY_PRICE).sum(axis=1))
-        tell(account.ticks)
-    if account.ticks == 0:
-        raise DataError(no_ticks(source, account))
+        counted.add(chunk)
+        tell(report.ticks)
+    if report.ticks == 0:
+        raise DataError(no_ticks(source, report))
     books = sample.series()
-    span_s = (sample.last_ns - sample.first_ns) / 1e9 if account.timed else None
-    traded = None
-    if books.bought is not None and (account.trades or sum(sample.traded().values())):
-        traded = {name: total / books.lots_per_unit for name, total in sample.traded().items()} | {
-            "unsided": account.unsided
-        }
     figures = {
         "name": source.name,
         "instrument": options.symbol or instrument_of(source.name),
         "files": [file.name for file in source.files],
-        **account.as_dict(),
-        "first_tick": f"{np.datetime64(sample.first_ns, 'ns')}Z" if account.timed else None,
-        "last_tick": f"{np.datetime64(sample.last_ns, 'ns')}Z" if account.timed else None,
-        "span_s": span_s,
-        "ticks_per_s": account.ticks / span_s if span_s else None,
-        "messages_per_s": account.messages / span_s if span_s else None,
+        **report.as_dict(),
+        **_time_figures(report, sample),
         "tick_size": books.tick_size,
         "lot_size": 1.0 / books.lots_per_unit,
         "mid": {"first": sample.first_mid, "last": sample.last_mid},
-        "spread_ticks": {
-            name: spreads.quantile(q) for name, q in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1))
-        },
-        "median_best_quantity": best.median() / books.lots_per_unit,
-        "median_levels": depth.median(),
-        "traded": traded,
-        "invalid_share": sum(account.anomalies[k] for k in _INVALID) / max(account.messages, 1),
+        **counted.figures(books.lots_per_unit),
+        "traded": _traded(report, sample, books),
+        "invalid_share": sum(report.anomalies[k] for k in _INVALID) / max(report.messages, 1),
     }
-    return Survey(figures, books, account.timed)
+    return Survey(figures, books, report.timed)
+
+
+def _time_figures(report: ReadReport, sample: _Sample) -> dict[str, Any]:
+    span_s = (sample.last_ns - sample.first_ns) / 1e9 if report.timed else None
+    return {
+        "first_tick": f"{np.datetime64(sample.first_ns, 'ns')}Z" if report.timed else None,
+        "last_tick": f"{np.datetime64(sample.last_ns, 'ns')}Z" if report.timed else None,
+        "span_s": span_s,
+        "ticks_per_s": report.ticks / span_s if span_s else None,
+        "messages_per_s": report.messages / span_s if span_s else None,
+    }
+
+
+def _traded(report: ReadReport, sample: _Sample, books: BookSeries) -> dict[str, float] | None:
+    """Quantities that takers bought, sold, and traded on a side that is not known; None where the files hold none."""
+    lots = sample.traded()
+    if books.bought is None or not (report.trades or sum(lots.values())):
+        return None
+    return {name: total / books.lots_per_unit for name, total in lots.items()} | {"unsided": report.unsided}
+
+
+class _Counted:
+    """How often each spread, quantity at the best price and number of levels occurs, over all ticks."""
+
+    def __init__(self) -> None:
+        self._spreads, self._best, self._levels = Counts(), Counts(), Counts()
+
+    def add(self, books: BookSeries) -> None:
+        self._spreads.add((books.ask_px[:, 0] - books.bid_px[:, 0]) // books.tick)
+        for px, lots in books.sides:
+            self._best.add(lots[:, 0])
+            self._levels.add((px != EMPTY_PRICE).sum(axis=1))
+
+    def figures(self, lots_per_unit: float) -> dict[str, Any]:
+        spreads = self._spreads.sorted()
+        shares = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1}
+        return {
+            "spread_ticks": {name: spreads.quantile(share) for name, share in shares.items()},
+            "median_best_quantity": self._best.sorted().median() / lots_per_unit,
+            "median_levels": self._levels.sorted().median(),
+        }
 
 
 class _Sample:
-    """Every k-th tick of a series of unknown length; running totals of trades survive the thinning."""
+    """Every k-th tick of a source of unknown length; trades are kept as running totals, so that thinning loses none."""
 
     def __init__(self) -> None:
         self._step, self._seen = 1, 0
@@ -111,13 +133,13 @@ class _Sample:
         self.first_mid = self.last_mid = math.nan
 
     def add(self, books: BookSeries) -> None:
-        """Take rows k-1, 2k-1, … of the series: each stands for its group, and holds its trades."""
+        """Take rows k-1, 2k-1, … of the source: each stands for the k rows that end with it, and holds their trades."""
         if self._template is None:
             self._template, self.first_ns, self.first_mid = books.part(0, 0), int(books.ts_ns[0]), float(books.mid[0])
         at = np.flatnonzero((np.arange(self._seen, self._seen + books.rows) + 1) % self._step == 0)
         self._seen += books.rows
         self.last_ns, self.last_mid = int(books.ts_ns[-1]), float(books.mid[-1])
-        new = {name: getattr(books, name)[at] for name in ("ts_ns", *_SIDES)}
+        new = {name: getattr(books, name)[at] for name in ("ts_ns", *SIDE_COLUMNS)}
         for name, before in self._totals.items():
             if (column := getattr(books, name)) is not None:
                 total = before + np.cumsum(column)
@@ -133,7 +155,7 @@ class _Sample:
         return dict(self._totals)
 
     def series(self) -> BookSeries:
-        """The rows kept."""
+        """The sample as books, with the trades between its rows."""
         assert self._template is not None
         columns: dict[str, Any] = {
             name: np.diff(column, prepend=0) if name in self._totals else column

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nanoarb_jax.data.dataset import Stream
+from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.features.lob44 import ASK_SIZES, BID_SIZES, FEATURE_NAMES
+from nanoarb_jax.features.order_flow import best_order_flow
 
 PAST_TICKS = (1, 5, 20)
 FLOW_TICKS = (1, 5, 20, 100)
@@ -57,18 +58,11 @@ def order_flow_inputs(stream: Stream) -> NDArray[np.float32]:
 
 
 def order_flow_imbalance(stream: Stream) -> NDArray[np.float64]:
-    """(n,) what each tick added to demand less supply at the best prices (Cont, Kukanov, Stoikov 2014); first row 0.
-
-    A best price that improves brings its whole queue, one that falls back takes the old queue away, at the same price
-    the change of the queue counts.
-    """
+    """(n,) what each tick added to demand less supply at the best prices, in quantity scales; first row 0."""
     bid_queue, ask_queue = (stream.features[:, column].astype(np.float64) for column in (BID_SIZES, ASK_SIZES))
     # best prices in ticks; rounded, as the mid of an odd spread lies between ticks and a float is never quite there
     middle, half = stream.mid / stream.tick_size, stream.spread.astype(np.float64) / 2
-    bid_moved, ask_moved = (np.diff(np.rint(price)) for price in (middle - half, middle + half))
-    demand = np.where(bid_moved >= 0, bid_queue[1:], 0) - np.where(bid_moved <= 0, bid_queue[:-1], 0)
-    supply = np.where(ask_moved <= 0, ask_queue[1:], 0) - np.where(ask_moved >= 0, ask_queue[:-1], 0)
-    return np.concatenate([[0.0], demand - supply])
+    return best_order_flow(np.rint(middle - half), bid_queue, np.rint(middle + half), ask_queue)
 
 
 def _past(series: NDArray[np.float64], ticks: int) -> NDArray[np.float64]:

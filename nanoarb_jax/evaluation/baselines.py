@@ -12,11 +12,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from nanoarb_jax.data.dataset import Stream, mirror_stream
+from nanoarb_jax.data.streams import Stream, mirror_stream
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.evaluation.baseline_inputs import baseline_inputs, order_flow_inputs
 from nanoarb_jax.evaluation.metrics import CLASSES, class_prior
-from nanoarb_jax.features.lob44 import FEATURE_NAMES
+from nanoarb_jax.features.lob44 import FEATURE_NAMES, IMBALANCE
 
 LogProbs: TypeAlias = NDArray[np.float32]
 Baseline: TypeAlias = Callable[[Stream, Sequence[int]], LogProbs]
@@ -41,7 +41,6 @@ BOOSTING: dict[str, Any] = {
     "random_state": 0,
 }
 NEUTRAL = 1
-IMBALANCE = FEATURE_NAMES.index("imbalance")
 
 
 def persistence(stream: Stream, horizons: Sequence[int]) -> LogProbs:

@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 from numpy.lib.stride_tricks import sliding_window_view
 
-from nanoarb_jax.data.dataset import Stream
+from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.model.mamba import MambaLOB, ModelState
 from nanoarb_jax.model.transform import Statistic

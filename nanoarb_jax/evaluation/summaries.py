@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from nanoarb_jax.data.dataset import Stream
+from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.evaluation.bootstrap import block_length, interval, paired, resampled_mcc
 from nanoarb_jax.evaluation.calibration import ece_floor, ece_of_bins, reliability_lists
 from nanoarb_jax.evaluation.metrics import confusion_counts, mcc_from_confusion, mean_over_series

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nanoarb_jax.data.dataset import Dataset, Stream
-from nanoarb_jax.errors import DataError
+from nanoarb_jax.data.dataset import Dataset, check_fit
+from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.evaluation.baselines import baseline_log_probs
 from nanoarb_jax.evaluation.calibration import log_loss
 from nanoarb_jax.evaluation.judging import judge_streams, rows_of, train_priors
@@ -16,7 +16,6 @@ from nanoarb_jax.evaluation.metrics import choose_tau, confusion_counts, decide,
 
 if TYPE_CHECKING:
     from nanoarb_jax.artifacts.checkpoint import Checkpoint
-    from nanoarb_jax.config import ModelConfig
 
 
 def validation_mcc(
@@ -110,22 +109,3 @@ def carried_log_probs(checkpoint: Checkpoint, streams: Sequence[Stream]) -> list
 
     model, rows = checkpoint.model, [(0, stream.rows) for stream in streams]
     return score_streams(make_score(model), nnx.state(model, nnx.Param), model, streams, rows)
-
-
-def check_fit(dataset: Dataset, model: ModelConfig) -> None:
-    """See that the dataset has what the model reads and predicts.
-
-    Raises:
-        DataError: the dataset's horizons or feature count are not the model's.
-    """
-    if tuple(dataset.horizons) != model.horizons:
-        raise DataError(
-            f"labels at horizons {tuple(dataset.horizons)}, the model predicts {model.horizons}; "
-            "prepare the data with the model's horizons"
-        )
-    for stream in dataset.streams:
-        if stream.features.shape[1] != model.input_dim:
-            raise DataError(
-                f"stream {stream.name!r}: {stream.features.shape[1]} features per tick, "
-                f"the model expects {model.input_dim}; prepare the data anew"
-            )

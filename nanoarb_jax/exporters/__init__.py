@@ -27,8 +27,8 @@ from nanoarb_jax.exporters.accuracy import (
 from nanoarb_jax.exporters.form import fold
 from nanoarb_jax.exporters.precision import Precision, lower_precision, optimize
 from nanoarb_jax.exporters.trace import state_shapes, step_graph, window_graph
+from nanoarb_jax.serving.backends.native import NativeStep, pack
 from nanoarb_jax.serving.backends.native.file import native_file
-from nanoarb_jax.serving.backends.native.step import NativeStep, pack
 from nanoarb_jax.serving.backends.onnx.file import ModelInfo, write_metadata
 from nanoarb_jax.serving.schema import named_features
 

@@ -13,14 +13,13 @@ from flax import nnx
 from numpy.lib.stride_tricks import sliding_window_view
 
 from nanoarb_jax.config import DataConfig
-from nanoarb_jax.data.dataset import Dataset
+from nanoarb_jax.data.dataset import Dataset, check_fit
 from nanoarb_jax.data.streams import make_stream
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.evaluation.metrics import confusion_counts, mcc_from_confusion
-from nanoarb_jax.evaluation.validation import check_fit
-from nanoarb_jax.features.live import feature_set_of
+from nanoarb_jax.features.feature_set import feature_set_of
 from nanoarb_jax.model.mamba import MambaLOB
-from nanoarb_jax.serving.backends.native.step import NativeStep
+from nanoarb_jax.serving.backends.native import NativeStep
 from nanoarb_jax.serving.backends.onnx.file import ModelInfo, load_session
 from nanoarb_jax.serving.backends.onnx.step import OnnxStep
 from nanoarb_jax.simulation.market import synthetic_books
@@ -92,7 +91,7 @@ def synthetic_sample(model: MambaLOB) -> Sample:
     if made is None:
         return Sample(np.random.default_rng(0).standard_normal((ROWS, config.input_dim), np.float32), None)
     rows = max(ROWS, config.window, 20 * max(config.horizons))
-    stream = make_stream(synthetic_books(rows, seed=0), DataConfig(horizons=config.horizons, feature_set=made))
+    stream = make_stream(synthetic_books(rows, seed=0), DataConfig(horizons=config.horizons, feature_set=made.name))
     return Sample(stream.features[-ROWS:], stream.labels[-ROWS:])
 
 

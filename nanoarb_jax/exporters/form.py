@@ -66,7 +66,7 @@ class Form(NamedTuple):
 def fold(model: MambaLOB) -> Form:
     """Fold a model's weights into the constants of its form."""
     arrays, config = named_arrays(model), model.config
-    numerator, denominator, offset, logged = CHANNELS[model.transform.kind]()
+    numerator, denominator, offset, logged = QUOTIENTS[model.transform.kind]()
     mean, std = (arrays.get(f"transform.{name}", np.zeros(0, np.float32)) for name in ("mean", "std"))
     h, f, m = arrays["heads.kernel_in"].shape
     out = np.zeros((h, m, h, config.num_classes), np.float32)
@@ -156,7 +156,7 @@ def _flow_channels() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     return np.concatenate([now, before]), sizes, offset, logged
 
 
-CHANNELS = {"identity": _no_channels, "lob44": _lob44_channels, "flow": _flow_channels}
+QUOTIENTS = {"identity": _no_channels, "lob44": _lob44_channels, "flow": _flow_channels}
 
 
 def step_form(form: Form, single: bool) -> Traced:

@@ -27,7 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.features.lob44 import FEATURE_NAMES, FeatureScale, lob44_row
-from nanoarb_jax.market.compiled import compiled
+from nanoarb_jax.features.order_flow import queue_change
+from nanoarb_jax.market.compiled import compiled, inlined
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, SESSION_GAP_NS, BookSeries
 
 FLOW_NAMES: tuple[str, ...] = (
@@ -49,7 +50,7 @@ OFFSET, OFI, SIGNED, VOLUME = 44, 45, 55, 56
 BID_GAP, ASK_GAP, EVENT, SECONDS, VPIN, VOLATILITY = 57, 66, 75, 81, 82, 83
 MID_CHANGE, SPREAD_SCALE = 84, 85
 BUCKETS, BUCKET_QUANTITY = 50, 20.0
-_FORGET = 1.0 / 100.0
+_FORGET = 1.0 / 100.0  # weight of the newest squared change of the mid in the volatility
 
 _RUNNING = np.dtype(
     [
@@ -87,23 +88,11 @@ def flow_memory() -> FlowMemory:
 
 
 @compiled
-def _joined(px, lots, before_px, before_lots, level, better):  # type: ignore[no-untyped-def]
-    """What a level gained (lots) since the previous tick: `better` is 1 for bids, -1 for asks."""
-    now, before = px[level], before_px[level]
-    if now == before:
-        return lots[level] - before_lots[level]
-    if now == EMPTY_PRICE:
-        return -before_lots[level]
-    if before == EMPTY_PRICE or (now > before) == (better > 0):
-        return lots[level]
-    return -before_lots[level]
-
-
-@compiled
 def _order_flow(bid_px, bid_lots, ask_px, ask_lots, top, unit, out):  # type: ignore[no-untyped-def]
+    """Write the order flow imbalance of every level, and which queues were joined and left."""
     for level in range(LEVELS):
-        bid = _joined(bid_px, bid_lots, top[0], top[1], level, 1)
-        ask = _joined(ask_px, ask_lots, top[2], top[3], level, -1)
+        bid = queue_change(bid_px[level], bid_lots[level], top[0, level], top[1, level], 1)
+        ask = queue_change(ask_px[level], ask_lots[level], top[2, level], top[3, level], -1)
         out[OFI + level] = (bid - ask) * unit
         if bid > 0:
             out[EVENT] = 1.0
@@ -116,20 +105,21 @@ def _order_flow(bid_px, bid_lots, ask_px, ask_lots, top, unit, out):  # type: ig
 
 
 @compiled
-def _toxicity(bought, sold, ring, running):  # type: ignore[no-untyped-def]
-    """Pour a tick's trades into the volume buckets, in proportion; returns VPIN."""
-    left = bought + sold
-    if left > 0.0:
-        share = bought / left
-        if left > (BUCKETS + 1) * BUCKET_QUANTITY:
-            left = (BUCKETS + 1) * BUCKET_QUANTITY + left % BUCKET_QUANTITY  # more overwrites the ring with the same
-        while left > 0.0:
+def _vpin(bought, sold, ring, running):  # type: ignore[no-untyped-def]
+    """Fill the volume buckets with a tick's trades, every bucket in the same proportion; returns VPIN."""
+    rest = bought + sold
+    if rest > 0.0:
+        share = bought / rest
+        if rest > (BUCKETS + 1) * BUCKET_QUANTITY:
+            # any more would fill the ring with the same again
+            rest = (BUCKETS + 1) * BUCKET_QUANTITY + rest % BUCKET_QUANTITY
+        while rest > 0.0:
             room = BUCKET_QUANTITY - running.bucket_bought - running.bucket_sold
-            poured = min(left, room)
-            running.bucket_bought += poured * share
-            running.bucket_sold += poured * (1.0 - share)
-            left -= poured
-            if poured < room:
+            added = min(rest, room)
+            running.bucket_bought += added * share
+            running.bucket_sold += added * (1.0 - share)
+            rest -= added
+            if added < room:
                 break
             slot = running.bucket % BUCKETS
             imbalance = abs(running.bucket_bought - running.bucket_sold)
@@ -141,9 +131,32 @@ def _toxicity(bought, sold, ring, running):  # type: ignore[no-untyped-def]
     return running.imbalance / (full * BUCKET_QUANTITY) if full > 0 else 0.0
 
 
+@inlined
+def _offset_and_gaps(bid_px, bid_lots, ask_px, ask_lots, tick, out):  # type: ignore[no-untyped-def]
+    """Write microprice minus mid, and the gaps between the levels of both sides."""
+    bid, ask = float(bid_lots[0]), float(ask_lots[0])
+    out[OFFSET] = 0.5 * (ask_px[0] - bid_px[0]) / tick * (bid - ask) / (bid + ask)
+    for level in range(1, LEVELS):
+        if bid_px[level] != EMPTY_PRICE:
+            out[BID_GAP + level - 1] = (bid_px[level - 1] - bid_px[level]) / tick
+        if ask_px[level] != EMPTY_PRICE:
+            out[ASK_GAP + level - 1] = (ask_px[level] - ask_px[level - 1]) / tick
+
+
+@inlined
+def _time_and_mid(ts_ns, mid, running, out):  # type: ignore[no-untyped-def]
+    """Write the time since the previous tick, the change of the mid, and the volatility."""
+    out[SECONDS] = (ts_ns - running.ts_ns) * 1e-9
+    change = mid - running.mid_ticks
+    running.variance += _FORGET * (change * change - running.variance)
+    running.weight += _FORGET * (1.0 - running.weight)
+    out[VOLATILITY] = np.sqrt(running.variance / running.weight)
+    out[MID_CHANGE] = change
+
+
 @compiled
-def _forget(memory):  # type: ignore[no-untyped-def]
-    """Before the first tick of another session."""
+def _start_session(memory):  # type: ignore[no-untyped-def]
+    """Forget the ticks of the session before."""
     running = memory.running[0]
     running.ticks, running.variance, running.weight = 0, 0.0, 0.0
     running.bucket_bought, running.bucket_sold, running.bucket, running.imbalance = 0.0, 0.0, 0, 0.0
@@ -168,27 +181,16 @@ def flow_row(ts_ns, bid_px, bid_lots, ask_px, ask_lots, bought, sold, scale, mem
     for i in range(OFFSET, SPREAD_SCALE):
         out[i] = 0.0
     out[SPREAD_SCALE] = scale.spread_scale
-    bid, ask = float(bid_lots[0]), float(ask_lots[0])
-    out[OFFSET] = 0.5 * (ask_px[0] - bid_px[0]) / scale.tick * (bid - ask) / (bid + ask)
-    for level in range(1, LEVELS):
-        if bid_px[level] != EMPTY_PRICE:
-            out[BID_GAP + level - 1] = (bid_px[level - 1] - bid_px[level]) / scale.tick
-        if ask_px[level] != EMPTY_PRICE:
-            out[ASK_GAP + level - 1] = (ask_px[level] - ask_px[level - 1]) / scale.tick
-    mid = 0.5 * (bid_px[0] + ask_px[0]) / scale.tick
+    _offset_and_gaps(bid_px, bid_lots, ask_px, ask_lots, scale.tick, out)
     out[SIGNED], out[VOLUME] = (bought - sold) * unit, (bought + sold) * unit
     out[EVENT + 4], out[EVENT + 5] = 1.0 if bought > 0 else 0.0, 1.0 if sold > 0 else 0.0
     if running.ticks > 0 and ts_ns - running.ts_ns > SESSION_GAP_NS:
-        _forget(memory)
+        _start_session(memory)
+    mid = 0.5 * (bid_px[0] + ask_px[0]) / scale.tick
     if running.ticks > 0:
         _order_flow(bid_px, bid_lots, ask_px, ask_lots, top, unit, out)
-        out[SECONDS] = (ts_ns - running.ts_ns) * 1e-9
-        change = mid - running.mid_ticks
-        running.variance += _FORGET * (change * change - running.variance)
-        running.weight += _FORGET * (1.0 - running.weight)
-        out[VOLATILITY] = np.sqrt(running.variance / running.weight)
-        out[MID_CHANGE] = change
-    out[VPIN] = _toxicity(bought * unit, sold * unit, memory.ring, running)
+        _time_and_mid(ts_ns, mid, running, out)
+    out[VPIN] = _vpin(bought * unit, sold * unit, memory.ring, running)
     running.ticks += 1
     running.ts_ns, running.mid_ticks = ts_ns, mid
     for i in range(LEVELS):

@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.features.flow import FLOW_NAMES, FlowMemory, flow_memory, flow_row
-from nanoarb_jax.features.lob44 import FEATURE_NAMES, SPREAD, FeatureScale, lob44_row
-from nanoarb_jax.market.book.apply import ASK, BID
-from nanoarb_jax.market.book.ladder import copy_top
+from nanoarb_jax.features.feature_set import FEATURE_SETS
+from nanoarb_jax.features.flow import FlowMemory, flow_memory, flow_row
+from nanoarb_jax.features.lob44 import SPREAD, FeatureScale, lob44_row
+from nanoarb_jax.market.book.ladder import ASK, BID, copy_top
 from nanoarb_jax.market.book.order_book import OrderBook
 from nanoarb_jax.market.compiled import compiled
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS
-
-FeatureSet = Literal["lob44", "flow"]
-FEATURE_SETS: dict[str, tuple[str, ...]] = {"lob44": FEATURE_NAMES, "flow": FLOW_NAMES}
-
-
-def feature_set_of(features: int) -> FeatureSet | None:
-    """The feature set that has so many features per tick; None where none of ours does.
-
-    >>> feature_set_of(44), feature_set_of(86), feature_set_of(10)
-    ('lob44', 'flow', None)
-    """
-    met = next((name for name, names in FEATURE_SETS.items() if len(names) == features), None)
-    return cast("FeatureSet | None", met)
 
 
 @compiled
@@ -86,7 +73,7 @@ class LobFeatureExtractor:
         self,
         tick_size: float,
         quantity_scale: float = 1.0,
-        feature_set: FeatureSet = "lob44",
+        feature_set: Literal["lob44", "flow"] = "lob44",
         spread_scale: float = 1.0,
     ):
         scales = (("tick_size", tick_size), ("quantity_scale", quantity_scale), ("spread_scale", spread_scale))
@@ -96,7 +83,7 @@ class LobFeatureExtractor:
         if feature_set not in FEATURE_SETS:
             raise DataError(f"features: feature_set={feature_set!r}; expected one of {', '.join(FEATURE_SETS)}")
         self.tick_size, self.quantity_scale, self.feature_set = float(tick_size), float(quantity_scale), feature_set
-        self.spread_scale, self.names = float(spread_scale), FEATURE_SETS[feature_set]
+        self.spread_scale, self.names = float(spread_scale), FEATURE_SETS[feature_set].names
         self._top = np.empty((4, LEVELS), np.int64)
         self.reset()
 

@@ -5,8 +5,6 @@ Raw features are the contract of every serving path; the model's first stage mak
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +13,6 @@ from numpy.typing import NDArray
 from nanoarb_jax.market.compiled import compiled
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
 
-FEATURE_SCHEMA = "lob44"
 FEATURE_NAMES: tuple[str, ...] = (
     "microprice",
     "weighted_mid",
@@ -26,7 +23,7 @@ FEATURE_NAMES: tuple[str, ...] = (
     *(f"bid_cumulative_{level}" for level in range(LEVELS)),
     *(f"ask_cumulative_{level}" for level in range(LEVELS)),
 )
-SPREAD = 2
+SPREAD, IMBALANCE = 2, 3
 BID_SIZES, ASK_SIZES, BID_SUMS, ASK_SUMS = (4 + LEVELS * block for block in range(4))  # first of ten each
 
 
@@ -52,11 +49,6 @@ class FeatureScale(NamedTuple):
         """Those of a series."""
         units = float(books.px_scale), float(books.lots_per_unit), int(books.tick)
         return cls(*units, float(quantity_scale), float(spread_scale))
-
-
-def feature_hash(names: Sequence[str]) -> str:
-    """16 hex digits that change when a feature is renamed, moved, added or removed."""
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
 
 
 @compiled

@@ -7,6 +7,8 @@ messages were lost before this one. `order_id` is the order's id (L3) or the fee
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,20 +35,38 @@ BBO = 5  # the best level of a side is now px, qty
 ADD, CANCEL, MODIFY, FILL = 10, 11, 12, 13  # of one order; a fill changes no book, the cancel after it does
 KINDS = (DEPTH, TRADE, CLEAR, DEPTH_SNAPSHOT, BBO, ADD, CANCEL, MODIFY, FILL)
 
-EXCHANGE_SEES, LOCAL_SEES = 1 << 31, 1 << 30
+EXCH_EVENT, LOCAL_EVENT = 1 << 31, 1 << 30  # valid at the exchange; valid at the receiver; neither: valid at both
+BOTH_SEE = EXCH_EVENT | LOCAL_EVENT
 BUY, SELL = 1 << 29, 1 << 28  # a bid, or a trade whose taker bought; an ask, or a trade whose taker sold
 KIND_MASK = 0xFF
 
 LAST, SNAPSHOT, MAYBE_BAD_BOOK = 128, 32, 4
 
 
-def mark_messages(events: NDArray[np.void]) -> None:
-    """Set LAST, in place, where a file has no record flags: events of one message share both times.
+def mark_messages(chunks: Iterator[NDArray[np.void]]) -> Iterator[NDArray[np.void]]:
+    """Set LAST, in place, where a feed has no record flags: the events of one message share both times.
+
+    What only the exchange sees ends no message of the receiver's, and the other way round.
 
     Args:
-        events: (n,) EVENT in the order of the feed; left alone if any has a flag already.
+        chunks: (n,) arrays of EVENT in the order of the feed, none of them empty; all are left alone if the first one
+            has a flag LAST.
     """
-    if len(events) and not (events["ival"] & LAST).any():
-        ends = np.ones(len(events), bool)
-        ends[:-1] = (np.diff(events["exch_ts"]) != 0) | (np.diff(events["local_ts"]) != 0)
-        events["ival"] |= np.where(ends, LAST, 0)
+    events = next(chunks, None)
+    flagged = events is not None and bool((events["ival"] & LAST).any())
+    while events is not None:
+        following = next(chunks, None)
+        if not flagged:
+            _mark_last(events, following)
+        yield events
+        events = following
+
+
+def _mark_last(events: NDArray[np.void], following: NDArray[np.void] | None) -> None:
+    """Mark the ends of messages in a chunk; the chunk behind it tells whether its last message goes on."""
+    both = events if following is None else np.concatenate([events, following])
+    only_exchange = (both["ev"] & LOCAL_EVENT == 0) & (both["ev"] & EXCH_EVENT != 0)
+    for rows in (np.flatnonzero(~only_exchange), np.flatnonzero(only_exchange)):
+        times = both[["exch_ts", "local_ts"]][rows]
+        ends = np.append(times[1:] != times[:-1], True)
+        events["ival"][rows[ends & (rows < len(events))]] |= LAST

@@ -15,7 +15,8 @@ EMPTY_PRICE = int(np.iinfo(np.int64).max)
 # ticks further apart belong to different sessions (CME pauses for an hour): no label and no flow feature looks across
 SESSION_GAP_NS = 1_800 * 10**9
 
-COLUMNS = ("ts_ns", "bid_px", "bid_lots", "ask_px", "ask_lots", "bought", "sold")
+SIDE_COLUMNS = ("bid_px", "bid_lots", "ask_px", "ask_lots")  # (n, 10) each
+COLUMNS = ("ts_ns", *SIDE_COLUMNS, "bought", "sold")
 
 
 class BookSeries(NamedTuple):
@@ -100,6 +101,49 @@ class BookSeries(NamedTuple):
         )
 
 
+class BookFaults(NamedTuple):
+    """Which rows of a series break which rule, (n,) bool each; a row can break several.
+
+    Attributes:
+        one_sided: a side is empty at its best level.
+        crossed: both sides are quoted and the best bid is above the best ask.
+        negative_lots: a level has a negative quantity.
+        negative_trades: a traded quantity is negative.
+        lots_without_price: an empty level has a quantity.
+        unordered: prices do not worsen strictly from level to level, or a level follows an empty one.
+    """
+
+    one_sided: NDArray[np.bool_]
+    crossed: NDArray[np.bool_]
+    negative_lots: NDArray[np.bool_]
+    negative_trades: NDArray[np.bool_]
+    lots_without_price: NDArray[np.bool_]
+    unordered: NDArray[np.bool_]
+
+
+def find_faults(books: BookSeries) -> BookFaults:
+    """Check every row by itself: all rules of a valid book but the order in time."""
+    bid, ask = books.bid_px, books.ask_px
+    one_sided, negative_lots, lots_without_price, negative_trades = (np.zeros(books.rows, bool) for _ in range(4))
+    for px, lots in books.sides:
+        one_sided |= (px[:, 0] == EMPTY_PRICE) | (lots[:, 0] == 0)
+        negative_lots |= (lots < 0).any(axis=1)
+        lots_without_price |= ((px == EMPTY_PRICE) & (lots != 0)).any(axis=1)
+    for traded in (books.bought, books.sold):
+        if traded is not None:
+            negative_trades |= traded < 0
+    lower_bid = (bid[:, 1:] == EMPTY_PRICE) | ((bid[:, :-1] != EMPTY_PRICE) & (bid[:, 1:] < bid[:, :-1]))
+    higher_ask = (ask[:, 1:] == EMPTY_PRICE) | (ask[:, 1:] > ask[:, :-1])
+    return BookFaults(
+        one_sided=one_sided,
+        crossed=~one_sided & (bid[:, 0] > ask[:, 0]),
+        negative_lots=negative_lots,
+        negative_trades=negative_trades,
+        lots_without_price=lots_without_price,
+        unordered=~(lower_bid & higher_ask).all(axis=1),
+    )
+
+
 def validate_books(books: BookSeries) -> None:
     """Check a series at the boundary, so that everything inside can trust it.
 
@@ -108,41 +152,32 @@ def validate_books(books: BookSeries) -> None:
             crossed best level (locked is fine), a negative size, levels out of order.
     """
     _validate_layout(books)
-    bid, ask = books.bid_px, books.ask_px
-    back = np.zeros(books.rows, bool)
-    back[1:] = np.diff(books.ts_ns) < 0
-    empty = np.zeros(books.rows, bool)
-    for px, lots in books.sides:
-        empty |= (px[:, 0] == EMPTY_PRICE) | (lots[:, 0] == 0)
-    negative = ((books.bid_lots < 0) | (books.ask_lots < 0)).any(axis=1)
-    ghost = np.zeros(books.rows, bool)
-    for px, lots in books.sides:
-        ghost |= ((px == EMPTY_PRICE) & (lots != 0)).any(axis=1)
-    deeper_bid = (bid[:, 1:] == EMPTY_PRICE) | ((bid[:, :-1] != EMPTY_PRICE) & (bid[:, 1:] < bid[:, :-1]))
-    deeper_ask = (ask[:, 1:] == EMPTY_PRICE) | (ask[:, 1:] > ask[:, :-1])
-    trades = np.zeros(books.rows, bool)
-    for traded in (books.bought, books.sold):
-        if traded is not None:
-            trades |= traded < 0
+    backwards = np.zeros(books.rows, bool)
+    backwards[1:] = np.diff(books.ts_ns) < 0
+    faults = find_faults(books)
     checks = (
-        (back, "time goes backwards", "rows in time order"),
-        (empty, "a side is empty at its best level", "both sides quoted; drop such rows"),
-        (~empty & (bid[:, 0] > ask[:, 0]), "the book is crossed", "best bid <= best ask; drop such rows"),
-        (negative, "a size is negative", "sizes of 0 or more"),
-        (trades, "a traded size is negative", "sizes of 0 or more"),
-        (ghost, f"a size without a price (price {EMPTY_PRICE} marks an empty level)", "size 0 at empty levels"),
-        (~(deeper_bid & deeper_ask).all(axis=1), "levels are out of order", "level 0 best, prices strictly worsening"),
+        (backwards, "time goes backwards", "rows in time order"),
+        (faults.one_sided, "a side is empty at its best level", "both sides quoted; drop such rows"),
+        (faults.crossed, "the book is crossed", "best bid <= best ask; drop such rows"),
+        (faults.negative_lots, "a size is negative", "sizes of 0 or more"),
+        (faults.negative_trades, "a traded size is negative", "sizes of 0 or more"),
+        (
+            faults.lots_without_price,
+            f"a size without a price (price {EMPTY_PRICE} marks an empty level)",
+            "size 0 at empty levels",
+        ),
+        (faults.unordered, "levels are out of order", "level 0 best, prices strictly worsening"),
     )
     for bad, what, expected in checks:
         if bad.any():
             row = int(np.argmax(bad))
-            quote = f"bid {bid[row, 0]} x {books.bid_lots[row, 0]}, ask {ask[row, 0]} x {books.ask_lots[row, 0]}"
-            raise DataError(f"books {books.name!r}, row {row}: {what} ({quote}); expected {expected}")
+            bid, ask = (f"{px[row, 0]} x {lots[row, 0]}" for px, lots in books.sides)
+            raise DataError(f"books {books.name!r}, row {row}: {what} (bid {bid}, ask {ask}); expected {expected}")
 
 
 def _validate_layout(books: BookSeries) -> None:
     rows = len(books.ts_ns)
-    for field in ("ts_ns", "bid_px", "bid_lots", "ask_px", "ask_lots"):
+    for field in ("ts_ns", *SIDE_COLUMNS):
         array = getattr(books, field)
         shape = (rows,) if field == "ts_ns" else (rows, LEVELS)
         if array.shape != shape or array.dtype != np.int64:

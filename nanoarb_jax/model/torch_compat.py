@@ -10,7 +10,7 @@ from flax import nnx
 
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import CheckpointError, ConfigError
-from nanoarb_jax.model.mamba import MambaBlock, MambaLOB, abstract_model
+from nanoarb_jax.model.mamba import Heads, MambaBlock, MambaLOB, abstract_model
 
 
 def load_torch_state_dict(mapping: Mapping[str, np.ndarray]) -> MambaLOB:
@@ -28,13 +28,34 @@ def load_torch_state_dict(mapping: Mapping[str, np.ndarray]) -> MambaLOB:
         >>> with np.load("weights.npz") as file:
         ...     model = load_torch_state_dict({name: file[name] for name in file.files})
     """
-    rest = {name: np.asarray(array) for name, array in mapping.items()}
-    model = abstract_model(_config(rest))
+    tensors = {name: np.asarray(array) for name, array in mapping.items()}
+    model = abstract_model(_config(tensors))
+    theirs = _StateDict(tensors)
+    theirs.put_linear(model.input_proj, "input_proj")
+    theirs.put_norm(model.input_norm, "input_norm")
+    for i, (block, norm) in enumerate(zip(model.blocks, model.norms, strict=True)):
+        theirs.put_block(block, f"layers.{i}")
+        theirs.put_norm(norm, f"norms.{i}")
+    theirs.put_heads(model.heads)
+    theirs.check_all_taken()
+    return model
 
-    def take(name: str, *shapes: tuple[int, ...]) -> np.ndarray:
-        if name not in rest:
+
+class _StateDict:
+    """Tensors of a state dict by name, each of which is taken once.
+
+    Args:
+        tensors: in PyTorch layout.
+    """
+
+    def __init__(self, tensors: Mapping[str, np.ndarray]):
+        self._rest = dict(tensors)
+
+    def take(self, name: str, *shapes: tuple[int, ...]) -> np.ndarray:
+        """The tensor of that name, which must have one of the shapes and be finite."""
+        if name not in self._rest:
             raise CheckpointError(f"PyTorch state dict: tensor {name!r} is missing; give the whole state dict")
-        array = rest.pop(name)
+        array = self._rest.pop(name)
         if array.shape not in shapes:
             expected = " or ".join(str(shape) for shape in shapes)
             raise CheckpointError(f"PyTorch tensor {name!r}: shape {array.shape}; the others imply {expected}")
@@ -44,48 +65,45 @@ def load_torch_state_dict(mapping: Mapping[str, np.ndarray]) -> MambaLOB:
             )
         return array
 
-    def put(variable: nnx.Variable, array: np.ndarray) -> None:
-        variable.set_value(jnp.array(array, jnp.float32))  # a copy: the mapping may change later
-
-    def linear(layer: nnx.Linear, name: str) -> None:
-        put(layer.kernel, take(f"{name}.weight", layer.kernel.shape[::-1]).T)
+    def put_linear(self, layer: nnx.Linear, name: str) -> None:
+        _put(layer.kernel, self.take(f"{name}.weight", layer.kernel.shape[::-1]).T)
         if layer.bias is not None:
-            put(layer.bias, take(f"{name}.bias", layer.bias.shape))
+            _put(layer.bias, self.take(f"{name}.bias", layer.bias.shape))
 
-    def norm(layer: nnx.LayerNorm, name: str) -> None:
-        for ours, theirs in (("scale", "weight"), ("bias", "bias")):
+    def put_norm(self, layer: nnx.LayerNorm, name: str) -> None:
+        for ours, part in (("scale", "weight"), ("bias", "bias")):
             variable = getattr(layer, ours)
-            put(variable, take(f"{name}.{theirs}", variable.shape))
+            _put(variable, self.take(f"{name}.{part}", variable.shape))
 
-    def block(layer: MambaBlock, name: str) -> None:
+    def put_block(self, layer: MambaBlock, name: str) -> None:
         (d, n), k = layer.A_log.shape, layer.conv_kernel.shape[0]
-        put(layer.A_log, np.broadcast_to(take(f"{name}.A_log", (n,), (d, n)), (d, n)))
-        put(layer.D, take(f"{name}.D", (d,)))
-        put(layer.conv_kernel, take(f"{name}.conv1d.weight", (d, 1, k))[:, 0].T)
-        put(layer.conv_bias, take(f"{name}.conv1d.bias", (d,)))
+        _put(layer.A_log, np.broadcast_to(self.take(f"{name}.A_log", (n,), (d, n)), (d, n)))
+        _put(layer.D, self.take(f"{name}.D", (d,)))
+        _put(layer.conv_kernel, self.take(f"{name}.conv1d.weight", (d, 1, k))[:, 0].T)
+        _put(layer.conv_bias, self.take(f"{name}.conv1d.bias", (d,)))
         for projection in ("in_proj", "x_proj", "dt_proj", "out_proj"):
-            linear(getattr(layer, projection), f"{name}.{projection}")
+            self.put_linear(getattr(layer, projection), f"{name}.{projection}")
 
-    linear(model.input_proj, "input_proj")
-    norm(model.input_norm, "input_norm")
-    for i, layer in enumerate(model.blocks):
-        block(layer, f"layers.{i}")
-        norm(model.norms[i], f"norms.{i}")
-    heads = model.heads
-    # per head, PyTorch's Linear → GELU → Dropout → Linear, numbered 0 to 3
-    for variable, part in (
-        (heads.kernel_in, "0.weight"),
-        (heads.bias_in, "0.bias"),
-        (heads.kernel_out, "3.weight"),
-        (heads.bias_out, "3.bias"),
-    ):
-        shape = variable.shape[:0:-1]
-        put(variable, np.stack([take(f"output_heads.{i}.{part}", shape).T for i in range(len(model.config.horizons))]))
-    if rest:
-        raise CheckpointError(
-            f"PyTorch state dict: unexpected tensor {sorted(rest)[0]!r}; not a Mamba-LOB of this shape"
-        )
-    return model
+    def put_heads(self, heads: Heads) -> None:
+        """PyTorch has a network per head – Linear, GELU, Dropout, Linear, numbered 0 to 3 –, this model one for all."""
+        for variable, part in (
+            (heads.kernel_in, "0.weight"),
+            (heads.bias_in, "0.bias"),
+            (heads.kernel_out, "3.weight"),
+            (heads.bias_out, "3.bias"),
+        ):
+            count, shape = variable.shape[0], variable.shape[:0:-1]
+            _put(variable, np.stack([self.take(f"output_heads.{i}.{part}", shape).T for i in range(count)]))
+
+    def check_all_taken(self) -> None:
+        if self._rest:
+            raise CheckpointError(
+                f"PyTorch state dict: unexpected tensor {sorted(self._rest)[0]!r}; not a Mamba-LOB of this shape"
+            )
+
+
+def _put(variable: nnx.Variable, array: np.ndarray) -> None:
+    variable.set_value(jnp.array(array, jnp.float32))  # a copy: the mapping may change later
 
 
 def _config(tensors: Mapping[str, np.ndarray]) -> ModelConfig:

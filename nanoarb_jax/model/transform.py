@@ -131,8 +131,13 @@ def flow_channels(x: Float[Array, "... 86"], previous: Float[Array, "... 86"]) -
     return jnp.concatenate([signed_log(logged), imbalance, x[..., 75:81]], axis=-1)
 
 
-# by kind: how many channels, and what makes them
-CHANNELS = {"lob44": (55, lob44_channels), "flow": (37, flow_channels)}
+CHANNEL_FUNCTIONS = {"lob44": lob44_channels, "flow": flow_channels}
+
+
+def _channels(kind: str, features: int) -> int:
+    """How many channels a feature set gives."""
+    tick = jax.ShapeDtypeStruct((features,), jnp.float32)
+    return jax.eval_shape(CHANNEL_FUNCTIONS[kind], tick, tick).shape[0]
 
 
 class InputTransform(nnx.Module):
@@ -145,7 +150,7 @@ class InputTransform(nnx.Module):
 
     def __init__(self, kind: str, input_dim: int):
         self.kind = kind
-        self.output_dim = input_dim if kind == "identity" else CHANNELS[kind][0]
+        self.output_dim = input_dim if kind == "identity" else _channels(kind, input_dim)
         if kind != "identity":
             self.mean = Statistic(jnp.zeros(self.output_dim))
             self.std = Statistic(jnp.ones(self.output_dim))
@@ -154,7 +159,7 @@ class InputTransform(nnx.Module):
         """Model inputs of a tick from its raw features and those of the tick before."""
         if self.kind == "identity":
             return x
-        channels = CHANNELS[self.kind][1](x, previous)
+        channels = CHANNEL_FUNCTIONS[self.kind](x, previous)
         lead = (1,) * (channels.ndim - 1)
         mean, std = (jnp.reshape(s[...], (*lead, -1)) for s in (self.mean, self.std))
         return jnp.clip((channels - mean) / std, -CLIP, CLIP)

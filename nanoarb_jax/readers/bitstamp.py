@@ -10,9 +10,8 @@ crossed at moments, while two orders that meet are not both gone; those are no t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +19,19 @@ from numpy.typing import NDArray
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market import event
 from nanoarb_jax.market.event import EVENT, LAST
-from nanoarb_jax.readers.csv_text import CsvText
+from nanoarb_jax.readers.columns import (
+    Array,
+    column_of,
+    csv_names,
+    distinct_words,
+    floats,
+    integers,
+    require_all,
+    text_batches,
+)
 from nanoarb_jax.readers.feed import EventFeed, ReadOptions
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from nanoarb_jax.readers.format import Format, Head, one_file
+from nanoarb_jax.readers.names import series_name
 
 COLUMNS = ("id", "timestamp", "exchange.timestamp", "price", "volume", "action", "direction")
 _TICK_SIZE, _LOT_SIZE = 0.01, 1e-8
@@ -32,7 +39,6 @@ _KINDS = {"created": event.ADD, "changed": event.MODIFY, "deleted": event.CANCEL
 _SIDES = {"bid": event.BUY, "ask": event.SELL}
 _MS = 1_000_000  # ns
 _LATE = "told after the order's deletion"
-_SEEN = event.EXCHANGE_SEES | event.LOCAL_SEES
 
 
 def open_bitstamp(path: str | Path, options: ReadOptions = ReadOptions()) -> EventFeed:  # noqa: B008
@@ -45,15 +51,15 @@ def open_bitstamp(path: str | Path, options: ReadOptions = ReadOptions()) -> Eve
         DataError: the file is missing or damaged, a column is missing, or, while the chunks are read, a field is none.
     """
     path = Path(path)
-    text = CsvText(path, COLUMNS)
-    name = path.name.split(".")[0]
+    names = csv_names(path, COLUMNS)
     tick_size, lot_size = options.tick_size or _TICK_SIZE, options.lot_size or _LOT_SIZE
     dropped: Counter[str] = Counter()
-    return EventFeed(name, "bitstamp", tick_size, lot_size, _in_order(_events(text), dropped), dropped)
+    chunks = _until_deleted(_events(path, names), dropped)
+    return EventFeed(series_name(path), "bitstamp", tick_size, lot_size, chunks, dropped)
 
 
-def _in_order(chunks: Iterator[NDArray[np.void]], dropped: Counter[str]) -> Iterator[NDArray[np.void]]:
-    """Without what is told of orders that are gone; an exchange's ids never come back."""
+def _until_deleted(chunks: Iterator[NDArray[np.void]], dropped: Counter[str]) -> Iterator[NDArray[np.void]]:
+    """Drop what is told of an order after its deletion; an exchange's ids never come back."""
     live: set[int] = set()
     gone: set[int] = set()  # deleted before they were created
     for events in chunks:
@@ -74,25 +80,34 @@ def _in_order(chunks: Iterator[NDArray[np.void]], dropped: Counter[str]) -> Iter
             yield events[kept]
 
 
-def _coded(text: CsvText, column: pa.Array, name: str, codes: Mapping[str, int]) -> NDArray[np.int64]:
-    indices, words = text.codes(column, name)
+def _events(path: Path, names: Sequence[str]) -> Iterator[NDArray[np.void]]:
+    for columns in text_batches(path, names, COLUMNS):
+        events = np.zeros(len(columns["id"]), EVENT)
+        kind = _codes(path, columns["action"], "action", _KINDS)
+        side = _codes(path, columns["direction"], "direction", _SIDES)
+        events["ev"] = (kind | side | event.BOTH_SEE).astype(np.uint64)
+        for field, column in (("local_ts", "timestamp"), ("exch_ts", "exchange.timestamp")):
+            events[field] = integers(columns[column], column_of(path, column)) * _MS
+        events["px"] = floats(columns["price"], column_of(path, "price"))
+        events["qty"] = floats(columns["volume"], column_of(path, "volume")) * _LOT_SIZE
+        events["qty"][kind == event.CANCEL] = 0.0  # all of it
+        events["order_id"] = integers(columns["id"], column_of(path, "id"), "uint64")
+        events["ival"] = LAST
+        yield events
+
+
+def _codes(path: Path, column: Array, name: str, codes: Mapping[str, int]) -> NDArray[np.int64]:
+    """(n,) the codes of a column of words."""
+    require_all(column, column_of(path, name))
+    indices, words = distinct_words(column, column_of(path, name))
     unknown = [word for word in words if word not in codes]
     if unknown:
-        raise DataError(f"{text.path}: {name} {unknown[0]!r}; expected one of {', '.join(map(repr, codes))}")
+        raise DataError(f"{path}: {name} {unknown[0]!r}; expected one of {', '.join(map(repr, codes))}")
     return np.array([codes[word] for word in words], np.int64)[indices]
 
 
-def _events(text: CsvText) -> Iterator[NDArray[np.void]]:
-    for columns in text.batches():
-        events = np.zeros(len(columns["id"]), EVENT)
-        kind = _coded(text, columns["action"], "action", _KINDS)
-        side = _coded(text, columns["direction"], "direction", _SIDES)
-        events["ev"] = (kind | side | _SEEN).astype(np.uint64)
-        events["local_ts"] = text.integers(columns["timestamp"], "timestamp") * _MS
-        events["exch_ts"] = text.integers(columns["exchange.timestamp"], "exchange.timestamp") * _MS
-        events["px"] = text.floats(columns["price"], "price")
-        events["qty"] = text.floats(columns["volume"], "volume") * _LOT_SIZE
-        events["qty"][kind == event.CANCEL] = 0.0  # all of it
-        events["order_id"] = text.integers(columns["id"], "id", "uint64")
-        events["ival"] = LAST
-        yield events
+def _sniff(head: Head) -> bool:
+    return head.line.startswith(b"id,timestamp,exchange.timestamp")
+
+
+FORMAT = Format(name="bitstamp", sniff=_sniff, open=one_file(open_bitstamp), options=("tick_size", "lot_size"))

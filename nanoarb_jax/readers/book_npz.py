@@ -10,6 +10,7 @@ from __future__ import annotations
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,17 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from nanoarb_jax.errors import DataError
+from nanoarb_jax.files import first_line, new_file
 from nanoarb_jax.market.series import BookSeries, validate_books
+from nanoarb_jax.readers.feed import BookFeed, Feed, ReadOptions
+from nanoarb_jax.readers.format import Format, Head
+from nanoarb_jax.readers.names import series_name
 
 _ARRAYS = ("ts_ns", "bid_px", "bid_sz", "ask_px", "ask_sz")
 _TRADES = ("bought", "sold")
 _SCALARS = ("px_scale", "sz_scale", "tick")
-_FIELDS = {
-    "bid_sz": "bid_lots",
-    "ask_sz": "ask_lots",
-    "sz_scale": "lots_per_unit",
-}  # of `BookSeries`; others as the key
+# the fields of `BookSeries` that are called otherwise than the archive's keys
+_FIELDS = {"bid_sz": "bid_lots", "ask_sz": "ask_lots", "sz_scale": "lots_per_unit"}
 # all that numpy and zipfile raise on bytes that are not, or no longer, an archive of plain arrays
 DAMAGED = (
     tokenize.TokenError,
@@ -68,7 +70,8 @@ def read_book_npz(path: str | Path) -> BookSeries:
     columns: dict[str, Any] = {
         _FIELDS.get(key, key): np.ascontiguousarray(fields[key], dtype=np.int64) for key in (*_ARRAYS, *traded)
     }
-    books = BookSeries(**columns, px_scale=px_scale, lots_per_unit=lots_per_unit, tick=int(tick), name=path.stem)
+    name = series_name(path)
+    books = BookSeries(**columns, px_scale=px_scale, lots_per_unit=lots_per_unit, tick=int(tick), name=name)
     validate_books(books)
     return books
 
@@ -85,9 +88,8 @@ def _load(path: Path) -> dict[str, np.ndarray]:
     except DataError:
         raise
     except DAMAGED as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
-            f"books {path}: damaged or not a book-npz archive ({reason}); write or fetch it again"
+            f"books {path}: damaged or not a book-npz archive ({first_line(error)}); write or fetch it again"
         ) from error
 
 
@@ -95,21 +97,33 @@ def write_book_npz(path: str | Path, books: BookSeries) -> None:
     """Write a validated series; a file that fails half-way is removed.
 
     Raises:
-        DataError: the file exists already (nothing is overwritten), or the books are not valid.
+        DataError: the books are not valid.
+        OutputError: the file exists already, or cannot be written.
     """
-    path = Path(path)
     validate_books(books)
+    traded = [key for key in _TRADES if getattr(books, key) is not None]
+    keys = (*_ARRAYS, *traded, *_SCALARS)
+    with new_file(path, "books") as file:
+        np.savez_compressed(file, **{key: getattr(books, _FIELDS.get(key, key)) for key in keys})
+
+
+def _sniff(head: Head) -> bool:
+    """An archive, not compressed once more, that holds prices of bids; other archives of NumPy are `hftbacktest`'s."""
+    if not head.start.startswith(b"PK"):
+        return False
     try:
-        file = path.open("xb")
-    except FileExistsError as error:
-        raise DataError(f"books {path}: exists already and is never overwritten; give another file name") from error
-    except OSError as error:
-        raise DataError(f"books {path}: cannot be written ({error.strerror})") from error
-    try:
-        with file:
-            traded = [key for key in _TRADES if getattr(books, key) is not None]
-            keys = (*_ARRAYS, *traded, *_SCALARS)
-            np.savez_compressed(file, **{key: getattr(books, _FIELDS.get(key, key)) for key in keys})
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+        with head.path.open("rb") as file:
+            if file.read(2) != b"PK":
+                return False
+        with zipfile.ZipFile(head.path) as archive:
+            return "bid_px.npy" in archive.namelist()
+    except DAMAGED as error:
+        raise DataError(f"data {head.path}: damaged archive ({first_line(error)}); write or fetch it again") from error
+
+
+def _open(files: Sequence[Path], options: ReadOptions) -> Feed:
+    books = read_book_npz(files[0])
+    return BookFeed(books.name, "book-npz", iter([books]))
+
+
+FORMAT = Format(name="book-npz", sniff=_sniff, open=_open)

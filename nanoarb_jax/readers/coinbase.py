@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,12 +21,20 @@ from numpy.typing import NDArray
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market import event
 from nanoarb_jax.market.event import EVENT, LAST, SNAPSHOT
+from nanoarb_jax.readers.columns import (
+    column_of,
+    csv_names,
+    distinct_words,
+    floats,
+    require_all,
+    text_batches,
+    zoned_times,
+)
 from nanoarb_jax.readers.compression import open_bytes
-from nanoarb_jax.readers.csv_text import CsvText
 from nanoarb_jax.readers.feed import EventFeed, ReadOptions, infer_tick_size
+from nanoarb_jax.readers.format import FileGroup, Format, Head
 
 _LOT_SIZE = 1e-8  # the exchange's smallest unit; sizes in files may carry the noise of float arithmetic beyond it
-_SEEN = event.EXCHANGE_SEES | event.LOCAL_SEES
 
 
 def open_coinbase(files: Iterable[str | Path], options: ReadOptions = ReadOptions()) -> EventFeed:  # noqa: B008
@@ -49,7 +57,7 @@ def open_coinbase(files: Iterable[str | Path], options: ReadOptions = ReadOption
     taken_ns = _snapshot_time(log[0]) if log else _first_time(updates[0])
     snapshot = np.zeros(1 + len(levels), EVENT)
     snapshot[1:] = levels
-    snapshot[0]["ev"] = event.CLEAR | _SEEN
+    snapshot[0]["ev"] = event.CLEAR | event.BOTH_SEE
     snapshot["exch_ts"] = snapshot["local_ts"] = taken_ns
     snapshot["ival"] = SNAPSHOT
     snapshot["ival"][-1] |= LAST
@@ -83,14 +91,15 @@ def _updates(paths: list[Path]) -> list[Path]:
 
 
 def _snapshot_time(path: Path) -> int:
+    """When the snapshot was asked for, ns since 1970 UTC, by the request log."""
     with open_bytes(path) as stream:
         text = stream.read(1 << 16).decode("utf-8", errors="replace")
-    for row in csv.reader(io.StringIO(text)):
-        if len(row) > 1 and row[0] == "request start":
-            try:
+    try:
+        for row in csv.reader(io.StringIO(text)):
+            if len(row) > 1 and row[0] == "request start":
                 return int(np.datetime64(row[1].removesuffix("Z"), "ns").astype(np.int64))
-            except ValueError:
-                break
+    except (ValueError, csv.Error):  # no time, or no CSV
+        pass
     raise DataError(f"{path}: no row 'request start' with an ISO time; expected when the snapshot was asked for")
 
 
@@ -115,18 +124,42 @@ def _chunks(snapshot: NDArray[np.void], updates: list[Path]) -> Iterator[NDArray
 
 def _levels(path: Path, *, timed: bool = False) -> Iterator[NDArray[np.void]]:
     """The file's rows as events: timed ones updates, the others levels of the snapshot."""
-    text = CsvText(path, ["side", "price", "size", *(["time"] if timed else [])])
-    for columns in text.batches():
-        indices, words = text.codes(columns["side"], "side")
+    wanted = ["side", "price", "size", *(["time"] if timed else [])]
+    for columns in text_batches(path, csv_names(path, wanted), wanted):
+        require_all(columns["side"], column_of(path, "side"))
+        indices, words = distinct_words(columns["side"], column_of(path, "side"))
         unknown = [word for word in words if word not in ("buy", "sell")]
         if unknown:
             raise DataError(f"{path}: side {unknown[0]!r}; expected 'buy' or 'sell', fetch the file again")
         side = np.array([event.BUY if word == "buy" else event.SELL for word in words])[indices]
         events = np.zeros(len(side), EVENT)
-        events["ev"] = side | (event.DEPTH if timed else event.DEPTH_SNAPSHOT) | _SEEN
-        events["px"] = text.floats(columns["price"], "price")
-        events["qty"] = text.floats(columns["size"], "size")
+        events["ev"] = side | (event.DEPTH if timed else event.DEPTH_SNAPSHOT) | event.BOTH_SEE
+        events["px"] = floats(columns["price"], column_of(path, "price"))
+        events["qty"] = floats(columns["size"], column_of(path, "size"))
         if timed:
-            events["exch_ts"] = events["local_ts"] = text.times_ns(columns["time"], "time")
+            events["exch_ts"] = events["local_ts"] = zoned_times(columns["time"], column_of(path, "time"))
             events["ival"] = LAST
         yield events
+
+
+def _sniff(head: Head) -> bool:
+    return head.line in (b"side,price,size,time", b"side,price,size", b",iso,epoch")
+
+
+def _folder(path: Path) -> Hashable:
+    return path.parent
+
+
+def _session(files: Sequence[Path]) -> Iterator[FileGroup]:
+    """The files of a folder are one session, which is called like the folder."""
+    yield FileGroup(files[0].absolute().parent.name, tuple(files))
+
+
+FORMAT = Format(
+    name="coinbase",
+    sniff=_sniff,
+    open=open_coinbase,
+    options=("tick_size", "lot_size"),
+    group_key=_folder,
+    group=_session,
+)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
 from nanoarb_jax.errors import DataError
+from nanoarb_jax.files import first_line
 
 if TYPE_CHECKING:
     from zstandard import ZstdDecompressionObj
@@ -40,8 +41,7 @@ class _Guarded(io.RawIOBase):
         try:
             data = self._inner.read(len(buffer))
         except _DAMAGED as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise DataError(f"{self._what}: damaged or truncated ({reason}); fetch it again") from error
+            raise DataError(f"{self._what}: damaged or truncated ({first_line(error)}); fetch it again") from error
         buffer[: len(data)] = data
         return len(data)
 

@@ -10,26 +10,28 @@ stream. `stock_boundaries` finds the joints between stocks by their jumps of pri
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nanoarb_jax.data.labels import UP
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
 from nanoarb_jax.readers.compression import open_bytes
-from nanoarb_jax.readers.feed import CHUNK, BookFeed, infer_tick_size
+from nanoarb_jax.readers.feed import CHUNK, BookFeed, Feed, ReadOptions, infer_tick_size
+from nanoarb_jax.readers.format import Format, Head
 from nanoarb_jax.readers.grid import on_grid, price_scale
+from nanoarb_jax.readers.names import series_name
 
 HORIZONS = (10, 20, 30, 50, 100)
+UP, STATIONARY, DOWN = 1, 2, 3  # the labels of the files
 _ROWS, _FEATURES = 149, 4 * LEVELS
 _KEPT = (*range(_FEATURES), *range(_ROWS - len(HORIZONS), _ROWS))
-_THEIR_UP, _THEIR_DOWN = 1, 3
-# share of the books that must stand in order for their numbers to be taken for prices
+# numbers are taken for prices if at least this share of the rows has asks above bids and levels in order
 _ORDERLY = 0.99
 
 Normalisation = Literal["decpre", "zscore", "minmax", "unknown"]
@@ -41,7 +43,7 @@ class Fi2010(NamedTuple):
     Attributes:
         name: the file's, without suffixes.
         features: (n, 40) float32, the file's rows 1–40: ask price, ask volume, bid price, bid volume of each level.
-        labels: (n, 5) int8, 0 down, 1 neutral, 2 up, as the file has them (there 3, 2, 1).
+        labels: (n, 5) int8, as in the file: 1 up, 2 stationary, 3 down.
         horizons: of the labels' columns, in events.
         normalisation: as the file's name says.
         mid: (n,) float64, in the file's unit; None where the numbers are not prices.
@@ -64,18 +66,18 @@ def read_fi2010(path: str | Path) -> Fi2010:
     """
     path = Path(path)
     rows = _read(path)
-    features, theirs = rows[:_FEATURES], rows[_FEATURES:]
-    bad = ~np.isin(theirs, (1, 2, 3))
+    features, labels = rows[:_FEATURES], rows[_FEATURES:]
+    bad = ~np.isin(labels, (UP, STATIONARY, DOWN))
     if bad.any():
         row, column = (int(index[0]) for index in np.nonzero(bad))
-        met = f"label {theirs[row, column]:g} at k = {HORIZONS[row]}, event {column}"
+        met = f"label {labels[row, column]:g} at k = {HORIZONS[row]}, event {column}"
         raise DataError(f"{path}: {met}; expected 1 (up), 2 (stationary) or 3 (down)")
-    labels = (UP + _THEIR_UP - theirs).astype(np.int8)
     normalisation = _normalisation(path)
     mid = (features[0] + features[2]) / 2 if _not_prices(features, normalisation) is None else None
     with np.errstate(over="ignore"):
         single = np.ascontiguousarray(features.T, dtype=np.float32)
-    return Fi2010(_stem(path), single, np.ascontiguousarray(labels.T), HORIZONS, normalisation, mid)
+    codes = np.ascontiguousarray(labels.T, dtype=np.int8)
+    return Fi2010(series_name(path), single, codes, HORIZONS, normalisation, mid)
 
 
 def fi2010_books(path: str | Path) -> BookFeed:
@@ -106,7 +108,7 @@ def fi2010_books(path: str | Path) -> BookFeed:
         np.ascontiguousarray(side.T) for side in (px[1::2], lots[1::2], px[::2], lots[::2])
     )
     ts_ns = np.arange(features.shape[1], dtype=np.int64)
-    books = BookSeries(ts_ns, bid_px, bid_lots, ask_px, ask_lots, px_scale, lots_per_unit, tick, _stem(path))
+    books = BookSeries(ts_ns, bid_px, bid_lots, ask_px, ask_lots, px_scale, lots_per_unit, tick, series_name(path))
     return BookFeed(books.name, "fi2010", _chunks(books), timed=False)
 
 
@@ -160,10 +162,6 @@ def _parse(line: bytes, what: str) -> NDArray[np.float64]:
     return numbers
 
 
-def _stem(path: Path) -> str:
-    return path.name.split(".")[0]
-
-
 def _normalisation(path: Path) -> Normalisation:
     name = path.name.lower()
     known: tuple[Normalisation, ...] = ("decpre", "zscore", "minmax")
@@ -182,3 +180,15 @@ def _not_prices(features: NDArray[np.float64], normalisation: Normalisation) -> 
     if orderly < _ORDERLY:
         return f"only {orderly:.1%} of its rows have asks above bids and levels in order, so they are no prices"
     return None
+
+
+def _sniff(head: Head) -> bool:
+    """Nothing but numbers with blanks between them."""
+    return re.match(rb"\s*[-+0-9.eE]+(\s+[-+0-9.eE]+){9}", head.start) is not None
+
+
+def _open(files: Sequence[Path], options: ReadOptions) -> Feed:
+    return fi2010_books(files[0])
+
+
+FORMAT = Format(name="fi2010", sniff=_sniff, open=_open)

@@ -7,11 +7,11 @@ array's layout is `event.EVENT`. Where the file has no record flags, events of o
 from __future__ import annotations
 
 import io
-import tokenize
 import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -20,12 +20,15 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.event import CLEAR, EVENT, EXCHANGE_SEES, KIND_MASK, LAST, LOCAL_SEES, TRADE
+from nanoarb_jax.files import first_line
+from nanoarb_jax.market.event import CLEAR, EVENT, KIND_MASK, TRADE, mark_messages
 from nanoarb_jax.readers.book_npz import DAMAGED
 from nanoarb_jax.readers.feed import CHUNK, EventFeed, ReadOptions, infer_lot_size, infer_tick_size
+from nanoarb_jax.readers.format import Format, Head, one_file
+from nanoarb_jax.readers.names import series_name
 
 KEY = "data"
-_DAMAGED = (*DAMAGED, tokenize.TokenError, Warning)  # numpy warns of headers that it has to mend
+_DAMAGED = (*DAMAGED, Warning)  # numpy warns of headers that it has to mend
 
 
 def open_hftbacktest(path: Path, options: ReadOptions = ReadOptions()) -> EventFeed:  # noqa: B008
@@ -35,23 +38,18 @@ def open_hftbacktest(path: Path, options: ReadOptions = ReadOptions()) -> EventF
         DataError: missing, damaged, or not an array of events; also while the chunks are read.
     """
     what = f"hftbacktest {path}"
-    chunks = _marked(_chunks(path, what))
+    chunks = mark_messages(_chunks(path, what))
     first = next(chunks, None)
     if first is None:
         raise DataError(f"{what}: no events; expected at least one")
     levels = first[~np.isin(first["ev"] & KIND_MASK, (CLEAR, TRADE))]
     tick_size = options.tick_size or infer_tick_size(levels["px"], what)
     lot_size = options.lot_size or infer_lot_size(first["qty"], what)
-
-    def all_chunks() -> Iterator[NDArray[np.void]]:
-        yield first
-        yield from chunks
-
-    return EventFeed(path.stem, "hftbacktest", tick_size, lot_size, all_chunks())
+    return EventFeed(series_name(path), "hftbacktest", tick_size, lot_size, chain([first], chunks))
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def _open_array(path: Path) -> Iterator[IO[bytes]]:
     """The array's bytes, header first."""
     with path.open("rb") as file:
         if file.read(2) != b"PK":
@@ -65,8 +63,8 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 def _chunks(path: Path, what: str) -> Iterator[NDArray[np.void]]:
     """Pieces of the array, each in memory of its own."""
     try:
-        with _opened(path) as file:
-            events = _length(file, what)
+        with _open_array(path) as file:
+            events = _read_header(file, what)
             left = events
             while left:
                 data = file.read(min(left, CHUNK) * EVENT.itemsize)
@@ -79,11 +77,10 @@ def _chunks(path: Path, what: str) -> Iterator[NDArray[np.void]]:
     except DataError:
         raise
     except _DAMAGED as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{what}: damaged or not an event file ({reason}); fetch it again") from error
+        raise DataError(f"{what}: damaged or not an event file ({first_line(error)}); fetch it again") from error
 
 
-def _length(file: IO[bytes], what: str) -> int:
+def _read_header(file: IO[bytes], what: str) -> int:
     """How many events the array's header announces."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -95,23 +92,9 @@ def _length(file: IO[bytes], what: str) -> int:
     return shape[0]
 
 
-def _marked(chunks: Iterator[NDArray[np.void]]) -> Iterator[NDArray[np.void]]:
-    """Chunks whose messages end with LAST: by the file's flags, or where the time changes.
+def _sniff(head: Head) -> bool:
+    """An archive or an array of NumPy; `book_npz` has been asked before."""
+    return head.start.startswith((b"PK", b"\x93NUMPY"))
 
-    A row that only the exchange sees ends no message of the receiver's, and the other way round.
-    """
-    held = next(chunks, None)
-    if held is None:
-        return
-    flagged = bool((held["ival"] & LAST).any())
-    while held is not None:
-        following = next(chunks, None)
-        if not flagged:
-            whole = held if following is None else np.concatenate([held, following])
-            only_exchange = (whole["ev"] & LOCAL_SEES == 0) & (whole["ev"] & EXCHANGE_SEES != 0)
-            for view in (np.flatnonzero(~only_exchange), np.flatnonzero(only_exchange)):
-                times = whole[["exch_ts", "local_ts"]][view]
-                ends = np.append(times[1:] != times[:-1], True)
-                held["ival"][view[ends & (view < len(held))]] |= LAST
-        yield held
-        held = following
+
+FORMAT = Format(name="hftbacktest", sniff=_sniff, open=one_file(open_hftbacktest), options=("tick_size", "lot_size"))

@@ -1,4 +1,4 @@
-"""Pictures of what was measured and of the data behind it."""
+"""The book over time as a picture."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries
+from nanoarb_jax.reports.figure import claim_picture, save_picture
 
 _COLUMNS, _MOST_ROWS = 900, 240  # cells of the heat map: time, price
 _NIGHT = "#11141c"
@@ -25,43 +25,16 @@ def book_picture(books: BookSeries, path: str | Path, title: str = "", *, timed:
         timed: False: the series has no times, draw tick by tick.
 
     Raises:
-        DataError: the file exists or cannot be written.
+        OutputError: the file exists or cannot be written.
     """
     from matplotlib.figure import Figure
 
-    path = Path(path)
-    claim_picture(path)
+    path = claim_picture(path)
     figure = Figure(figsize=(12, 7), layout="constrained")
     if not timed:
         books = books._replace(ts_ns=np.arange(books.rows, dtype=np.int64) * 10**9)
     _draw(figure, books, title, timed)
     save_picture(figure, path)
-
-
-def claim_picture(path: Path) -> None:
-    """Fail before the work, not after it, if the picture cannot be written.
-
-    Raises:
-        DataError: it exists, its folder does not, or its suffix is none.
-    """
-    if path.exists():
-        raise DataError(f"picture {path}: exists already and is never overwritten; give another name")
-    if not path.absolute().parent.is_dir():
-        raise DataError(f"picture {path}: no such folder {path.absolute().parent}; make it first")
-    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise DataError(f"picture {path}: suffix {path.suffix!r}; expected .png, .svg or .pdf")
-
-
-def save_picture(figure: Any, path: Path) -> None:
-    """Write a matplotlib figure.
-
-    Raises:
-        DataError: it cannot be written.
-    """
-    try:
-        figure.savefig(path, dpi=120)
-    except (OSError, ValueError) as error:
-        raise DataError(f"picture {path}: cannot be written ({error})") from error
 
 
 def _draw(figure: Any, books: BookSeries, title: str, timed: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nanoarb_jax.reports.book import claim_picture, save_picture
+from nanoarb_jax.reports.figure import claim_picture, save_picture
 
 # Okabe and Ito's colours, which the colour-blind tell apart: one for a family of paths, whose line styles differ
 FAMILIES = {
@@ -38,12 +38,11 @@ def latency_picture(result: Mapping[str, Any], path: str | Path) -> None:
         path: of a file that does not exist yet.
 
     Raises:
-        DataError: the file exists or cannot be written.
+        OutputError: the file exists or cannot be written.
     """
     from matplotlib.figure import Figure
 
-    path = Path(path)
-    claim_picture(path)
+    path = claim_picture(path)
     rows = [row for row in result["rows"] if row["kind"] != "floor"]
     figure = Figure(figsize=(14, 0.9 + 0.27 * len(rows) + 2.2), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.3))

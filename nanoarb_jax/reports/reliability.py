@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nanoarb_jax.evaluation.calibration import ECE_BINS
-from nanoarb_jax.reports.book import claim_picture, save_picture
+from nanoarb_jax.reports.figure import claim_picture, save_picture
 
 # Okabe and Ito's colours, which the colour-blind tell apart
 COLOURS = {"model": "#0072B2", "gradient_boosting": "#D55E00"}
@@ -27,12 +27,11 @@ def reliability_picture(result: Mapping[str, Any], path: str | Path) -> None:
         path: of a file that does not exist yet.
 
     Raises:
-        DataError: the file exists or cannot be written.
+        OutputError: the file exists or cannot be written.
     """
     from matplotlib.figure import Figure
 
-    path = Path(path)
-    claim_picture(path)
+    path = claim_picture(path)
     judges = {judge: colour for judge, colour in COLOURS.items() if judge in result["pooled"]}
     horizons = list(next(iter(result["pooled"].values())))
     figure = Figure(figsize=(4.2 * len(horizons) + 0.6, 5.6), layout="constrained")

@@ -189,8 +189,8 @@ def _open(path: str | Path, backend: str, instruments: int, batch: int) -> Batch
         checkpoint = load_checkpoint(path)
         return JaxBatch(checkpoint.model, checkpoint.version, instruments, batch)
     from nanoarb_jax.artifacts.checkpoint import load_checkpoint, named_arrays
+    from nanoarb_jax.serving.backends.native import pack
     from nanoarb_jax.serving.backends.native.batch import NativeBatch
-    from nanoarb_jax.serving.backends.native.step import pack
 
     checkpoint = load_checkpoint(path)
     weights = pack(named_arrays(checkpoint.model), checkpoint.config)

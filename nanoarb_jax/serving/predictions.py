@@ -1,15 +1,15 @@
-"""Predictions at rest: one row per tick, as `.npz`, `.csv` or `.parquet`."""
+"""Files of predictions: one row per tick, as `.npz`, `.csv` or `.parquet`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from nanoarb_jax.data.labels import UNDEFINED
-from nanoarb_jax.errors import ConfigError
+from nanoarb_jax.files import claim_file, new_file
 from nanoarb_jax.serving.replay import Replayed
 
 if TYPE_CHECKING:
@@ -17,20 +17,6 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".npz", ".csv", ".parquet")
 CLASSES = ("down", "neutral", "up")
-
-
-def claim_predictions(path: Path) -> None:
-    """Fail before the work, not after it, if the file cannot be made.
-
-    Raises:
-        ConfigError: its suffix is none of SUFFIXES, it exists, or its folder does not.
-    """
-    if path.suffix not in SUFFIXES:
-        raise ConfigError(f"{path}: its suffix says how it is written; expected one of {', '.join(SUFFIXES)}")
-    if path.exists():
-        raise ConfigError(f"{path}: exists already and is never overwritten; give another name or remove it first")
-    if not path.absolute().parent.is_dir():
-        raise ConfigError(f"{path}: no such folder {path.absolute().parent}; make it first")
 
 
 def write_predictions(path: Path, replayed: Sequence[Replayed], horizons: Sequence[int], version: str) -> None:
@@ -47,18 +33,17 @@ def write_predictions(path: Path, replayed: Sequence[Replayed], horizons: Sequen
         version: of the weights; not in the CSV file.
 
     Raises:
-        ConfigError: see `claim_predictions`.
+        OutputError: the suffix is none of SUFFIXES, the file exists, or its folder does not.
+
+    >>> write_predictions(Path("predictions.csv"), replayed, (10, 50, 100), predictor.version)  # doctest: +SKIP
     """
-    claim_predictions(path)
-    with path.open("xb") as file:
-        try:
-            if path.suffix == ".npz":
-                np.savez(file, **_arrays(replayed, horizons, version))
-            else:
-                _write_table(file, path.suffix, replayed, horizons, version)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
+    claim_file(path, "predictions", SUFFIXES)
+    suffix = path.suffix.lower()
+    with new_file(path, "predictions") as file:
+        if suffix == ".npz":
+            np.savez(file, **_arrays(replayed, horizons, version))
+        else:
+            _write_table(file, suffix, replayed, horizons, version)
 
 
 def _arrays(replayed: Sequence[Replayed], horizons: Sequence[int], version: str) -> dict[str, Any]:
@@ -75,8 +60,9 @@ def _arrays(replayed: Sequence[Replayed], horizons: Sequence[int], version: str)
     }
 
 
-def _write_table(file: Any, suffix: str, replayed: Sequence[Replayed], horizons: Sequence[int], version: str) -> None:
-
+def _write_table(
+    file: IO[bytes], suffix: str, replayed: Sequence[Replayed], horizons: Sequence[int], version: str
+) -> None:
     tables = [_table(one, horizons) for one in replayed]
     schema = tables[0].schema.with_metadata({"version": version})
     if suffix == ".csv":

@@ -254,6 +254,6 @@ def _open(path: Path, backend: str, precision: str) -> Backend:
 
         checkpoint = load_checkpoint(path)
         return JaxStep(checkpoint.model, checkpoint.version)
-    from nanoarb_jax.serving.backends.native.step import NativeStep
+    from nanoarb_jax.serving.backends.native import NativeStep
 
     return NativeStep.load(path, precision)

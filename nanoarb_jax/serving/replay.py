@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.dataset import MANIFEST, SPLITS, Dataset, open_dataset
-from nanoarb_jax.data.labelling import check_finite, plan_stream, scale_of_spread
+from nanoarb_jax.data.labelling import check_finite, level1_medians, measure_stream
 from nanoarb_jax.data.labels import UNDEFINED
 from nanoarb_jax.data.streams import Stream, instrument_of, make_stream
 from nanoarb_jax.data.ticks import read_books
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.features.flow import flow
-from nanoarb_jax.features.live import FEATURE_SETS, feature_set_of
-from nanoarb_jax.features.lob44 import lob44
+from nanoarb_jax.features.feature_set import FEATURE_SETS, feature_set_of
 from nanoarb_jax.market.series import BookSeries, validate_books
 from nanoarb_jax.readers.sources import find_sources
 from nanoarb_jax.serving.backends.onnx.step import WindowPredictor
@@ -28,7 +26,7 @@ from nanoarb_jax.serving.predictor import StepPredictor
 
 
 class Replayed(NamedTuple):
-    """What a model said of n ticks of one stream.
+    """Predictions of a model at n ticks of one stream, and the labels of these ticks.
 
     Attributes:
         name: of the stream.
@@ -50,7 +48,7 @@ class Replayed(NamedTuple):
 
 
 def open_streams(path: str | Path, config: DataConfig | None = None) -> tuple[Dataset, dict[str, str]]:
-    """Streams to replay: as `open_dataset`, but market data that cannot be labelled are taken too.
+    """Streams to replay: as `open_dataset`, but market data that cannot be labelled are opened too.
 
     Args:
         path: prepared folder, folder of market data, or one file of it.
@@ -73,7 +71,7 @@ def open_streams(path: str | Path, config: DataConfig | None = None) -> tuple[Da
         books = read_books(source, config)[0]
         validate_books(books)
         try:
-            plan_stream(books, config)  # all that stands between valid books and labels
+            measure_stream(books, config)  # fails where books, though valid, cannot be labelled
         except DataError as error:
             unlabelled[books.name] = str(error)
             streams.append(_unlabelled_stream(books, config))
@@ -83,12 +81,13 @@ def open_streams(path: str | Path, config: DataConfig | None = None) -> tuple[Da
 
 
 def _unlabelled_stream(books: BookSeries, config: DataConfig) -> Stream:
-    first = books.part(0, max(1, int(config.train_fraction * books.rows)))
-    sizes = np.concatenate([first.bid_lots[:, 0], first.ask_lots[:, 0]])
-    scale = config.quantity_scale or float(np.median(sizes)) / books.lots_per_unit
-    spread_scale = config.spread_scale or scale_of_spread(float(np.median(first.spread_ticks)))
-    features = flow(books, scale, spread_scale=spread_scale) if config.feature_set == "flow" else lob44(books, scale)
-    check_finite(features, books.name, FEATURE_SETS[config.feature_set])
+    """Features of all rows; no label is known and all parts are empty."""
+    medians = level1_medians(books, max(1, int(config.train_fraction * books.rows)))
+    scale = config.quantity_scale or medians.qty
+    spread_scale = config.spread_scale or medians.spread_scale
+    feature_set = FEATURE_SETS[config.feature_set]
+    features = feature_set.rows(books, scale, feature_set.new_memory(), spread_scale=spread_scale)
+    check_finite(features, books.name, feature_set.names)
     shape = (books.rows, len(config.horizons))
     return Stream(
         name=books.name,
@@ -108,7 +107,13 @@ def _unlabelled_stream(books: BookSeries, config: DataConfig) -> Stream:
 
 
 def labels_at(stream: Stream, at: Sequence[int], horizons: Sequence[int]) -> NDArray[np.int8]:
-    """A stream's labels, made at some horizons, at those of a model: (n, h), -1 at horizons that were not labelled."""
+    """Labels (n, h) of a stream at the horizons of a model.
+
+    Args:
+        stream: labelled at the horizons `at`.
+        at: horizons of the stream's labels, in ticks.
+        horizons: of the model, in ticks; those that are not in `at` get UNDEFINED.
+    """
     labels = np.full((stream.rows, len(horizons)), UNDEFINED, np.int8)
     for column, horizon in enumerate(horizons):
         if horizon in at:
@@ -129,44 +134,52 @@ def replay(
         predictor: reset first.
         stream: the ticks.
         labels: (n, h) of the stream at the predictor's horizons, see `labels_at`.
-        metrics: told of every tick that is kept: its latency, and, once the predictor is ready, its label.
-        rows: (first, past the last) to keep; None: all. Those before are read too, those after are not.
+        metrics: records every tick that is kept: its latency, and, once the predictor is ready, its label.
+        rows: (start, stop) to keep; None: all. Those before are read too, those after are not.
 
     Raises:
         DataError: the predictor reads other features.
     """
-    if stream.features.shape[1] != predictor.features:
-        asked = feature_set_of(predictor.features)
-        raise DataError(
-            f"stream {stream.name!r}: {stream.features.shape[1]} features per tick, the model expects "
-            f"{predictor.features}; prepare the data anew{f' with --feature-set {asked}' if asked else ''}"
-        )
+    _check_features(predictor, stream)
     start, stop = rows or (0, stream.rows)
-    features, outcomes, h = stream.features[:stop], labels.astype(int) - 1, labels.shape[1]
-    kept = Replayed(
-        stream.name,
-        stream.ts_ns[start:stop],
-        stream.mid[start:stop],
-        np.empty((stop - start, h, 3), np.float32),
-        np.empty((stop - start, h), np.int8),
-        np.empty(stop - start, bool),
-        labels[start:stop],
-    )
+    kept = _empty_replayed(stream, labels, start, stop)
+    outcomes = labels[:, metrics.horizon].astype(int) - 1  # directions
     predictor.reset()
-    for tick in features[:start]:
+    for tick in stream.features[:start]:
         predictor.update(tick)
-    judged = metrics.horizon
-    for i in range(start, stop):
-        tick = np.array(features[i])  # here, so that reading a file is not timed
+    for row, i in enumerate(range(start, stop)):
+        tick = np.array(stream.features[i])  # copied before the clock starts, so that reading a file is not timed
         began = time.perf_counter_ns()
         prediction = predictor.update(tick)
         latency_ns = time.perf_counter_ns() - began
-        known = prediction.ready and labels[i, judged] != UNDEFINED
-        metrics.record(prediction, int(outcomes[i, judged]) if known else None, latency_ns)
-        row = i - start
+        known = prediction.ready and labels[i, metrics.horizon] != UNDEFINED
+        metrics.record(prediction, int(outcomes[i]) if known else None, latency_ns)
         kept.probabilities[row], kept.direction[row] = prediction.probabilities, prediction.direction
         kept.ready[row] = prediction.ready
     return kept
+
+
+def _check_features(predictor: StepPredictor | WindowPredictor, stream: Stream) -> None:
+    if stream.features.shape[1] != predictor.features:
+        expected = feature_set_of(predictor.features)
+        raise DataError(
+            f"stream {stream.name!r}: {stream.features.shape[1]} features per tick, the model expects "
+            f"{predictor.features}; prepare the data anew{f' with --feature-set {expected.name}' if expected else ''}"
+        )
+
+
+def _empty_replayed(stream: Stream, labels: NDArray[np.int8], start: int, stop: int) -> Replayed:
+    """Rows start … stop of a stream, with arrays for the predictions that are to be filled in."""
+    n, h = stop - start, labels.shape[1]
+    return Replayed(
+        name=stream.name,
+        ts_ns=stream.ts_ns[start:stop],
+        mid=stream.mid[start:stop],
+        probabilities=np.empty((n, h, 3), np.float32),
+        direction=np.empty((n, h), np.int8),
+        ready=np.empty(n, bool),
+        labels=labels[start:stop],
+    )
 
 
 def replay_dataset(
@@ -184,7 +197,7 @@ def replay_dataset(
         dataset: of `open_streams` or `open_dataset`.
         horizons: of the predictor, in ticks.
         split: "train", "validation" or "test": the rows to keep; None: all.
-        note: told which stream begins.
+        note: called with the name of the stream that begins.
 
     Raises:
         DataError: see `replay`; or there is no such split, or it is empty.

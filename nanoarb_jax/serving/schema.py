@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nanoarb_jax.errors import ExportError
-from nanoarb_jax.features.live import FEATURE_SETS, feature_set_of
+from nanoarb_jax.features.feature_set import FEATURE_SETS, feature_set_of
 
 UNNAMED = "unnamed"
 
 
 def named_features(features: int) -> tuple[str, tuple[str, ...]]:
     """Name of the feature set, and names of its features, that a model with so many reads; made up where none has."""
-    name = feature_set_of(features)
-    return (name, FEATURE_SETS[name]) if name else (UNNAMED, tuple(f"feature_{i}" for i in range(features)))
+    known = feature_set_of(features)
+    return (known.name, known.names) if known else (UNNAMED, tuple(f"feature_{i}" for i in range(features)))
 
 
 def check_schema(path: str | Path, schema: str, names: Sequence[str]) -> None:
@@ -27,5 +27,6 @@ def check_schema(path: str | Path, schema: str, names: Sequence[str]) -> None:
     Raises:
         ExportError: they differ.
     """
-    if schema != UNNAMED and FEATURE_SETS.get(schema) != tuple(names):
+    known = FEATURE_SETS.get(schema)
+    if schema != UNNAMED and (known is None or known.names != tuple(names)):
         raise ExportError(f"{path}: made for other {schema} features than this version computes; export it anew")

@@ -20,10 +20,9 @@ from numba import njit
 from numpy.random import SeedSequence
 from numpy.typing import NDArray
 
+from nanoarb_jax.market.book.ladder import ASK, BID
 from nanoarb_jax.simulation.config import KINDS, MarketConfig
 from nanoarb_jax.simulation.queues import (
-    ASK,
-    BID,
     LIMIT,
     MARKET,
     MAX_PARTS,
@@ -54,6 +53,7 @@ def start(config: MarketConfig, rules: NDArray[np.void], seed: SeedSequence) -> 
 
 @njit(cache=True)
 def _pick_type(multiplier, rates, total, rng):  # type: ignore[no-untyped-def]
+    """Draw an order type in proportion to multiplier * rates, whose sum is `total`."""
     target, picked = uniform(rng) * total, 0
     for j in range(TYPES):
         weight = multiplier[j] * rates[j]
@@ -98,7 +98,8 @@ def _wait(state, rules, constant, fast, slow):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _let_pass(state, rules, seconds):  # type: ignore[no-untyped-def]
+def _decay(state, rules, seconds):  # type: ignore[no-untyped-def]
+    """Let time pass: the excitation of the orders so far decays."""
     kept_fast, kept_slow = np.exp(-rules.fast_decay * seconds), np.exp(-rules.slow_decay * seconds)
     for j in range(TYPES):
         state.fast[j] *= kept_fast
@@ -108,18 +109,19 @@ def _let_pass(state, rules, seconds):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _excite(state, rules, parent):  # type: ignore[no-untyped-def]
+    """Add what an order of type `parent` adds to the intensities."""
     for j in range(TYPES):
         state.fast[j] += rules.fast_jump[parent, j]
         state.slow[j] += rules.slow_jump[parent, j]
 
 
 @njit(cache=True)
-def _leader(state, base):  # type: ignore[no-untyped-def]
-    """The side whose order goes first into a wide spread: sides share them as they share limit orders."""
+def _pick_side(state, base):  # type: ignore[no-untyped-def]
+    """Draw the side of an order into a wide spread, in proportion to the intensities of limit orders."""
     bid, ask = LIMIT, KINDS + LIMIT
-    eager_bid = state.multiplier[bid] * (base[bid] + state.fast[bid] + state.slow[bid])
-    eager_ask = state.multiplier[ask] * (base[ask] + state.fast[ask] + state.slow[ask])
-    return BID if uniform(state.rng) * (eager_bid + eager_ask) < eager_bid else ASK
+    bid_rate = state.multiplier[bid] * (base[bid] + state.fast[bid] + state.slow[bid])
+    ask_rate = state.multiplier[ask] * (base[ask] + state.fast[ask] + state.slow[ask])
+    return BID if uniform(state.rng) * (bid_rate + ask_rate) < bid_rate else ASK
 
 
 @njit(cache=True)
@@ -140,8 +142,8 @@ def advance(state, rules, base, journal):  # type: ignore[no-untyped-def]
     Args:
         state, rules: the market.
         base: (6,) float64 scratch.
-        journal: (MAX_PARTS, 4) int64: what the feed tells of it, rows of LEVEL or TRADED, side of the book, price in
-            ticks, lots (LEVEL: left there; TRADED: taken).
+        journal: (MAX_PARTS, 4) int64, overwritten: the parts of its message, rows of LEVEL or TRADED, side of the book,
+            price in ticks, lots (LEVEL: left there; TRADED: taken).
 
     Returns:
         number of journal rows, and the side of the book that changed.
@@ -157,9 +159,9 @@ def advance(state, rules, base, journal):  # type: ignore[no-untyped-def]
         picked = _pick_type(multiplier, state.slow, slow, rng)
     elif not improves:
         picked = _pick_type(multiplier, base, constant, rng)
-    _let_pass(state, rules, seconds)
+    _decay(state, rules, seconds)
     if improves:
-        side, kind = _leader(state, base), LIMIT
+        side, kind = _pick_side(state, base), LIMIT
         parts = improve(state, rules, side, journal)
     else:
         side, kind = picked // KINDS, picked % KINDS

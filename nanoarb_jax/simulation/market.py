@@ -19,22 +19,20 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market import event
+from nanoarb_jax.market.book.ladder import ASK, BID
 from nanoarb_jax.market.event import EVENT
 from nanoarb_jax.market.series import LEVELS, BookSeries
 from nanoarb_jax.simulation.arrivals import advance, start
 from nanoarb_jax.simulation.config import MarketConfig
 from nanoarb_jax.simulation.orders import order_events
-from nanoarb_jax.simulation.queues import ASK, BID, MAX_PARTS, TRADED, TYPES, make_rules, show
+from nanoarb_jax.simulation.queues import MAX_PARTS, TRADED, TYPES, make_rules, show
 
-__all__ = ["MarketConfig", "synthetic_books", "synthetic_events"]
-
-_SEEN = event.EXCHANGE_SEES | event.LOCAL_SEES
-_BUY, _SELL = _SEEN | event.BUY, _SEEN | event.SELL
-_DEPTH, _TRADE, _LAST = event.DEPTH, event.TRADE, event.LAST
+_BUY, _SELL = event.BOTH_SEE | event.BUY, event.BOTH_SEE | event.SELL
 
 
 @njit(cache=True)
-def _repeat(row, px, lots):  # type: ignore[no-untyped-def]
+def _copy_row_before(row, px, lots):  # type: ignore[no-untyped-def]
+    """The side did not change: its levels are those of the row before."""
     for level in range(LEVELS):
         px[row, level] = px[row - 1, level]
         lots[row, level] = lots[row - 1, level]
@@ -56,11 +54,11 @@ def _fill_books(states, rulebook, ts_ns, bid_px, bid_lots, ask_px, ask_lots, bou
         if side == BID or i == 0:
             show(state, rules, BID, i, bid_px, bid_lots)
         else:
-            _repeat(i, bid_px, bid_lots)
+            _copy_row_before(i, bid_px, bid_lots)
         if side == ASK or i == 0:
             show(state, rules, ASK, i, ask_px, ask_lots)
         else:
-            _repeat(i, ask_px, ask_lots)
+            _copy_row_before(i, ask_px, ask_lots)
 
 
 @njit(cache=True)
@@ -76,13 +74,13 @@ def _fill_events(states, rulebook, events, filled, least, px_scale, lots_per_uni
             record = events[filled]
             # who trades against an ask has bought
             bits = _BUY if (side == BID) != traded else _SELL
-            record.ev = bits | (_TRADE if traded else _DEPTH)
+            record.ev = bits | (event.TRADE if traded else event.DEPTH)
             record.exch_ts = state.clock_ns
             record.local_ts = state.clock_ns + latency_ns
             record.px = journal[part, 2] / px_scale
             record.qty = journal[part, 3] / lots_per_unit
             record.order_id = message
-            record.ival = _LAST if part == parts - 1 else 0
+            record.ival = event.LAST if part == parts - 1 else 0
             record.fval = 0.0
             filled += 1
         message += 1
@@ -143,7 +141,7 @@ def synthetic_events(
 
     It begins with a snapshot. Then every order is one message: the trades, the new sizes of the levels it changed and,
     where the best price moved, the levels that came into view (`config.depth` ticks a side are published) or dropped
-    out; or, order by order, what `synthetic_orders.order_events` says. The book after message i is row i of
+    out; or, order by order, what `orders.order_events` says. The book after message i is row i of
     `synthetic_books` with the same seed and config.
 
     Args:

@@ -17,10 +17,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from nanoarb_jax.data.labels import direction_labels
 from nanoarb_jax.errors import DataError
+from nanoarb_jax.market.book.ladder import ASK, BID
 from nanoarb_jax.simulation.arrivals import advance
 from nanoarb_jax.simulation.config import MarketConfig
 from nanoarb_jax.simulation.market import begin
-from nanoarb_jax.simulation.queues import ASK, BID, MAX_PARTS, STATE, TYPES
+from nanoarb_jax.simulation.queues import MAX_PARTS, STATE, TYPES
 
 _CLASSES = 3
 
@@ -59,7 +60,7 @@ def _price_ticks(state, weighted):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _visit(states, rulebook, ticks, weighted, kept, prices):  # type: ignore[no-untyped-def]
+def _keep_states(states, rulebook, ticks, weighted, kept, prices):  # type: ignore[no-untyped-def]
     """Go through the series once: keep the state at every tick and the price of every row."""
     state, rules = states[0], rulebook[0]
     base, journal, found = np.empty(TYPES), np.empty((MAX_PARTS, 4), np.int64), 0
@@ -72,7 +73,7 @@ def _visit(states, rulebook, ticks, weighted, kept, prices):  # type: ignore[no-
 
 
 @njit(cache=True)
-def _continue(kept, rulebook, seeds, horizons, weighted, moves):  # type: ignore[no-untyped-def]
+def _simulate_futures(kept, rulebook, seeds, horizons, weighted, moves):  # type: ignore[no-untyped-def]
     """Moves, (futures, h) in ticks, of futures from one state; one stream of random numbers serves all of them."""
     rules = rulebook[0]
     base, journal = np.empty(TYPES), np.empty((MAX_PARTS, 4), np.int64)
@@ -137,11 +138,11 @@ def class_probabilities(
     rules, state = begin(config, seed)
     weighted = label_price == "microprice"
     kept, prices = np.zeros(len(rows), STATE), np.empty(rows[-1] + steps[-1] + 1)
-    _visit(state, rules, rows, weighted, kept, prices)
+    _keep_states(state, rules, rows, weighted, kept, prices)
     seeds = SeedSequence(seed).spawn(1)[0].generate_state(4 * len(rows), np.uint64).reshape(-1, 4)
     counts, moves = np.empty((len(rows), len(steps), _CLASSES)), np.empty((futures, len(steps)))
     for i in range(len(rows)):
-        _continue(kept[i : i + 1], rules, seeds[i], steps, weighted, moves)
+        _simulate_futures(kept[i : i + 1], rules, seeds[i], steps, weighted, moves)
         counts[i] = _count_classes(moves, threshold_ticks)
     shares = counts / futures
     errors = np.sqrt(shares * (1.0 - shares) / futures)

@@ -1,4 +1,4 @@
-"""The synthetic market told order by order (L3): queues are first in, first out.
+"""Events of the synthetic market order by order (L3): queues are first in, first out.
 
 Every level is a linked list of orders. Market orders fill it from the front; cancellations take the youngest orders
 from its back, whole or in part. Levels that come into view do so as a few orders of equal size.
@@ -11,14 +11,12 @@ from numba import njit
 from numpy.typing import NDArray
 
 from nanoarb_jax.market import event
+from nanoarb_jax.market.book.ladder import ASK, BID
 from nanoarb_jax.market.event import EVENT
 from nanoarb_jax.simulation.arrivals import advance
 from nanoarb_jax.simulation.config import MAX_DEPTH, MarketConfig
-from nanoarb_jax.simulation.queues import ASK, BID, MAX_PARTS, TRADED, TYPES
+from nanoarb_jax.simulation.queues import MAX_PARTS, TRADED, TYPES
 
-_SEEN = event.EXCHANGE_SEES | event.LOCAL_SEES
-_BUY, _SELL, _LAST = event.BUY, event.SELL, event.LAST
-_TRADE, _ADD, _CANCEL, _MODIFY, _FILL = event.TRADE, event.ADD, event.CANCEL, event.MODIFY, event.FILL
 _SLOTS = 2 * MAX_DEPTH  # prices modulo this: a side's levels lie within MAX_DEPTH ticks, so none meet
 _MOST_ORDERS = 8  # of a level that comes into view
 _NEWEST, _LIVE = 0, 1
@@ -28,10 +26,11 @@ LIST = np.dtype([("lots", "i8"), ("front", "i8"), ("back", "i8")])
 
 
 @njit(cache=True)
-def _write(events, at, bits, side, price, lots, order_id, clock_ns, feed):  # type: ignore[no-untyped-def]
+def _write_event(events, at, bits, side, price, lots, order_id, clock_ns, feed):  # type: ignore[no-untyped-def]
+    """Write an event at index `at`; returns the next index."""
     px_scale, lots_per_unit, latency_ns = feed
     record = events[at]
-    record.ev = _SEEN | bits | (_BUY if side == BID else _SELL)
+    record.ev = event.BOTH_SEE | bits | (event.BUY if side == BID else event.SELL)
     record.exch_ts = clock_ns
     record.local_ts = clock_ns + np.int64(latency_ns)
     record.px = price / px_scale
@@ -82,7 +81,7 @@ def _grow_level(orders, level, counts, events, at, side, price, lots, pieces, cl
     while lots > 0:
         size = (lots + pieces - 1) // pieces
         number = _add(orders, level, counts, size)
-        at = _write(events, at, _ADD, side, price, size, number, clock, feed)
+        at = _write_event(events, at, event.ADD, side, price, size, number, clock, feed)
         lots -= size
         pieces -= 1
     return at
@@ -95,17 +94,17 @@ def _shrink_level(orders, level, counts, events, at, side, price, lots, filled, 
         number = level.front if filled else level.back
         taken = min(lots, orders[number].lots)
         if filled:
-            at = _write(events, at, _FILL, side, price, taken, number, clock, feed)
+            at = _write_event(events, at, event.FILL, side, price, taken, number, clock, feed)
         left = _reduce(orders, level, counts, number, taken)
-        bits, told = (_MODIFY, left) if left > 0 else (_CANCEL, taken)
-        at = _write(events, at, bits, side, price, told, number, clock, feed)
+        bits, told = (event.MODIFY, left) if left > 0 else (event.CANCEL, taken)
+        at = _write_event(events, at, bits, side, price, told, number, clock, feed)
         lots -= taken
     return at
 
 
 @njit(cache=True)
-def _fill_first(states, rulebook, orders, levels, counts, events, at, pieces_lots, feed):  # type: ignore[no-untyped-def]
-    """Tell the book before the first order, as orders of about `pieces_lots`; returns the number of events."""
+def _write_snapshot(states, rulebook, orders, levels, counts, events, at, pieces_lots, feed):  # type: ignore[no-untyped-def]
+    """Write the book before the first order, as orders of about `pieces_lots`; returns the number of events."""
     state, rules = states[0], rulebook[0]
     for side in range(2):
         for i in range(rules.depth):
@@ -119,7 +118,7 @@ def _fill_first(states, rulebook, orders, levels, counts, events, at, pieces_lot
 
 
 @njit(cache=True)
-def _fill_orders(states, rulebook, orders, levels, counts, events, at, least, pieces_lots, feed):  # type: ignore[no-untyped-def]
+def _write_messages(states, rulebook, orders, levels, counts, events, at, least, pieces_lots, feed):  # type: ignore[no-untyped-def]
     """Append whole messages until there are `least` events or room may run out; returns their number."""
     state, rules = states[0], rulebook[0]
     base, journal = np.empty(TYPES), np.empty((MAX_PARTS, 4), np.int64)
@@ -130,7 +129,7 @@ def _fill_orders(states, rulebook, orders, levels, counts, events, at, least, pi
             side, price, lots = journal[part, 1], journal[part, 2], journal[part, 3]
             if journal[part, 0] == TRADED:
                 taker = ASK if side == BID else BID
-                at, filled = _write(events, at, _TRADE, taker, price, lots, 0, clock, feed), True
+                at, filled = _write_event(events, at, event.TRADE, taker, price, lots, 0, clock, feed), True
                 continue
             level = levels[side, price % _SLOTS]
             more = lots - level.lots
@@ -140,7 +139,7 @@ def _fill_orders(states, rulebook, orders, levels, counts, events, at, least, pi
             at = _shrink_level(orders, level, counts, events, at, side, price, -more, filled, clock, feed)
             filled = False
         if at > first:
-            events[at - 1].ival = _LAST
+            events[at - 1].ival = event.LAST
     return at
 
 
@@ -161,11 +160,11 @@ def order_events(
     room = 2 * config.depth * _MOST_ORDERS + 2
     events, orders = np.zeros(room, EVENT), np.zeros(room, ORDER)
     levels, counts = np.zeros((2, _SLOTS), LIST), np.zeros(2, np.int64)
-    at = _fill_first(state, rules, orders, levels, counts, events, 2, config.order_lots, feed)
+    at = _write_snapshot(state, rules, orders, levels, counts, events, 2, config.order_lots, feed)
     events["ival"][:at] = event.SNAPSHOT
     events["ival"][at - 1] |= event.LAST
-    for i, (bits, worst) in enumerate(((_BUY, np.min), (_SELL, np.max))):
-        events["ev"][i] = _SEEN | bits | event.CLEAR
+    for i, (bits, worst) in enumerate(((event.BUY, np.min), (event.SELL, np.max))):
+        events["ev"][i] = event.BOTH_SEE | bits | event.CLEAR
         events["px"][i] = worst(events["px"][2:at][(events["ev"][2:at] & bits) != 0])
         events["exch_ts"][i], events["local_ts"][i] = events["exch_ts"][2], events["local_ts"][2]
     while at < least:
@@ -173,5 +172,5 @@ def order_events(
         more = max(least - at, at // 4) + 4 * int(counts[_LIVE]) + 2 * _MOST_ORDERS * MAX_PARTS
         events = np.concatenate([events[:at], np.zeros(more, EVENT)])
         orders = np.concatenate([orders[: counts[_NEWEST] + 1], np.zeros(more, ORDER)])
-        at = _fill_orders(state, rules, orders, levels, counts, events, at, least, config.order_lots, feed)
+        at = _write_messages(state, rules, orders, levels, counts, events, at, least, config.order_lots, feed)
     return events[:at]

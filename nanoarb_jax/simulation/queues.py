@@ -12,18 +12,18 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from nanoarb_jax.market.book.ladder import ASK, BID
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS
 from nanoarb_jax.simulation.config import KINDS, MAX_DEPTH, MarketConfig
 
-BID, ASK = 0, 1
 LIMIT, CANCEL, MARKET = 0, 1, 2
 TYPES = 2 * KINDS  # kinds of bids, then of asks
-LEVEL, TRADED = 0, 1  # what a part of a message says: a level's new size, or a size traded
+LEVEL, TRADED = 0, 1  # a part of a message gives the lots that a level has now, or the lots traded there
 _SWEEP = 8  # price levels a market order takes at most; the rest of it is cancelled
-# a market order tells of two parts per level and of all levels that come into view behind it
+# a market order has two parts per level, and one for every level that comes into view behind it
 MAX_PARTS = _SWEEP * (2 + MAX_DEPTH)
 
-# All there is to know at one time. A record, not a tuple of arrays: compiled code reads it without counting references,
+# The whole state of a market. A record, not a tuple of arrays: compiled code reads it without counting references,
 # which would cost several times the simulation. Sides are bid, ask; levels count ticks behind the best price.
 STATE = np.dtype(
     [
@@ -40,7 +40,7 @@ STATE = np.dtype(
     align=True,
 )
 
-# a `MarketConfig` as the kernels read it; rates per second, sizes in lots
+# a `MarketConfig` as the compiled functions read it; rates per second, sizes in lots
 RULES = np.dtype(
     [
         ("base", "f8", TYPES),
@@ -66,7 +66,7 @@ RULES = np.dtype(
 
 
 def make_rules(config: MarketConfig) -> NDArray[np.void]:
-    """(1,) RULES: what the kernels need of a config."""
+    """(1,) RULES: what the compiled functions need of a config."""
     rules = np.zeros(1, RULES)
     for name in ("fast_decay", "slow_decay", "depth", "queue_lots", "reaction", "occupancy", "improve_rate"):
         rules[name] = getattr(config, name)
@@ -105,11 +105,13 @@ def uniform(rng):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def exponential(rng):  # type: ignore[no-untyped-def]
+    """The next number of an exponential distribution with mean 1."""
     return -np.log(1.0 - uniform(rng))
 
 
 @njit(cache=True)
 def _order_lots(rules, excess_lots, rng):  # type: ignore[no-untyped-def]
+    """Size of an order, at least 1 lot."""
     x = exponential(rng)
     if rules.size_power != 1.0:
         x = x**rules.size_power
@@ -151,13 +153,15 @@ def _sum_up(state, rules, side):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def weigh_side(state, rules, side):  # type: ignore[no-untyped-def]
+    """Set the weights of all levels of a side, and the multipliers that follow from them."""
     for level in range(rules.depth):
         _weigh(state, rules, side, level)
     _sum_up(state, rules, side)
 
 
 @njit(cache=True)
-def _tell(journal, parts, what, side, price, lots):  # type: ignore[no-untyped-def]
+def _write_part(journal, parts, what, side, price, lots):  # type: ignore[no-untyped-def]
+    """Append a part of the message to the journal; returns the number of parts."""
     journal[parts, 0] = what
     journal[parts, 1] = side
     journal[parts, 2] = price
@@ -175,7 +179,7 @@ def improve(state, rules, side, journal):  # type: ignore[no-untyped-def]
     parts = 0
     for level in range(depth - 1, depth - 1 - ticks, -1):
         if queue[side, level] > 0:
-            parts = _tell(journal, parts, LEVEL, side, best[side] - better * level, 0)
+            parts = _write_part(journal, parts, LEVEL, side, best[side] - better * level, 0)
     for level in range(depth - 1, ticks - 1, -1):
         queue[side, level] = queue[side, level - ticks]
     for level in range(ticks):
@@ -183,7 +187,7 @@ def improve(state, rules, side, journal):  # type: ignore[no-untyped-def]
     queue[side, 0] = _order_lots(rules, rules.excess_improving, state.rng)
     best[side] += better * ticks
     weigh_side(state, rules, side)
-    return _tell(journal, parts, LEVEL, side, best[side], queue[side, 0])
+    return _write_part(journal, parts, LEVEL, side, best[side], queue[side, 0])
 
 
 @njit(cache=True)
@@ -200,7 +204,7 @@ def _recede(state, rules, side, journal, parts):  # type: ignore[no-untyped-def]
     for level in range(depth - gap, depth):
         queue[side, level] = far_lots(rules, state.rng, level == 0)
         if queue[side, level] > 0:
-            parts = _tell(journal, parts, LEVEL, side, best[side] - better * level, queue[side, level])
+            parts = _write_part(journal, parts, LEVEL, side, best[side] - better * level, queue[side, level])
     return parts
 
 
@@ -214,8 +218,8 @@ def _take(state, rules, side, level, lots, traded, journal, parts):  # type: ign
     price = best[side] - level if side == BID else best[side] + level
     queue[side, level] -= taken
     if traded and taken > 0:
-        parts = _tell(journal, parts, TRADED, side, price, taken)
-    parts = _tell(journal, parts, LEVEL, side, price, queue[side, level])
+        parts = _write_part(journal, parts, TRADED, side, price, taken)
+    parts = _write_part(journal, parts, LEVEL, side, price, queue[side, level])
     if queue[side, 0] == 0:
         parts = _recede(state, rules, side, journal, parts)
         weigh_side(state, rules, side)
@@ -239,7 +243,7 @@ def _pick_level(weights, side, depth, total, rng):  # type: ignore[no-untyped-de
 
 @njit(cache=True)
 def act(state, rules, kind, side, journal):  # type: ignore[no-untyped-def]
-    """Let one order change the book; returns the number of parts told in the journal."""
+    """Let one order change the book; returns the number of parts in the journal."""
     if kind == MARKET:
         lots, parts = _order_lots(rules, rules.excess_lots, state.rng), 0
         for _ in range(_SWEEP):
@@ -258,7 +262,7 @@ def act(state, rules, kind, side, journal):  # type: ignore[no-untyped-def]
     _weigh(state, rules, side, level)
     _sum_up(state, rules, side)
     price = state.best[side] - level if side == BID else state.best[side] + level
-    return _tell(journal, 0, LEVEL, side, price, state.queue[side, level])
+    return _write_part(journal, 0, LEVEL, side, price, state.queue[side, level])
 
 
 @njit(cache=True)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nanoarb_jax.data.dataset import Stream
+from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.evaluation.metrics import PRIOR_FLOOR, class_prior
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from nanoarb_jax.config import TrainConfig
 from nanoarb_jax.data.labels import UNDEFINED, UP
-from nanoarb_jax.features.mirror import mirror_swaps
+from nanoarb_jax.features.feature_set import mirror_of
 
 
 class TrainingRows(NamedTuple):
@@ -66,6 +66,6 @@ def gather(rows: TrainingRows, picks: Picks, ticks: int, config: TrainConfig) ->
 
 def _mirrored(x: jax.Array, reference: jax.Array) -> jax.Array:
     """The same as `mirror_features`, bit for bit: of float32 prices, either rounds the mirrored price just once."""
-    order, sign = mirror_swaps(x.shape[-1])
+    order, sign = mirror_of(x.shape[-1])
     prices = 2 * reference[:, None, None] - x[..., :2]
     return jnp.concatenate([prices, x[..., order[2:]] * sign[None, None, 2:]], axis=-1)

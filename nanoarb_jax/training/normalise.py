@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nanoarb_jax.data.dataset import Stream
-from nanoarb_jax.features.mirror import mirror_features
+from nanoarb_jax.data.streams import Stream
+from nanoarb_jax.features.feature_set import mirror_features
 from nanoarb_jax.model.mamba import MambaLOB
-from nanoarb_jax.model.transform import CHANNELS
+from nanoarb_jax.model.transform import CHANNEL_FUNCTIONS
 
 ROWS = 65_536  # worked through at a time
 
@@ -24,7 +24,7 @@ def fit_transform(model: MambaLOB, streams: Sequence[Stream]) -> None:
     """
     if model.transform.kind == "identity":
         return
-    channels_of = jax.jit(CHANNELS[model.transform.kind][1])
+    channels_of = jax.jit(CHANNEL_FUNCTIONS[model.transform.kind])
     moments = [_moments(stream, channels_of) for stream in streams]
     mean = np.mean([m for m, _ in moments], axis=0)
     square = np.mean([s for _, s in moments], axis=0)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nanoarb_jax.data.dataset import Stream
+from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import ConfigError, DataError
 
 

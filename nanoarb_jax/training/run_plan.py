@@ -15,8 +15,8 @@ from jax.sharding import Mesh
 
 from nanoarb_jax.artifacts.checkpoint import Checkpoint
 from nanoarb_jax.config import Config
-from nanoarb_jax.data.dataset import Dataset, describe_stream
-from nanoarb_jax.evaluation.validation import check_fit
+from nanoarb_jax.data.dataset import Dataset, check_fit
+from nanoarb_jax.data.streams import describe_stream
 from nanoarb_jax.training.device import default_batch, matmul_dtype
 from nanoarb_jax.training.lineage import origin
 from nanoarb_jax.training.plan import Plan, plan_streams, plan_windows, training_lengths

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from nanoarb_jax.config import TrainConfig
-from nanoarb_jax.data.dataset import Stream
+from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.training.batch import Picks, TrainingRows
 from nanoarb_jax.training.plan import Plan
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from nanoarb_jax.data.dataset import Stream
+from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.evaluation.judging import LEAST_HISTORY
 from nanoarb_jax.evaluation.scoring import Score, score_streams
 from nanoarb_jax.evaluation.validation import validation_loss, validation_mcc

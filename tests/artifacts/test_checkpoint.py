@@ -25,7 +25,8 @@ from nanoarb_jax.artifacts.checkpoint import (
 )
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import CheckpointError
-from nanoarb_jax.features.lob44 import FEATURE_NAMES, feature_hash
+from nanoarb_jax.features.feature_set import FEATURE_SETS
+from nanoarb_jax.features.lob44 import FEATURE_NAMES
 from nanoarb_jax.model.mamba import MambaLOB
 from support.random_model import random_model
 
@@ -99,7 +100,7 @@ def test_what_stands_beside_the_arrays(kept: Path) -> None:
     assert manifest["features"] == {
         "schema": "lob44",
         "names": list(FEATURE_NAMES),
-        "hash": feature_hash(FEATURE_NAMES),
+        "hash": FEATURE_SETS["lob44"].hash,
     }
     model = some_model()
     assert manifest["normaliser"]["mean"] == np.asarray(model.transform.mean[...]).tolist()
@@ -227,7 +228,7 @@ def test_other_format(copy: Path) -> None:
 
 def test_other_features(copy: Path) -> None:
     rewrite(copy, lambda m: m["features"].update(hash="0123456789abcdef", schema="flow"), stamp=True)
-    refused(copy, "flow (0123456789abcdef)", feature_hash(FEATURE_NAMES), "train anew")
+    refused(copy, "flow (0123456789abcdef)", FEATURE_SETS["lob44"].hash, "train anew")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from nanoarb_jax.features.live import LobFeatureExtractor
 from nanoarb_jax.features.lob44 import lob44
 from nanoarb_jax.market.book.order_book import OrderBook
 from nanoarb_jax.model.mamba import MambaLOB
-from nanoarb_jax.serving.backends.native.step import NativeStep, pack
+from nanoarb_jax.serving.backends.native import NativeStep, pack
 from nanoarb_jax.serving.predictor import StepPredictor
 from nanoarb_jax.simulation.market import synthetic_books
 from support.random_model import random_model

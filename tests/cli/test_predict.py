@@ -19,8 +19,8 @@ from nanoarb_jax.data.dataset import open_dataset
 from nanoarb_jax.data.prepare import prepare
 from nanoarb_jax.exporters import export_native, export_step
 from nanoarb_jax.readers.book_npz import write_book_npz
+from nanoarb_jax.serving.backends.native import pack
 from nanoarb_jax.serving.backends.native.file import native_file
-from nanoarb_jax.serving.backends.native.step import pack
 from nanoarb_jax.serving.backends.onnx.step import WindowPredictor
 from nanoarb_jax.serving.predictor import StepPredictor
 from nanoarb_jax.serving.replay import open_streams

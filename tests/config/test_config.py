@@ -21,6 +21,7 @@ from nanoarb_jax.config import (
     load_config,
 )
 from nanoarb_jax.errors import ConfigError
+from nanoarb_jax.features.feature_set import FEATURE_SETS
 
 TABLES = {"model": ModelConfig, "data": DataConfig, "train": TrainConfig}
 
@@ -198,6 +199,7 @@ def test_what_a_model_reads_is_said_once(tmp_path: Path) -> None:
     for feature_set, transform, features in (("lob44", "lob44", 44), ("flow", "flow", 86), (7, "identity", 7)):
         model = ModelConfig(feature_set=feature_set)
         assert (model.input_transform, model.input_dim) == (transform, features)
+        assert features == 7 or len(FEATURE_SETS[transform].names) == features
         # as files were written before there was model.feature_set
         older = {"input_transform": transform, "input_dim": features}
         assert config_from_dict({"model": older}, "older").model == model

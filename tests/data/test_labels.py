@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanoarb_jax.config import DataConfig
+from nanoarb_jax.data.counts import Counts
 from nanoarb_jax.data.labels import (
     DOWN,
     NEUTRAL,
@@ -15,7 +16,6 @@ from nanoarb_jax.data.labels import (
     UNDEFINED,
     UP,
     count_magnitudes,
-    counted_quantile,
     direction_labels,
     label_threshold,
     mirror_labels,
@@ -168,30 +168,45 @@ def test_quantile_threshold(steps: list[int], quantile: float, rule: tuple[str, 
     moves = signed_moves(prices(steps), (1,), *rule)
     if np.isnan(moves).all():
         with pytest.raises(DataError, match="no training row has a known move"):
-            quantile_thresholds(moves, quantile, 0.5)
+            quantile_thresholds(count_magnitudes(moves), quantile, 0.5)
         return
-    (threshold,) = quantile_thresholds(moves, quantile, 0.0)
+    (threshold,) = quantile_thresholds(count_magnitudes(moves), quantile, 0.0)
     sizes = np.abs(moves[~np.isnan(moves)])
     assert threshold == pytest.approx(float(np.quantile(sizes, quantile, method="inverted_cdf")), abs=1e-6)
     assert (sizes <= threshold + 1e-6).mean() >= quantile > (sizes < threshold - 1e-6).mean()
-    assert quantile_thresholds(moves, quantile, 1e3) == (1e3,)
+    assert quantile_thresholds(count_magnitudes(moves), quantile, 1e3) == (1e3,)
 
 
 def test_counts_of_blocks_add_up() -> None:
-    moves = signed_moves(prices(np.random.default_rng(0).integers(-3, 4, 300).tolist()), (9,), "smoothed")[:, 0]
-    values, counts = count_magnitudes(moves)
-    parts = [count_magnitudes(block) for block in np.split(moves, 5)]
-    merged, index = np.unique(np.concatenate([part[0] for part in parts]), return_inverse=True)
-    np.testing.assert_array_equal(merged, values)
-    summed = np.bincount(index, np.concatenate([part[1] for part in parts])).astype(np.int64)
-    np.testing.assert_array_equal(summed, counts)
-    assert counted_quantile(merged, summed, 1 / 3) == counted_quantile(values, counts, 1 / 3)
-    assert counts.sum() == 291
+    moves = signed_moves(prices(np.random.default_rng(0).integers(-3, 4, 300).tolist()), (9,), "smoothed")
+    (whole,) = count_magnitudes(moves)
+    summed = Counts()
+    for block in np.split(moves, 5):
+        summed.merge(*count_magnitudes(block))
+    np.testing.assert_array_equal(summed.sorted().values, whole.values)
+    np.testing.assert_array_equal(summed.sorted().counts, whole.counts)
+    assert quantile_thresholds([summed.sorted()], 1 / 3, 0.0) == quantile_thresholds([whole], 1 / 3, 0.0)
+    assert whole.counts.sum() == 291
+
+
+@quick
+@given(st.lists(st.lists(st.integers(-50, 50), max_size=20), max_size=5))
+def test_medians_of_counts_are_those_of_numpy(blocks: list[list[int]]) -> None:
+    counts = Counts()
+    for block in blocks:
+        counts.add(np.array(block, np.int64))
+    values = np.array([value for block in blocks for value in block], np.int64)
+    if len(values):
+        assert counts.sorted().median() == np.median(values)
+        for share in (0.01, 0.5, 0.9, 1.0):
+            assert counts.sorted().quantile(share) == np.quantile(values, share, method="inverted_cdf")
+    else:
+        assert np.isnan(counts.sorted().median())
 
 
 def test_a_third_each() -> None:
     moves = signed_moves(np.random.default_rng(1).normal(size=30_000).cumsum(), (10, 50), "tlob", 5)
-    thresholds = quantile_thresholds(moves, 1 / 3, 0.0)
+    thresholds = quantile_thresholds(count_magnitudes(moves), 1 / 3, 0.0)
     price = np.random.default_rng(2).normal(size=30_000).cumsum()
     labels, _ = direction_labels(price, (10, 50), thresholds, "tlob", 5)
     assert thresholds[0] < thresholds[1]

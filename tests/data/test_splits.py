@@ -24,7 +24,6 @@ from nanoarb_jax.data.splits import (
     chronological_sessions,
     purged_kfold,
     walk_forward,
-    windows_within,
 )
 from nanoarb_jax.data.streams import make_stream
 from nanoarb_jax.errors import ConfigError, DataError
@@ -102,14 +101,6 @@ def test_chronological_parts(rows: int, train: float, validation: float, purge: 
     assert all(0 <= start <= stop for start, stop in parts)
     for part, following in pairwise(parts):
         assert part[0] == part[1] or part[1] + purge == following[0]
-
-
-@quick
-@given(st.integers(0, 500), st.integers(0, 400), st.integers(1, 100), st.integers(0, 100))
-def test_windows_stay_within(start: int, length: int, window: int, ahead: int) -> None:
-    rows = (start, start + length)
-    expected = [t for t in range(start, start + length) if t - window + 1 >= start and t + ahead < start + length]
-    assert list(range(*windows_within(rows, window, ahead))) == expected
 
 
 @pytest.mark.parametrize(

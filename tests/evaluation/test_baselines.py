@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanoarb_jax.config import DataConfig
-from nanoarb_jax.data.dataset import make_stream
+from nanoarb_jax.data.streams import make_stream
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.evaluation.baseline_inputs import baseline_inputs, order_flow_imbalance, order_flow_inputs
 from nanoarb_jax.evaluation.baselines import (

@@ -12,7 +12,8 @@ from flax import nnx
 
 from nanoarb_jax.artifacts.checkpoint import Checkpoint
 from nanoarb_jax.config import DataConfig, ModelConfig
-from nanoarb_jax.data.dataset import Dataset, make_stream
+from nanoarb_jax.data.dataset import Dataset
+from nanoarb_jax.data.streams import make_stream
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.evaluation import scoring
 from nanoarb_jax.evaluation.baselines import BASELINES, baseline_log_probs

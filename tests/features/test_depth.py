@@ -15,11 +15,12 @@ from nanoarb_jax.features.depth import copy_depth, traded_lots
 from nanoarb_jax.features.flow import flow, flow_memory, flow_row
 from nanoarb_jax.features.lob44 import FeatureScale
 from nanoarb_jax.market import event as ev
-from nanoarb_jax.market.book import apply as kernel
+from nanoarb_jax.market.book.apply import apply_event
 from nanoarb_jax.market.book.ladder import copy_top
-from nanoarb_jax.market.book.order_book import empty_state
-from nanoarb_jax.market.clocks.from_events import TickClock, tick_chunks
-from nanoarb_jax.market.event import EVENT, EXCHANGE_SEES, LAST, LOCAL_SEES
+from nanoarb_jax.market.book.state import APPLIED, empty_state
+from nanoarb_jax.market.clocks.clock import TickClock
+from nanoarb_jax.market.clocks.from_events import tick_chunks
+from nanoarb_jax.market.event import EVENT, EXCH_EVENT, LAST, LOCAL_EVENT
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS
 from nanoarb_jax.readers.binance.feed import open_binance
 from support.series import joined
@@ -39,7 +40,7 @@ def compare(hbt, state, events, ours, counts):  # type: ignore[no-untyped-def]
     for i in range(len(events)):
         if hbt.elapse(APART * (i + 1) + APART // 2 - hbt.current_timestamp) != 0:
             return False
-        if kernel.apply_event(state, events[i]) != kernel.APPLIED:
+        if apply_event(state, events[i]) != APPLIED:
             return False
         depth = hbt.depth(0)
         copy_top(state.levels, 0, ours[0], ours[1], EMPTY_PRICE)
@@ -120,7 +121,7 @@ def test_the_layout_is_the_same() -> None:
         assert getattr(hft.types, f"DEPTH_{theirs}_EVENT") == getattr(ev, our)
     for name in ("ADD", "CANCEL", "MODIFY"):
         assert getattr(hft.types, f"{name}_ORDER_EVENT") == getattr(ev, name)
-    assert (hft.types.EXCH_EVENT, hft.types.LOCAL_EVENT) == (EXCHANGE_SEES, LOCAL_SEES)
+    assert (hft.types.EXCH_EVENT, hft.types.LOCAL_EVENT) == (EXCH_EVENT, LOCAL_EVENT)
 
 
 @settings(deadline=None, database=None, max_examples=5)
@@ -176,8 +177,8 @@ def test_the_reader_gives_the_events_of_its_converter(
 
     theirs = binancefutures.convert(str(shared / REAL), buffer_size=200_000)
     capsys.readouterr()  # it tells its progress
-    theirs = theirs[theirs["ev"] & LOCAL_SEES > 0]
-    theirs["ev"] &= ~np.uint64(LOCAL_SEES | EXCHANGE_SEES)
+    theirs = theirs[theirs["ev"] & LOCAL_EVENT > 0]
+    theirs["ev"] &= ~np.uint64(LOCAL_EVENT | EXCH_EVENT)
     ours = usdm[0]
     snapshot = (ours["ival"] & ev.SNAPSHOT) > 0
     told_later = ~snapshot & (ours["local_ts"] > ours["local_ts"][0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -10,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nanoarb_jax.errors import DataError
-from nanoarb_jax.features.lob44 import FEATURE_NAMES, FeatureScale, feature_hash, lob44, lob44_row
-from nanoarb_jax.features.mirror import mirror_features
+from nanoarb_jax.errors import DataError, OutputError
+from nanoarb_jax.features.feature_set import FEATURE_SETS, mirror_features
+from nanoarb_jax.features.lob44 import FEATURE_NAMES, FeatureScale, lob44, lob44_row
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries, validate_books
 from nanoarb_jax.readers.book_npz import read_book_npz, write_book_npz
 from support.series import random_books
@@ -53,8 +54,9 @@ def test_names_are_the_contract() -> None:
         "ask_cumulative_0",
         "ask_cumulative_9",
     ]
-    assert feature_hash(FEATURE_NAMES) == "1a9371e6092f5010"
-    assert feature_hash(FEATURE_NAMES[::-1]) != feature_hash(FEATURE_NAMES)
+    known = FEATURE_SETS["lob44"]
+    assert known.names == FEATURE_NAMES and known.hash == "1a9371e6092f5010"
+    assert dataclasses.replace(known, names=FEATURE_NAMES[::-1]).hash != known.hash
 
 
 @quick
@@ -134,7 +136,7 @@ def test_book_npz_round_trip_and_no_overwrite(tmp_path: Path) -> None:
     for was, now in zip(books, back, strict=True):
         np.testing.assert_array_equal(was, now)
     written = path.read_bytes()
-    with pytest.raises(DataError, match="never overwritten"):
+    with pytest.raises(OutputError, match="never overwritten"):
         write_book_npz(path, books)
     assert path.read_bytes() == written
 

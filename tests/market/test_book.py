@@ -15,7 +15,7 @@ from nanoarb_jax.errors import DataError
 from nanoarb_jax.market import event as ev
 from nanoarb_jax.market.anomaly import Anomaly, policies
 from nanoarb_jax.market.book.order_book import OrderBook
-from nanoarb_jax.market.event import BUY, EVENT, EXCHANGE_SEES, LAST, LOCAL_SEES, MAYBE_BAD_BOOK, SELL
+from nanoarb_jax.market.event import BUY, EVENT, EXCH_EVENT, LAST, LOCAL_EVENT, MAYBE_BAD_BOOK, SELL
 from nanoarb_jax.market.series import EMPTY_PRICE
 from support.book_twin import LOT, TICK, Raised, SlowBook, random_events
 
@@ -270,10 +270,10 @@ def test_levels_and_orders_may_meddle_with_each_other() -> None:
 
 
 def test_each_clock_sees_its_own_events() -> None:
-    for clock, other in (("local", EXCHANGE_SEES), ("exchange", LOCAL_SEES)):
+    for clock, other in (("local", EXCH_EVENT), ("exchange", LOCAL_EVENT)):
         book = small_book(clock=clock)
         book.apply(event(ev.DEPTH, 100.0, flags=0))
-        assert book.apply(event(ev.DEPTH, 101.0, side=SELL | EXCHANGE_SEES | LOCAL_SEES))
+        assert book.apply(event(ev.DEPTH, 101.0, side=SELL | EXCH_EVENT | LOCAL_EVENT))
         assert not book.apply(event(ev.DEPTH, 100.5, side=BUY | other, at=99))  # not even the end of a message
         assert (book.best_bid, book.time_ns) == (100.0, 10)
     late = event(ev.DEPTH)

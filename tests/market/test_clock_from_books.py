@@ -18,10 +18,12 @@ from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.ticks import read_books
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.anomaly import policies
-from nanoarb_jax.market.book.order_book import OrderBook, empty_state
+from nanoarb_jax.market.book.order_book import OrderBook
+from nanoarb_jax.market.book.state import empty_state
 from nanoarb_jax.market.clocks import from_books as rows_module
+from nanoarb_jax.market.clocks.clock import TickClock
 from nanoarb_jax.market.clocks.from_books import choose_rows
-from nanoarb_jax.market.clocks.from_events import TickClock, tick_chunks
+from nanoarb_jax.market.clocks.from_events import tick_chunks
 from nanoarb_jax.market.event import BUY, DEPTH, EVENT, LAST, SELL, TRADE
 from nanoarb_jax.market.series import COLUMNS, EMPTY_PRICE, LEVELS, BookSeries, validate_books
 from nanoarb_jax.readers.book_npz import write_book_npz

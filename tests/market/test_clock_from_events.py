@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market import event as ev
-from nanoarb_jax.market.book.apply import BookState
-from nanoarb_jax.market.book.order_book import empty_state
+from nanoarb_jax.market.book.state import BookState, empty_state
 from nanoarb_jax.market.clocks import from_events as ticks
-from nanoarb_jax.market.clocks.from_events import TickClock, tick_chunks
-from nanoarb_jax.market.event import BUY, EVENT, EXCHANGE_SEES, LAST, LOCAL_SEES, MAYBE_BAD_BOOK, SELL
+from nanoarb_jax.market.clocks.clock import TickClock
+from nanoarb_jax.market.clocks.from_events import tick_chunks
+from nanoarb_jax.market.event import BUY, EVENT, EXCH_EVENT, LAST, LOCAL_EVENT, MAYBE_BAD_BOOK, SELL
 from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries, validate_books
 from support.book_twin import LOT, TICK, SlowBook, SlowClock, random_events
 from support.series import joined
@@ -162,9 +162,9 @@ def test_the_grid_survives_times_that_make_no_sense() -> None:
 
 def test_an_event_of_the_other_clock_ends_no_message() -> None:
     half = record(ev.DEPTH, 102.0, 1, BUY, 250, flags=0)  # crossed for the moment
-    other = record(ev.DEPTH, 99.0, 1, BUY | EXCHANGE_SEES, 260)
-    rest = record(ev.DEPTH, 101.0, 0, SELL | LOCAL_SEES, 270, flags=0)
-    end = record(ev.DEPTH, 103.0, 1, SELL | LOCAL_SEES | EXCHANGE_SEES, 270)
+    other = record(ev.DEPTH, 99.0, 1, BUY | EXCH_EVENT, 260)
+    rest = record(ev.DEPTH, 101.0, 0, SELL | LOCAL_EVENT, 270, flags=0)
+    end = record(ev.DEPTH, 103.0, 1, SELL | LOCAL_EVENT | EXCH_EVENT, 270)
     assert times([quote(150), half, other, rest, end], TickClock()) == [150, 270]
     assert times([quote(150), trade(160), half, trade(255), other, rest, end], TickClock("trade")) == [160, 270]
 

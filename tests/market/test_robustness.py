@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.features.flow import flow, flow_memory
-from nanoarb_jax.market.book.apply import BookState
-from nanoarb_jax.market.book.order_book import empty_state
-from nanoarb_jax.market.clocks.from_events import TickClock, tick_chunks
+from nanoarb_jax.market.book.state import BookState, empty_state
+from nanoarb_jax.market.clocks.clock import TickClock
+from nanoarb_jax.market.clocks.from_events import tick_chunks
 from nanoarb_jax.market.event import EVENT
 from nanoarb_jax.market.series import validate_books
 from support.book_twin import LOT, TICK, random_events

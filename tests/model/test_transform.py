@@ -8,10 +8,10 @@ import pytest
 from flax import nnx
 
 from nanoarb_jax.config import DataConfig, ModelConfig
-from nanoarb_jax.data.dataset import Stream, make_stream
+from nanoarb_jax.data.streams import Stream, make_stream
+from nanoarb_jax.features.feature_set import FEATURE_SETS, mirror_features
 from nanoarb_jax.features.flow import flow
 from nanoarb_jax.features.lob44 import lob44
-from nanoarb_jax.features.mirror import mirror_features
 from nanoarb_jax.model.mamba import abstract_model
 from nanoarb_jax.model.transform import CLIP, InputTransform, Statistic, flow_channels, lob44_channels, signed_log
 from nanoarb_jax.simulation.market import synthetic_books
@@ -30,6 +30,13 @@ ORDER = np.concatenate([np.arange(15), *(np.arange(s, s + 10) for s in (25, 15, 
 
 def channels(raw: np.ndarray) -> np.ndarray:
     return np.asarray(lob44_channels(raw[1:], raw[:-1]))
+
+
+def test_feature_sets_know_their_channels() -> None:
+    for name, feature_set in FEATURE_SETS.items():
+        channels = feature_set.channels
+        assert sorted(channels.logged + channels.plain) == list(range(channels.count))
+        assert InputTransform(name, len(feature_set.names)).output_dim == channels.count
 
 
 def test_channels_by_hand() -> None:

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.book.order_book import empty_state
-from nanoarb_jax.market.clocks.from_events import TickClock, tick_chunks
+from nanoarb_jax.market.book.state import empty_state
+from nanoarb_jax.market.clocks.clock import TickClock
+from nanoarb_jax.market.clocks.from_events import tick_chunks
 from nanoarb_jax.readers.binance import feed as binance
 from nanoarb_jax.readers.binance.feed import open_binance
 from support.binance_lines import SIZES, diff, line, read, snapshot, trade

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market import event
-from nanoarb_jax.market.book.order_book import OrderBook, empty_state
-from nanoarb_jax.market.clocks.from_events import TickClock, tick_chunks
-from nanoarb_jax.market.event import BUY, EXCHANGE_SEES, LAST, LOCAL_SEES, SELL
+from nanoarb_jax.market.book.order_book import OrderBook
+from nanoarb_jax.market.book.state import empty_state
+from nanoarb_jax.market.clocks.clock import TickClock
+from nanoarb_jax.market.clocks.from_events import tick_chunks
+from nanoarb_jax.market.event import BOTH_SEE, BUY, LAST, SELL
 from nanoarb_jax.market.series import EMPTY_PRICE, validate_books
 from nanoarb_jax.readers.bitstamp import open_bitstamp
 from nanoarb_jax.readers.book_npz import read_book_npz
@@ -29,7 +31,6 @@ ROWS = (
     "7,1430438404635,1430438404000,236.47,178855669,changed,bid",
     "8,1430438404637,1430438340000,236.50,100000000,deleted,ask",
 )
-SEEN = EXCHANGE_SEES | LOCAL_SEES
 
 
 def written(path: Path, *rows: str, header: str = HEADER) -> Path:
@@ -42,7 +43,7 @@ def test_a_small_file(tmp_path: Path) -> None:
     assert (feed.name, feed.format, feed.tick_size, feed.lot_size) == ("orders_24h", "bitstamp", 0.01, 1e-8)
     events = np.concatenate(list(feed.chunks))
     kinds = [event.ADD | BUY, event.ADD | SELL, event.MODIFY | BUY, event.CANCEL | SELL]
-    assert events["ev"].tolist() == [kind | SEEN for kind in kinds]
+    assert events["ev"].tolist() == [kind | BOTH_SEE for kind in kinds]
     assert events["local_ts"][0] == 1430438404518_000_000 and events["exch_ts"][1] == 1430438340000_000_000
     assert events["order_id"].tolist() == [7, 8, 7, 8] and (events["ival"] == LAST).all()
     book = OrderBook(feed.tick_size, feed.lot_size)
@@ -87,7 +88,7 @@ def test_what_is_told_of_an_order_that_is_gone(tmp_path: Path) -> None:
     # the deletion came first: the order must not rest for ever
     late = [ROWS[0].replace("created", action) for action in ("deleted", "created", "changed")]
     feed = open_bitstamp(written(tmp_path / "x.csv", *late, *ROWS[1:2]))
-    kinds = [event.CANCEL | BUY | SEEN, event.ADD | SELL | SEEN]
+    kinds = [event.CANCEL | BUY | BOTH_SEE, event.ADD | SELL | BOTH_SEE]
     assert np.concatenate(list(feed.chunks))["ev"].tolist() == kinds
     assert feed.dropped == {"told after the order's deletion": 2}
 

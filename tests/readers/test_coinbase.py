@@ -18,7 +18,7 @@ from nanoarb_jax.readers.feed import ReadOptions
 
 pytest.importorskip("pyarrow", reason="needs the package pyarrow")
 
-BUY, SELL = (side | event.EXCHANGE_SEES | event.LOCAL_SEES for side in (event.BUY, event.SELL))
+BUY, SELL = (side | event.BOTH_SEE for side in (event.BUY, event.SELL))
 FILES = {
     "snapshot_bids.csv": "side,price,size\nbuy,99.5,1.0\nbuy,99.25,2\n",
     "snapshot_asks.csv": "side,price,size\nsell,100,3\n",
@@ -70,6 +70,7 @@ def test_files_in_any_order_and_without_the_log(tmp_path: Path) -> None:
         ("snapshot_asks", "", "no column 'side'"),
         ("request_log", "nothing", "no row 'request start'"),
         ("request_log", "request start,soon", "no row 'request start'"),
+        ("request_log", "iso\repoch\n", "no row 'request start'"),
         (
             "l2update_x_10",
             "side,price,size,time\nbuy,1,1,2018-04-24T03:52:00.000Z\n",

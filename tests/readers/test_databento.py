@@ -26,7 +26,7 @@ dbn = pytest.importorskip("databento_dbn", reason="needs the package databento-d
 pytest.importorskip("zstandard", reason="needs the package zstandard")
 pytest.importorskip("pyarrow", reason="needs the package pyarrow")
 
-SEEN = event.EXCHANGE_SEES | event.LOCAL_SEES
+SEEN = event.BOTH_SEE
 MBO_FILES = {
     "cme_es/esh4-glbx-mdp3-20231224.mbo.dbn.zst": 8725,
     "cme_es/esh4-glbx-mdp3-20231225.mbo.dbn.zst": 68792,

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.fi2010 import fi2010_stream
 from nanoarb_jax.data.labels import DOWN, NEUTRAL, UP
 from nanoarb_jax.errors import DataError
@@ -57,10 +58,17 @@ def test_features_and_labels(tmp_path: Path) -> None:
     assert (file.name, file.normalisation, file.horizons) == (DECPRE[:-4], "decpre", HORIZONS)
     assert file.features.shape == (30, 40) and file.features.dtype == np.float32 and file.features.flags.c_contiguous
     assert file.labels.shape == (30, 5) and file.labels.dtype == np.int8
-    assert file.labels[0].tolist() == [UP, NEUTRAL, DOWN, UP, NEUTRAL]
+    assert file.labels[0].tolist() == [fi2010.UP, fi2010.STATIONARY, fi2010.DOWN, fi2010.UP, fi2010.STATIONARY]
     np.testing.assert_allclose(file.features, rows[:40].T, rtol=1e-6)
     assert file.mid is not None
     np.testing.assert_allclose(file.mid, (rows[0] + rows[2]) / 2)
+
+
+def test_a_streams_labels_are_ours(tmp_path: Path) -> None:
+    rows = values(3_000)
+    rows[-5:, 0] = [1, 2, 3, 1, 2]
+    stream = fi2010_stream(write(tmp_path, rows), DataConfig(horizons=HORIZONS))
+    assert stream.labels[0].tolist() == [UP, NEUTRAL, DOWN, UP, NEUTRAL] and stream.labels.dtype == np.int8
 
 
 def test_books_are_whole_numbers_of_the_files_own_decimals(tmp_path: Path) -> None:
@@ -176,7 +184,7 @@ def test_damaged_files_end_in_a_data_error(
 
 
 def test_a_stream_of_normalised_numbers_is_learnt_from(tmp_path: Path, compile_quickly: None) -> None:
-    from nanoarb_jax.config import Config, DataConfig, ModelConfig, TrainConfig
+    from nanoarb_jax.config import Config, ModelConfig, TrainConfig
     from nanoarb_jax.data.dataset import Dataset
     from nanoarb_jax.training.loop import train
 

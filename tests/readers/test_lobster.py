@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries, validate_books
-from nanoarb_jax.readers import lobster
 from nanoarb_jax.readers.compression import open_bytes
 from nanoarb_jax.readers.feed import BookFeed, ReadOptions
-from nanoarb_jax.readers.lobster import open_lobster, parse_seconds
+from nanoarb_jax.readers.lobster import feed as lobster
+from nanoarb_jax.readers.lobster.feed import open_lobster
+from nanoarb_jax.readers.lobster.seconds import parse_seconds
 
 quick = settings(deadline=None, max_examples=60, database=None)
 NEW_YORK = ZoneInfo("America/New_York")

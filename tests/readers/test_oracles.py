@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from nanoarb_jax.config import DataConfig
-from nanoarb_jax.data.ticks import Account, read_books
+from nanoarb_jax.data.ticks import ReadReport, read_books
 from nanoarb_jax.market.book.ladder import Ladder
 from nanoarb_jax.market.book.order_book import OrderBook
 from nanoarb_jax.market.event import BBO, BUY, DEPTH, KIND_MASK, LAST
@@ -153,7 +153,7 @@ def test_binance_best_level_is_the_tickers(
     assert (told[:, 1] * feed.tick_size).round(2).tolist() == [61565.10, 61556.11][:unequal]
 
 
-def rebuilt(path: Path | Source, **settings: str) -> tuple[BookSeries, Account]:
+def rebuilt(path: Path | Source, **settings: str) -> tuple[BookSeries, ReadReport]:
     source = path if isinstance(path, Source) else find_sources([path])[0]
     return read_books(source, DataConfig(**settings))  # type: ignore[arg-type]
 

@@ -16,8 +16,9 @@ from nanoarb_jax.errors import DataError
 from nanoarb_jax.market import event
 from nanoarb_jax.market.event import BUY, CLEAR, DEPTH, EVENT, KIND_MASK, LAST, SELL, SNAPSHOT, TRADE
 from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries, validate_books
+from nanoarb_jax.readers import columns as read_columns
 from nanoarb_jax.readers.feed import BookFeed, EventFeed, ReadOptions
-from nanoarb_jax.readers.table import columns as table_columns
+from nanoarb_jax.readers.table import file as table_file
 from nanoarb_jax.readers.table.feed import open_table
 
 pa = pytest.importorskip("pyarrow")
@@ -108,8 +109,8 @@ def test_single_precision_prices_are_the_decimals_that_were_meant(tmp_path: Path
 
 
 def test_chunks_are_bounded_and_join_to_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table_columns, "CHUNK", 64)
-    monkeypatch.setattr(table_columns, "_CSV_BLOCK", 4096)
+    monkeypatch.setattr(table_file, "CHUNK", 64)
+    monkeypatch.setattr(read_columns, "CSV_BLOCK", 4096)
     content = columns(1000)
     text = "\n".join([",".join(content), *(",".join(map(str, row)) for row in zip(*content.values(), strict=True))])
     for path in (write(tmp_path, content), write(tmp_path, text)):
@@ -138,7 +139,7 @@ def test_messages_are_not_cut_between_batches(tmp_path: Path, monkeypatch: pytes
     whole, _ = events_of(path)
     assert np.flatnonzero(whole["ival"] & LAST).tolist() == [4, 5, 11, 12]
     for size in (1, 2, 3, 5, 6):
-        monkeypatch.setattr(table_columns, "CHUNK", size)
+        monkeypatch.setattr(table_file, "CHUNK", size)
         np.testing.assert_array_equal(events_of(path)[0], whole)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nanoarb_jax.bench.measure import statistics
-from nanoarb_jax.errors import DataError
+from nanoarb_jax.errors import OutputError
 from nanoarb_jax.reports.latency import _time, latency_picture
 
 KINDS = {
@@ -44,7 +44,7 @@ def test_every_path_is_in_it(result: dict[str, Any], tmp_path: Path) -> None:
     assert "nano preset (4,041 parameters)" in drawn
     median = next(row["p50_us"] for row in result["rows"] if row["path"] == "book_apply")
     assert f">{_time(median)}, p99 " in drawn
-    with pytest.raises(DataError, match="exists already"):
+    with pytest.raises(OutputError, match="exists already"):
         latency_picture(result, path)
 
 

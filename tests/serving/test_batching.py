@@ -16,8 +16,8 @@ from nanoarb_jax.artifacts.checkpoint import load_checkpoint, named_arrays
 from nanoarb_jax.errors import CheckpointError, ConfigError, DataError
 from nanoarb_jax.features.lob44 import lob44
 from nanoarb_jax.serving.backends.jax.batch import JaxBatch
+from nanoarb_jax.serving.backends.native import pack
 from nanoarb_jax.serving.backends.native.batch import NativeBatch
-from nanoarb_jax.serving.backends.native.step import pack
 from nanoarb_jax.serving.batching import MicroBatcher
 from nanoarb_jax.serving.predictor import Prediction, StepPredictor
 from nanoarb_jax.simulation.market import synthetic_books

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import inspect
 import json
 import os
+import shutil
 import subprocess
 import sys
 from functools import cache
@@ -34,15 +36,8 @@ from nanoarb_jax.features.lob44 import lob44
 from nanoarb_jax.model.torch_compat import load_torch_state_dict
 from nanoarb_jax.serving import schema
 from nanoarb_jax.serving.backends.jax.step import JaxStep
-from nanoarb_jax.serving.backends.native import kernel as native_kernel
-from nanoarb_jax.serving.backends.native import step as native_module
-from nanoarb_jax.serving.backends.native.file import describe_native, native_file, read_native
-from nanoarb_jax.serving.backends.native.kernel import _matmul_one
-from nanoarb_jax.serving.backends.native.simd import address
-from nanoarb_jax.serving.backends.native.state import views
-from nanoarb_jax.serving.backends.native.step import (
+from nanoarb_jax.serving.backends.native import (
     NativeStep,
-    header,
     initial_state,
     initial_states,
     pack,
@@ -51,7 +46,20 @@ from nanoarb_jax.serving.backends.native.step import (
     step_all,
     step_each,
 )
-from nanoarb_jax.serving.backends.native.weights import PRECISIONS, Header, _matrix, aligned
+from nanoarb_jax.serving.backends.native.entry_points import _fingerprint
+from nanoarb_jax.serving.backends.native.file import describe_native, native_file, read_native_file
+from nanoarb_jax.serving.backends.native.layout import (
+    MAGIC,
+    PRECISIONS,
+    aligned,
+    read_header,
+    state_offsets,
+    weight_offsets,
+)
+from nanoarb_jax.serving.backends.native.matmul import matmul_one
+from nanoarb_jax.serving.backends.native.matrices import stored_matrix
+from nanoarb_jax.serving.backends.native.memory import address
+from nanoarb_jax.serving.backends.native.state import views
 from nanoarb_jax.serving.predictor import StepPredictor
 from nanoarb_jax.simulation.market import synthetic_books
 from support.random_model import random_model
@@ -119,7 +127,7 @@ def test_narrow_weights_stay_close(config: ModelConfig, precision: str, toleranc
 
 @njit
 def matmul(block, kind, x, outputs, plus, y):  # type: ignore[no-untyped-def]
-    _matmul_one(address(block), kind, address(x), x.size, outputs, address(plus), address(y))
+    matmul_one(address(block), kind, address(x), x.size, outputs, address(plus), address(y))
 
 
 @settings(max_examples=20)
@@ -128,7 +136,7 @@ def test_a_product_is_that_of_the_stored_weights(fours: int, sixteens: int, prec
     """And these are at most half a step of their format from the weights."""
     rng, rows, outputs = np.random.default_rng(seed), 4 * fours, 16 * sixteens
     weights = (rng.normal(size=(rows, outputs)) * rng.choice([0.0, 1e-6, 1.0, 30.0], outputs)).astype(np.float32)
-    scales, cells = _matrix(weights, precision)
+    scales, cells = stored_matrix(weights, precision)
     block = aligned(scales.nbytes + cells.nbytes)
     block[:] = np.concatenate([scales.view(np.uint8), cells.view(np.uint8)])
     plus, y = rng.normal(size=(2, outputs)).astype(np.float32)
@@ -191,7 +199,7 @@ def test_many_instruments_are_as_many_streams(config: ModelConfig, precision: st
     for row, seen in enumerate(read):
         backend.reset()
         alone = backend.scan(ticks[seen])[-1]
-        kept = np.s_[: header(backend.weights)[Header.STATE]]
+        kept = np.s_[: read_header(backend.weights).state]
         np.testing.assert_allclose(states[row][kept], backend.packed_state[kept], rtol=1e-4, atol=1e-5)
         if row in newest:
             np.testing.assert_allclose(newest[row], alone, rtol=0, atol=1e-6)
@@ -236,13 +244,17 @@ def test_predictors_take_features_however_they_lie(nano_checkpoint: Path) -> Non
         np.testing.assert_array_equal(predictor.score(ticks[:20]), expected)
 
 
-def test_a_changed_kernel_is_compiled_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_kernel_is_compiled_anew(tmp_path: Path) -> None:
     """numba alone would run what it kept of the old one: it looks at the file of the function that is called."""
-    before = native_module._fingerprint()
-    changed = tmp_path / "kernel.py"
-    changed.write_bytes(Path(native_kernel.__file__).read_bytes() + b"#")
-    monkeypatch.setattr(native_kernel, "__file__", str(changed))
-    assert native_module._fingerprint() != before
+    folder = Path(inspect.getfile(NativeStep)).parent
+    before = _fingerprint(folder)
+    copy = shutil.copytree(folder, tmp_path / "native")
+    assert _fingerprint(copy) == before
+    for name in ("kernel.py", "simd.py", "weights.py"):
+        code = (copy / name).read_bytes()
+        (copy / name).write_bytes(code + b"#")
+        assert _fingerprint(copy) != before
+        (copy / name).write_bytes(code)
     for function in (step, step_all, step_each):
         cells = dict(zip(function.py_func.__code__.co_freevars, function.py_func.__closure__, strict=True))
         assert cells["fingerprint"].cell_contents == before
@@ -255,6 +267,16 @@ def test_weights_that_are_none() -> None:
             initial_state(bad)  # type: ignore[arg-type]
 
 
+def test_the_layout_is_that_of_files_already_exported() -> None:
+    """They have no offsets in them: where their parts lie follows from the header alone."""
+    header = read_header(pack(arrays_of(FLOW), FLOW))
+    assert header == (MAGIC, 0, 24128, 464, 736, 86, 2, 48, 16, 16, 32, 8, 4, 1, 32, 1, 3, 16, 16)
+    assert MAGIC == 0x4E414E4F41524202
+    at = (256, 640, 3840, 3968, 13504, 0, 4608, 5248, 9472, 10240, 11392, 17472, 20928, 24128)
+    assert weight_offsets(header) == at
+    assert state_offsets(header)[:6] == (0, 16, 112, 352, 0, 96)
+
+
 def test_weights_of_another_shape_than_the_config(tmp_path: Path) -> None:
     fewer = dataclasses.replace(NANO, horizons=(10,))
     with pytest.raises(DataError, match="horizons is 3, the config's is 1"):
@@ -262,7 +284,7 @@ def test_weights_of_another_shape_than_the_config(tmp_path: Path) -> None:
     path = tmp_path / "forged"
     path.write_bytes(native_file(pack(arrays_of(NANO), NANO), fewer, "v"))
     with pytest.raises(ExportError, match="horizons is 3"):
-        read_native(path)
+        NativeStep.load(path)
 
 
 # Numbers at the edges
@@ -360,10 +382,11 @@ def test_a_file_says_what_it_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     path.write_bytes(native_file(pack(arrays_of(FLOW), FLOW), FLOW, "v"))
     assert describe_native(path)["features"]["schema"] == "flow"
     assert describe_native(path)["features"]["names"] == list(FLOW_NAMES)
-    np.testing.assert_array_equal(read_native(path).scan(FLOW_TICKS), native(FLOW).scan(FLOW_TICKS))
-    monkeypatch.setitem(schema.FEATURE_SETS, "flow", FLOW_NAMES[:-1])
+    np.testing.assert_array_equal(NativeStep.load(path).scan(FLOW_TICKS), native(FLOW).scan(FLOW_TICKS))
+    shorter = dataclasses.replace(schema.FEATURE_SETS["flow"], names=FLOW_NAMES[:-1])
+    monkeypatch.setitem(schema.FEATURE_SETS, "flow", shorter)
     with pytest.raises(ExportError, match="made for other flow features than this version computes"):
-        read_native(path)
+        NativeStep.load(path)
 
 
 def test_a_spoilt_file_is_refused(tmp_path: Path) -> None:
@@ -379,10 +402,10 @@ def test_a_spoilt_file_is_refused(tmp_path: Path) -> None:
     ):
         path.write_bytes(spoilt)
         with pytest.raises(ExportError, match=words) as caught:
-            read_native(path)
+            NativeStep.load(path)
         assert str(path) in str(caught.value)
     with pytest.raises(ExportError, match="cannot be read"):
-        read_native(tmp_path / "nowhere")
+        read_native_file(tmp_path / "nowhere")
 
 
 def test_it_says_what_compiling_took(tmp_path: Path) -> None:
@@ -390,7 +413,7 @@ def test_it_says_what_compiling_took(tmp_path: Path) -> None:
     path = tmp_path / "model.native"
     path.write_bytes(native_file(pack(arrays_of(NANO), NANO), NANO, "v"))
     code = f"""
-from nanoarb_jax.serving.backends.native.step import NativeStep
+from nanoarb_jax.serving.backends.native import NativeStep
 native = NativeStep.load({str(path)!r})
 print(native.compiled_anew, native.compile_seconds > 0)
 """

@@ -23,7 +23,7 @@ from onnx.external_data_helper import convert_model_to_external_data
 from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint
 from nanoarb_jax.errors import CheckpointError, ConfigError, DataError, ExportError
 from nanoarb_jax.features.lob44 import FEATURE_NAMES, lob44
-from nanoarb_jax.serving.backends.native.step import NativeStep
+from nanoarb_jax.serving.backends.native import NativeStep
 from nanoarb_jax.serving.backends.onnx.file import CHECKSUM, checksum, read_model
 from nanoarb_jax.serving.backends.onnx.step import WindowPredictor
 from nanoarb_jax.serving.predictor import Prediction, StepPredictor

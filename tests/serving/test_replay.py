@@ -12,7 +12,7 @@ from pyarrow import csv, parquet
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.dataset import Dataset, open_dataset
 from nanoarb_jax.data.prepare import prepare
-from nanoarb_jax.errors import ConfigError, DataError
+from nanoarb_jax.errors import DataError, OutputError
 from nanoarb_jax.features.flow import flow
 from nanoarb_jax.features.lob44 import lob44
 from nanoarb_jax.readers.book_npz import read_book_npz, write_book_npz
@@ -202,12 +202,12 @@ def test_tables(replayed: list[Replayed], tmp_path: Path, suffix: str) -> None:
 
 def test_nothing_is_overwritten(replayed: list[Replayed], tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("mine\n")
-    with pytest.raises(ConfigError, match=r"p\.csv: exists already"):
+    with pytest.raises(OutputError, match=r"p\.csv: exists already"):
         write_predictions(tmp_path / "p.csv", replayed, HORIZONS, "v")
     assert (tmp_path / "p.csv").read_text() == "mine\n"
-    with pytest.raises(ConfigError, match=r"p.txt: its suffix.*expected one of .npz, .csv, .parquet"):
+    with pytest.raises(OutputError, match=r"p.txt: suffix '.txt'; expected one of .npz, .csv, .parquet"):
         write_predictions(tmp_path / "p.txt", replayed, HORIZONS, "v")
-    with pytest.raises(ConfigError, match="no such folder"):
+    with pytest.raises(OutputError, match="no such folder"):
         write_predictions(tmp_path / "gone" / "p.csv", replayed, HORIZONS, "v")
 
 

@@ -129,8 +129,7 @@ def test_layout_of_events() -> None:
     assert snapshot[:count].all() and set(kinds[snapshot]) == {event.CLEAR, event.DEPTH_SNAPSHOT}
     assert np.flatnonzero(events["ival"] & event.LAST)[0] == count - 1 and events["ival"][-1] & event.LAST
     assert set(kinds[count:]) == {event.DEPTH, event.TRADE}
-    seen = event.EXCHANGE_SEES | event.LOCAL_SEES
-    assert (events["ev"] & seen == seen).all()
+    assert (events["ev"] & event.BOTH_SEE == event.BOTH_SEE).all()
     assert (((events["ev"] & event.BUY) != 0) != ((events["ev"] & event.SELL) != 0)).all()
     assert (np.diff(events["exch_ts"]) >= 0).all() and (events["local_ts"] - events["exch_ts"] == 1_000_000).all()
     trades = np.flatnonzero(kinds == event.TRADE)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.market import event as ev
 from nanoarb_jax.market.anomaly import RAISE, RESYNC, SKIP, Anomaly, Policy, policies
-from nanoarb_jax.market.event import BUY, EVENT, EXCHANGE_SEES, LAST, LOCAL_SEES, MAYBE_BAD_BOOK, SELL
+from nanoarb_jax.market.event import BUY, EVENT, EXCH_EVENT, LAST, LOCAL_EVENT, MAYBE_BAD_BOOK, SELL
 
 TICK, LOT = 0.25, 0.5
 SIDES = (BUY, SELL)
@@ -60,8 +60,8 @@ class SlowBook:
         self.orders.clear()
 
     def sees(self, event: np.void) -> bool:
-        told = int(event["ev"]) & (EXCHANGE_SEES | LOCAL_SEES)
-        return not told or bool(told & (EXCHANGE_SEES if self.clock == "exchange" else LOCAL_SEES))
+        told = int(event["ev"]) & (EXCH_EVENT | LOCAL_EVENT)
+        return not told or bool(told & (EXCH_EVENT if self.clock == "exchange" else LOCAL_EVENT))
 
     def apply(self, event: np.void) -> bool:
         """Is the book a valid tick after this event?"""
@@ -229,7 +229,7 @@ def spoil(events: NDArray, rng: np.random.Generator, dirt: float) -> None:
         events[field_][rows] = rng.choice(values, len(rows))
     events["ev"][some()] &= ~np.uint64(BUY | SELL)
     events["ev"][some()] |= np.uint64(77)
-    for seen in (EXCHANGE_SEES, LOCAL_SEES, EXCHANGE_SEES | LOCAL_SEES):
+    for seen in (EXCH_EVENT, LOCAL_EVENT, EXCH_EVENT | LOCAL_EVENT):
         events["ev"][some()] |= np.uint64(seen)
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
+from nanoarb_jax.market.series import COLUMNS, EMPTY_PRICE, LEVELS, BookSeries
 
 
 def joined(chunks: list[BookSeries]) -> BookSeries | None:
     """All rows in one series; None without rows."""
     if not chunks:
         return None
-    fields = ("ts_ns", "bid_px", "bid_lots", "ask_px", "ask_lots", "bought", "sold")
-    return chunks[0]._replace(**{name: np.concatenate([getattr(chunk, name) for chunk in chunks]) for name in fields})
+    return chunks[0]._replace(**{name: np.concatenate([getattr(chunk, name) for chunk in chunks]) for name in COLUMNS})
 
 
 def random_books(seed: int, rows: int = 30) -> BookSeries:

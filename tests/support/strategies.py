@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from nanoarb_jax.market import event as ev
-from nanoarb_jax.market.event import BUY, EVENT, EXCHANGE_SEES, LAST, LOCAL_SEES, SELL
+from nanoarb_jax.market.event import BUY, EVENT, EXCH_EVENT, LAST, LOCAL_EVENT, SELL
 
 hft = pytest.importorskip("hftbacktest", reason="needs the package hftbacktest")
 
@@ -41,7 +41,7 @@ def one_by_one(events: NDArray) -> NDArray:
     """
     events = np.concatenate([events, events[-1:]])
     events["ev"][-1], events["ival"][-1] = ev.TRADE, 0
-    events["ev"] |= np.uint64(EXCHANGE_SEES | LOCAL_SEES)
+    events["ev"] |= np.uint64(EXCH_EVENT | LOCAL_EVENT)
     events["exch_ts"] = events["local_ts"] = (np.arange(len(events)) + 1) * APART
     return events
 

@@ -12,7 +12,8 @@ import orbax.checkpoint as ocp
 
 from nanoarb_jax.artifacts.checkpoint import load_checkpoint
 from nanoarb_jax.config import Config, DataConfig, ModelConfig, TrainConfig
-from nanoarb_jax.data.dataset import Dataset, make_stream
+from nanoarb_jax.data.dataset import Dataset
+from nanoarb_jax.data.streams import make_stream
 from nanoarb_jax.simulation.market import synthetic_books
 from nanoarb_jax.training.loop import Progress
 

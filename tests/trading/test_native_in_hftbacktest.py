@@ -18,13 +18,14 @@ from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.features.depth import copy_depth, traded_lots
 from nanoarb_jax.features.flow import flow, flow_memory, flow_row
 from nanoarb_jax.features.lob44 import FeatureScale, lob44, lob44_row
-from nanoarb_jax.market.book.order_book import empty_state
-from nanoarb_jax.market.clocks.from_events import TickClock, tick_chunks
+from nanoarb_jax.market.book.state import empty_state
+from nanoarb_jax.market.clocks.clock import TickClock
+from nanoarb_jax.market.clocks.from_events import tick_chunks
 from nanoarb_jax.market.event import LAST
 from nanoarb_jax.market.series import LEVELS
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.readers.binance.feed import open_binance
-from nanoarb_jax.serving.backends.native.step import NativeStep, initial_state, pack, step
+from nanoarb_jax.serving.backends.native import NativeStep, initial_state, pack, step
 from support.random_model import random_model
 from support.series import joined
 

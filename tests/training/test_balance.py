@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nanoarb_jax.config import DataConfig
-from nanoarb_jax.data.dataset import make_stream
+from nanoarb_jax.data.streams import make_stream
 from nanoarb_jax.simulation.market import synthetic_books
 from nanoarb_jax.training.balance import class_weights, log_prior
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nanoarb_jax.config import DataConfig, TrainConfig
-from nanoarb_jax.data.dataset import make_stream, mirror_stream
+from nanoarb_jax.data.streams import make_stream, mirror_stream
 from nanoarb_jax.simulation.market import synthetic_books
 from nanoarb_jax.training import source
 from nanoarb_jax.training.batch import Batch, Picks, TrainingRows, gather

@@ -30,7 +30,7 @@ from support.random_model import random_model
 from support.training_runs import DATASET, HORIZONS, MODEL, STREAM, Stopped, assert_same_run, config_of, states, stop_at
 from support.updates import FIRST, LANES, SECOND, STEP, Twin, assert_near, clear, compiled, copied, small
 
-pytestmark = pytest.mark.usefixtures("compile_quickly", "compile_once", "look_at_every_update")
+pytestmark = pytest.mark.usefixtures("compile_quickly", "look_at_every_update")
 
 WIDER = ModelConfig(hidden_dim=12, d_state=5, num_layers=1, horizons=(2, 5), dropout=0.5)
 SETTINGS = TrainConfig(loss="cross-entropy", teacher="wider", teacher_weight=0.3, teacher_temperature=1.5)

@@ -45,7 +45,7 @@ from support.training_runs import (
 
 WINDOW = dataclasses.replace(STREAM, objective="window", batch_size=100, epochs=2)
 
-pytestmark = pytest.mark.usefixtures("compile_quickly", "compile_once", "look_at_every_update")
+pytestmark = pytest.mark.usefixtures("compile_quickly", "look_at_every_update")
 
 
 class Run:

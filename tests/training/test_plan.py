@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanoarb_jax.config import DataConfig
-from nanoarb_jax.data.dataset import make_stream
+from nanoarb_jax.data.streams import make_stream
 from nanoarb_jax.errors import ConfigError, DataError
 from nanoarb_jax.simulation.market import synthetic_books
 from nanoarb_jax.training.plan import Plan, plan_streams, plan_windows, quotas, training_lengths

@@ -2,7 +2,7 @@
 moves at most one block, and the best levels lie at the end of the last one.
 
 Prices are kept as `rank`: ticks for bids, minus ticks for asks, so that a greater rank is a better price on both sides
-and one set of functions serves both. numba kernels without checks; `book.py` is the boundary.
+and one set of functions serves both. Compiled functions without checks: `apply.py` checks what they are given.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.market.compiled import compiled
 
+BID, ASK = 0, 1  # sides
 WIDTH = 64  # levels in a block: few enough to move in tens of ns, enough for a short sequence
 
 
@@ -180,6 +181,42 @@ def clear_side(ladder, side):  # type: ignore[no-untyped-def]
     """Void a side."""
     ladder.used[side] = 0
     ladder.depth[side] = 0
+
+
+@compiled
+def level_lots(ladder, side, rank):  # type: ignore[no-untyped-def]
+    """Lots at a level, 0 if there is none."""
+    position, at, there = find(ladder, side, rank)
+    return ladder.lots[side, ladder.order[side, position], at] if there else 0
+
+
+@compiled
+def set_level(ladder, side, rank, lots):  # type: ignore[no-untyped-def]
+    """Set a level's lots; 0 removes the level."""
+    position, at, there = find(ladder, side, rank)
+    if there and lots > 0:
+        ladder.lots[side, ladder.order[side, position], at] = lots
+    elif there:
+        remove(ladder, side, position, at)
+    elif lots > 0:
+        insert(ladder, side, position, at, rank, lots, 0)
+
+
+@compiled
+def change_level(ladder, side, rank, lots, orders):  # type: ignore[no-untyped-def]
+    """Add lots and orders to a level, or take them off it where negative.
+
+    A level without orders is removed; so is one without lots, which is met where a feed mixes L2 and L3 events.
+    """
+    position, at, there = find(ladder, side, rank)
+    if there:
+        block = ladder.order[side, position]
+        ladder.lots[side, block, at] += lots
+        ladder.orders[side, block, at] += orders
+        if ladder.orders[side, block, at] <= 0 or ladder.lots[side, block, at] <= 0:
+            remove(ladder, side, position, at)
+    elif lots > 0:
+        insert(ladder, side, position, at, rank, lots, orders)
 
 
 @compiled

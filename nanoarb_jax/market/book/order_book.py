@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.anomaly import Anomaly, Policy, policies
-from nanoarb_jax.market.book import apply as kernel
-from nanoarb_jax.market.book.apply import ASK, BID, META, BookState
-from nanoarb_jax.market.book.ladder import WIDTH, best, copy_top, empty_ladder, wider
-from nanoarb_jax.market.book.orders import empty_table, locate, rehash
+from nanoarb_jax.market.anomaly import Anomaly, Policy
+from nanoarb_jax.market.book.apply import apply_event, apply_events
+from nanoarb_jax.market.book.ladder import ASK, BID, best, copy_top
+from nanoarb_jax.market.book.orders import locate
+from nanoarb_jax.market.book.state import APPLIED, RAISED, describe_raised, empty_state, grow
 from nanoarb_jax.market.event import EVENT
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS
 
@@ -41,44 +41,6 @@ class Order(NamedTuple):
     quantity: float
 
 
-def empty_state(
-    tick_size: float,
-    lot_size: float,
-    *,
-    policy: Policy | Mapping[str, Policy] | None = None,
-    clock: Literal["local", "exchange"] = "local",
-    levels: int = 1024,
-    orders: int = 4096,
-) -> BookState:
-    """The state of an empty book, for use inside compiled code; arguments as for `OrderBook`."""
-    for name, value in (("tick_size", tick_size), ("lot_size", lot_size)):
-        if not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
-            raise DataError(f"order book: {name}={value!r}; expected a finite number above 0")
-    if clock not in ("local", "exchange"):
-        raise DataError(f"order book: clock={clock!r}; expected 'local' or 'exchange'")
-    if levels < 2 or orders < 4:
-        raise DataError(f"order book: room for {levels=} and {orders=}; expected at least 2 and 4")
-    meta = np.zeros(1, META)
-    meta["tick_size"], meta["lot_size"], meta["exchange_time"] = tick_size, lot_size, clock == "exchange"
-    meta["time"], meta["synced"], meta["raised"] = np.iinfo(np.int64).min, 1, -1
-    return BookState(
-        levels=empty_ladder(2 + 2 * levels // WIDTH),
-        orders=empty_table(1 << (2 * orders - 1).bit_length()),
-        meta=meta,
-        anomalies=np.zeros(len(Anomaly), np.int64),
-        policy=policies(policy),
-    )
-
-
-def grow(state: BookState, status: int) -> BookState:
-    """The same book with twice the room that `apply_event` asked for with NEEDS_LEVELS or NEEDS_ORDERS."""
-    if status == kernel.NEEDS_ORDERS:
-        larger = empty_table(2 * len(state.orders))
-        rehash(state.orders, larger)
-        return state._replace(orders=larger)
-    return state._replace(levels=wider(state.levels))
-
-
 class OrderBook:
     """The book of one instrument.
 
@@ -90,7 +52,7 @@ class OrderBook:
             hftbacktest marks them) are passed over, and the other way round.
         levels, orders: room to begin with; it grows as needed.
 
-    `state` serves the compiled functions of `kernel.py`; after they asked for more room, assign `grow(...)` to it.
+    `state` serves the compiled functions of `apply.py`; where they ask for more room, assign `grow(...)` to it.
 
     >>> book = OrderBook(tick_size=0.25, lot_size=1)
     >>> events = np.zeros(2, EVENT)
@@ -128,23 +90,23 @@ class OrderBook:
             raise DataError(f"order book: event of type {type(event).__name__}; expected one record of event.EVENT")
         meta = self.state.meta[0]
         messages = meta["messages"]
-        status = kernel.apply_event(self.state, event)
-        while status != kernel.APPLIED:
+        status = apply_event(self.state, event)
+        while status != APPLIED:
             self._attend(status, event)
-            status = kernel.apply_event(self.state, event)
+            status = apply_event(self.state, event)
         return bool(meta["messages"] != messages and meta["quoted"])
 
     def apply_all(self, events: NDArray[np.void]) -> None:
         """Let an array of events (n,) EVENT change the book; raises as `apply`."""
         if not isinstance(events, np.ndarray) or events.dtype != EVENT or events.ndim != 1:
             raise DataError("order book: expected a one-dimensional array of event.EVENT")
-        at, status = kernel.apply_events(self.state, events, 0)
-        while status != kernel.APPLIED:
+        at, status = apply_events(self.state, events, 0)
+        while status != APPLIED:
             self._attend(status, events[at])
-            at, status = kernel.apply_events(self.state, events, at)
+            at, status = apply_events(self.state, events, at)
 
     def _attend(self, status: int, event: np.void) -> None:
-        if status == kernel.RAISED:
+        if status == RAISED:
             raise DataError(describe_raised(self.state, event))
         self.state = grow(self.state, status)
 
@@ -205,15 +167,3 @@ class OrderBook:
         ticks = int(found["rank"]) if found["side"] == BID else -int(found["rank"])
         side: Literal["bid", "ask"] = "bid" if found["side"] == BID else "ask"
         return Order(side, ticks * self.tick_size, int(found["lots"]) * self.lot_size)
-
-
-def describe_raised(state: BookState, event: np.void) -> str:
-    """One line on the anomaly that stopped the book at this event."""
-    meta = state.meta[0]
-    kind = Anomaly(int(meta["raised"])).name.lower()
-    fields = ", ".join(f"{name} {event[name]}" for name in ("px", "qty", "order_id", "local_ts"))
-    return (
-        f"order book, event {meta['events']}: {kind} (kind {int(event['ev']) & 255}, {fields}; tick size "
-        f"{meta['tick_size']:g}, lot size {meta['lot_size']:g}); check the feed and both sizes, or choose another "
-        f"policy for {kind!r}"
-    )

@@ -1,6 +1,7 @@
 """Resting orders by id: an open-addressing hash table over one array, without allocation or tombstones.
 
-numba kernels over `(slots,) ORDER`, slots a power of two, at most half of them taken; `book.py` is the boundary.
+Compiled functions over `(slots,) ORDER`: slots are a power of two, and at most half of them are taken, which
+`apply.py` sees to.
 """
 
 from __future__ import annotations

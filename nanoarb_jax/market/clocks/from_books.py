@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.anomaly import KEEP, RAISE, Anomaly, policies
-from nanoarb_jax.market.clocks.from_events import LATEST_NS, ROWS, SILENCE_NS, SILENT_TICKS, TickClock
-from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries
-
-_Notes: TypeAlias = tuple[Counter[str], NDArray[np.int8]]
-_SIDES = ("bid_px", "bid_lots", "ask_px", "ask_lots")
+from nanoarb_jax.market.clocks.clock import LATEST_NS, ROWS, TickClock
+from nanoarb_jax.market.series import SIDE_COLUMNS, BookSeries, find_faults
 
 
 def choose_rows(
@@ -31,7 +28,7 @@ def choose_rows(
         chunks: books of one instrument, in order.
         clock: as for events; "book" and "time" mean the same here.
         every_row: under the book clock with all levels, take every valid row, changed or not.
-        anomalies: counted into by kind: crossed, locked, one_sided, invalid (a negative size, levels out of order),
+        anomalies: counted into by kind: crossed, locked, one_sided, invalid (a negative quantity, levels out of order),
             backwards (the row keeps its place and takes the latest time before it).
         policy: of `anomaly.policies`; None: the defaults, and invalid rows are left out. With no book to empty,
             "resync" is "skip".
@@ -40,173 +37,178 @@ def choose_rows(
         DataError: a trade clock, but the feed knows no trades; an anomaly whose policy is to raise.
     """
     before: BookSeries | None = None
-    grid = _Grid(clock.interval_ns)
-    pending = np.zeros(2, np.int64)
+    grid = _TimeGrid(clock)
+    untold = np.zeros(2, np.int64)
     latest = np.iinfo(np.int64).min
-    notes = (anomalies, policies({"invalid": "skip"}) if policy is None else policy)
+    counter = _AnomalyCounter(anomalies, policies({"invalid": "skip"}) if policy is None else policy)
     for chunk in chunks:
         if clock.kind == "trade" and chunk.bought is None:
             raise DataError(
                 f"{chunk.name}: no trades in these books; expected them for the trade clock, choose another"
             )
-        books, late = _in_order(chunk, latest, notes)
+        books, late = _in_order(chunk, latest, counter)
         latest = max(latest, int(books.ts_ns[-1])) if books.rows else latest
-        valid = _valid(books, notes) & ~late
-        books = _without_debts(books)
+        valid = _valid_rows(books, counter) & ~late
+        books = _without_negative_trades(books)
         if clock.kind == "time":
             yield from grid.ticks(books, valid)
             continue
-        rows = valid & (every_row and clock.kind == "book" and clock.levels == books.bid_px.shape[1])
-        rows |= valid & _due(books, valid, before, clock, pending)
-        before = _last(books, rows, before)
-        chosen = _take(books, rows, pending)
+        if clock.kind == "trade":
+            due = _rows_with_trades(books, valid, untold)
+        elif every_row and clock.levels == books.bid_px.shape[1]:
+            due = valid
+        else:
+            due = _changed_rows(books, valid, before, clock.levels)
+        before = _last_row(books, due, before)
+        chosen = _take_rows(books, due, untold)
         if chosen.rows:
             yield chosen
 
 
-def _note(kind: Anomaly, met: NDArray[np.bool_], books: BookSeries, notes: _Notes) -> NDArray[np.bool_]:
-    """Count the rows that met an anomaly; returns those that it leaves out.
+class _AnomalyCounter(NamedTuple):
+    """Counts by kind, and the policy of every kind."""
 
-    Raises:
-        DataError: one, and its policy is to raise.
-    """
-    anomalies, policy = notes
-    anomalies[kind.name.lower()] += int(met.sum())
-    if policy[kind] == RAISE and met.any():
-        row = int(np.argmax(met))
-        bid, ask = (f"{px[row, 0]} x {lots[row, 0]}" for px, lots in books.sides)
-        raise DataError(
-            f"{books.name}: {kind.name.lower()} book (bid {bid}, ask {ask}, time {books.ts_ns[row]}); check the files, "
-            f"or choose another policy for {kind.name.lower()!r}"
-        )
-    return met if policy[kind] != KEEP else np.zeros_like(met)
+    counts: Counter[str]
+    policy: NDArray[np.int8]
+
+    def skipped(self, kind: Anomaly, met: NDArray[np.bool_], books: BookSeries) -> NDArray[np.bool_]:
+        """Count the rows that met an anomaly; returns those that its policy leaves out.
+
+        Raises:
+            DataError: a row met it, and its policy is to raise.
+        """
+        self.counts[kind.name.lower()] += int(met.sum())
+        if self.policy[kind] == RAISE and met.any():
+            row = int(np.argmax(met))
+            bid, ask = (f"{px[row, 0]} x {lots[row, 0]}" for px, lots in books.sides)
+            raise DataError(
+                f"{books.name}: {kind.name.lower()} book (bid {bid}, ask {ask}, time {books.ts_ns[row]}); check the "
+                f"files, or choose another policy for {kind.name.lower()!r}"
+            )
+        return met if self.policy[kind] != KEEP else np.zeros_like(met)
 
 
-def _in_order(books: BookSeries, latest: int, notes: _Notes) -> tuple[BookSeries, NDArray[np.bool_]]:
-    """With times that never go backwards, and which rows to leave out for it."""
+def _in_order(books: BookSeries, latest: int, counter: _AnomalyCounter) -> tuple[BookSeries, NDArray[np.bool_]]:
+    """The books with times that never go backwards, and which rows to leave out for it."""
     ordered = np.maximum.accumulate(np.maximum(books.ts_ns, latest))
-    late = _note(Anomaly.BACKWARDS, books.ts_ns < ordered, books, notes)
+    late = counter.skipped(Anomaly.BACKWARDS, books.ts_ns < ordered, books)
     return books._replace(ts_ns=ordered), late
 
 
-def _valid(books: BookSeries, notes: _Notes) -> NDArray[np.bool_]:
-    """(n,) rows that `validate_books` accepts, apart from time."""
-    bid, ask = books.bid_px, books.ask_px
-    one_sided = (bid[:, 0] == EMPTY_PRICE) | (ask[:, 0] == EMPTY_PRICE)
-    one_sided |= (books.bid_lots[:, 0] == 0) | (books.ask_lots[:, 0] == 0)
-    invalid = ((books.bid_lots < 0) | (books.ask_lots < 0)).any(axis=1)
-    for px, lots in books.sides:
-        invalid |= ((px == EMPTY_PRICE) & (lots != 0)).any(axis=1)
-    falling = (bid[:, 1:] == EMPTY_PRICE) | ((bid[:, :-1] != EMPTY_PRICE) & (bid[:, 1:] < bid[:, :-1]))
-    rising = (ask[:, 1:] == EMPTY_PRICE) | (ask[:, 1:] > ask[:, :-1])
-    invalid |= ~(falling & rising).all(axis=1)
-    for traded in (books.bought, books.sold):
-        if traded is not None:
-            invalid |= traded < 0
-    crossed = ~one_sided & (bid[:, 0] > ask[:, 0])
-    _note(Anomaly.ONE_SIDED, one_sided, books, notes)
-    _note(Anomaly.INVALID, invalid & ~one_sided, books, notes)
-    _note(Anomaly.CROSSED, crossed & ~invalid, books, notes)
-    locked = _note(Anomaly.LOCKED, ~one_sided & (bid[:, 0] == ask[:, 0]), books, notes)
-    return ~(one_sided | invalid | crossed | locked)
+def _valid_rows(books: BookSeries, counter: _AnomalyCounter) -> NDArray[np.bool_]:
+    """(n,) rows that `validate_books` accepts, apart from time; each of the others counts under one anomaly."""
+    faults = find_faults(books)
+    one_sided, crossed = faults.one_sided, faults.crossed
+    invalid = faults.negative_lots | faults.negative_trades | faults.lots_without_price | faults.unordered
+    locked = ~one_sided & (books.bid_px[:, 0] == books.ask_px[:, 0])
+    counter.skipped(Anomaly.ONE_SIDED, one_sided, books)
+    counter.skipped(Anomaly.INVALID, invalid & ~one_sided, books)
+    counter.skipped(Anomaly.CROSSED, crossed & ~invalid, books)
+    return ~(one_sided | invalid | crossed | counter.skipped(Anomaly.LOCKED, locked, books))
 
 
-def _without_debts(books: BookSeries) -> BookSeries:
-    """Negative traded sizes (their rows are invalid) are none, or the next row would be told of them."""
+def _without_negative_trades(books: BookSeries) -> BookSeries:
+    """The books with 0 for negative traded lots: their rows are left out, and the next row would take them over."""
     return books._replace(
         bought=None if books.bought is None else np.maximum(books.bought, 0),
         sold=None if books.sold is None else np.maximum(books.sold, 0),
     )
 
 
-def _due(
-    books: BookSeries,
-    valid: NDArray[np.bool_],
-    before: BookSeries | None,
-    clock: TickClock,
-    pending: NDArray[np.int64],
+def _rows_with_trades(books: BookSeries, valid: NDArray[np.bool_], untold: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(n,) valid rows with trades since the valid row before them, be it in rows that are left out."""
+    known = [np.cumsum(traded) for traded in (books.bought, books.sold) if traded is not None]
+    total = np.where(valid, np.sum(known, axis=0) + untold.sum(), 0)
+    return valid & (np.diff(np.maximum.accumulate(total), prepend=0) > 0)
+
+
+def _changed_rows(
+    books: BookSeries, valid: NDArray[np.bool_], before: BookSeries | None, levels: int
 ) -> NDArray[np.bool_]:
-    """(n,) valid rows that differ from the valid row before them, or that hold trades."""
-    if clock.kind == "trade":
-        # trades of a row that is left out are told at the next one
-        known = [np.cumsum(traded) for traded in (books.bought, books.sold) if traded is not None]
-        total = np.where(valid, np.sum(known, axis=0) + pending.sum(), 0)
-        return np.diff(np.maximum.accumulate(total), prepend=0) > 0
+    """(n,) valid rows whose best levels differ from the valid row before them; `before` is the last tick, if any."""
     at = np.flatnonzero(valid)
     due = np.zeros(books.rows, bool)
     if len(at) == 0:
         return due
     changed = np.zeros(len(at), bool)
-    for side in _SIDES:
-        levels = getattr(books, side)[at, : clock.levels]
-        earlier = levels[:1] if before is None else getattr(before, side)[:, : clock.levels]
-        changed |= (np.concatenate([earlier, levels[:-1]]) != levels).any(axis=1)
+    for side in SIDE_COLUMNS:
+        now = getattr(books, side)[at, :levels]
+        earlier = now[:1] if before is None else getattr(before, side)[:, :levels]
+        changed |= (np.concatenate([earlier, now[:-1]]) != now).any(axis=1)
     changed[0] |= before is None
     due[at] = changed
     return due
 
 
-def _take(books: BookSeries, rows: NDArray[np.bool_], pending: NDArray[np.int64]) -> BookSeries:
-    """Those rows; what was traded in rows left out goes to the next one taken, also across chunks (`pending`)."""
+def _take_rows(books: BookSeries, rows: NDArray[np.bool_], untold: NDArray[np.int64]) -> BookSeries:
+    """Those rows, each with what was traded in the rows left out before it.
+
+    `untold` holds the lots bought and sold since the last row taken, from chunk to chunk; it is changed.
+    """
     at = np.flatnonzero(rows)
     traded: dict[str, Any] = {}
     for i, name in enumerate(("bought", "sold")):
         column = getattr(books, name)
         traded[name] = None
         if column is not None:
-            total = np.cumsum(column) + pending[i]
+            total = np.cumsum(column) + untold[i]
             traded[name] = np.diff(total[at], prepend=0)
-            pending[i] = (total[-1] if len(total) else pending[i]) - (total[at[-1]] if len(at) else 0)
-    return books._replace(**{name: getattr(books, name)[at] for name in ("ts_ns", *_SIDES)}, **traded)
+            untold[i] = (total[-1] if len(total) else untold[i]) - (total[at[-1]] if len(at) else 0)
+    return books._replace(**{name: getattr(books, name)[at] for name in ("ts_ns", *SIDE_COLUMNS)}, **traded)
 
 
-def _last(books: BookSeries, rows: NDArray[np.bool_], before: BookSeries | None) -> BookSeries | None:
-    """The last of those rows, as a series of one."""
+def _last_row(books: BookSeries, rows: NDArray[np.bool_], before: BookSeries | None) -> BookSeries | None:
+    """The last of those rows, as a series of one; `before` if there is none."""
     at = np.flatnonzero(rows)
     return books.part(int(at[-1]), int(at[-1]) + 1) if len(at) else before
 
 
-class _Grid:
+class _TimeGrid:
     """The time clock: at every time of the grid the last row known then, if that is valid and another follows it.
 
-    Not across a day or a million intervals of silence: a hole in the data, or a damaged time.
+    It does not tick across a longer silence than the clock allows.
     """
 
-    def __init__(self, interval_ns: int) -> None:
-        self._interval_ns = interval_ns
-        # the last row, what was traded since the last tick up to it, and whether it is valid
-        self._before: tuple[BookSeries, NDArray[np.bool_]] | None = None
+    def __init__(self, clock: TickClock) -> None:
+        self._interval_ns, self._silence_ns = clock.interval_ns, clock.silence_ns
+        # the last row with the lots traded since the last tick, and whether it is valid
+        self._last: tuple[BookSeries, NDArray[np.bool_]] | None = None
 
     def ticks(self, books: BookSeries, valid: NDArray[np.bool_]) -> Iterator[BookSeries]:
-        """Those before the last of these rows, in chunks of at most ROWS."""
+        """The ticks before the last of these rows, in chunks of at most ROWS."""
         traded = [name for name in ("bought", "sold") if getattr(books, name) is not None]
-        columns = ("ts_ns", *_SIDES, *traded)
-        if self._before is not None:
-            last, known = self._before
+        columns = ("ts_ns", *SIDE_COLUMNS, *traded)
+        if self._last is not None:
+            last, last_valid = self._last
             books = books._replace(
                 **{name: np.concatenate([getattr(last, name), getattr(books, name)]) for name in columns}
             )
-            valid = np.concatenate([known, valid])
+            valid = np.concatenate([last_valid, valid])
         if books.rows == 0:
             return
-        times, step = np.minimum(books.ts_ns, LATEST_NS), self._interval_ns
-        starts = -(-times // step) * step  # of the grid, not before each row
-        spans = np.diff(times, append=times[-1]) + times - starts  # from there to the row that follows
-        ticks = np.where(
-            valid & (spans > 0) & (spans <= SILENT_TICKS * min(step, SILENCE_NS // SILENT_TICKS)), -(-spans // step), 0
-        )
-        ends = np.cumsum(ticks)
+        starts, counts = self._grid_times(books.ts_ns, valid)
+        ends = np.cumsum(counts)
         total = {name: np.cumsum(getattr(books, name)) for name in traded}
         told = dict.fromkeys(traded, 0)
         for first in range(0, int(ends[-1]), ROWS):
             numbers = np.arange(first, min(first + ROWS, int(ends[-1])))
             at = np.searchsorted(ends, numbers, side="right")
             chosen = {name: getattr(books, name)[at] for name in columns}
-            chosen["ts_ns"] = starts[at] + (numbers - (ends - ticks)[at]) * step
+            chosen["ts_ns"] = starts[at] + (numbers - (ends - counts)[at]) * self._interval_ns
             for name in traded:
                 chosen[name] = np.diff(total[name][at], prepend=told[name])
                 told[name] = int(total[name][at[-1]])
             yield books._replace(**chosen)
         rest: dict[str, Any] = {name: getattr(books, name)[-1:] for name in columns}
         rest |= {name: total[name][-1:] - told[name] for name in traded}
-        self._before = books._replace(**rest), valid[-1:]
+        self._last = books._replace(**rest), valid[-1:]
+
+    def _grid_times(
+        self, ts_ns: NDArray[np.int64], valid: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(n,) the first time of the grid not before each row, and how many there are until the row that follows."""
+        times, step = np.minimum(ts_ns, LATEST_NS), self._interval_ns
+        starts = -(-times // step) * step
+        spans = np.diff(times, append=times[-1]) + times - starts  # from the start to the row that follows
+        counts = np.where(valid & (spans > 0) & (spans <= self._silence_ns), -(-spans // step), 0)
+        return starts, counts

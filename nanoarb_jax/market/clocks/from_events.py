@@ -1,56 +1,34 @@
-"""Tick clocks: which of the book's states become ticks, and a compiled loop from events to rows of books."""
+"""Ticks of a feed of events: compiled loops that apply events to a book and write its ticks as rows of books."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.book import apply as kernel
-from nanoarb_jax.market.book.apply import ASK, BID, BookState
-from nanoarb_jax.market.book.ladder import copy_top
-from nanoarb_jax.market.book.order_book import describe_raised, grow
-from nanoarb_jax.market.compiled import compiled
-from nanoarb_jax.market.event import EXCHANGE_SEES, LOCAL_SEES
+from nanoarb_jax.market.book.apply import apply_event, event_time, is_seen
+from nanoarb_jax.market.book.ladder import ASK, BID, copy_top
+from nanoarb_jax.market.book.state import (
+    APPLIED,
+    NEEDS_LEVELS,
+    NEEDS_ORDERS,
+    RAISED,
+    BookState,
+    describe_raised,
+    grow,
+)
+from nanoarb_jax.market.clocks.clock import LATEST_NS, ROWS, TickClock
+from nanoarb_jax.market.compiled import compiled, inlined
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
 
-ROWS = 1 << 14  # in a chunk of books
 FULL = -1  # status: no room for another row
-_BOOK, _TRADE, _TIME = range(3)
-SILENCE_NS, SILENT_TICKS, LATEST_NS = 86_400 * 10**9, 1_000_000, 2**62  # no grid of a time clock beyond
 
 
-@dataclass(frozen=True)
-class TickClock:
-    """When the book becomes a tick; only ever at the end of a message, and only while it is valid.
-
-    Args:
-        kind: "book", a change of price or size in the best `levels`; "trade", every message with a trade; "time",
-            every `interval_ns` on a grid of whole multiples since 1970, with the book after the last message known at
-            that moment; not across a day or a million intervals of silence (a hole in the data, or a damaged time).
-        levels: 1 is the BBO clock, 10 (the most) sees all that the features see.
-        interval_ns: of the time clock.
-    """
-
-    kind: Literal["book", "trade", "time"] = "book"
-    levels: int = LEVELS
-    interval_ns: int = 100_000_000
-
-    def __post_init__(self) -> None:
-        if self.kind not in ("book", "trade", "time"):
-            raise DataError(f"tick clock {self.kind!r}: expected 'book', 'trade' or 'time'")
-        if not 1 <= self.levels <= LEVELS:
-            raise DataError(f"tick clock: levels={self.levels}; expected 1 (best prices) to {LEVELS}")
-        if self.interval_ns < 1:
-            raise DataError(f"tick clock: interval_ns={self.interval_ns}; expected at least 1")
-
-
-class Rows(NamedTuple):
-    """Room for n ticks: arrays as in `BookSeries`, prices in ticks, sizes in lots."""
+class TickRows(NamedTuple):
+    """Room for n ticks: arrays as in `BookSeries`, prices in ticks, quantities in lots."""
 
     ts_ns: NDArray[np.int64]
     bid_px: NDArray[np.int64]
@@ -61,58 +39,69 @@ class Rows(NamedTuple):
     sold: NDArray[np.int64]
 
 
-class Memory(NamedTuple):
-    """What a clock keeps between events.
+_LAST_TICK = np.dtype(
+    [
+        ("ticks", "i8"),  # so far
+        ("bought", "i8"),  # the book's counters at the last tick
+        ("sold", "i8"),
+        ("trades", "i8"),
+        ("next_ns", "i8"),  # a time clock's next tick; 0 before the first event
+    ],
+    align=True,
+)
+
+
+class ClockMemory(NamedTuple):
+    """What a clock keeps from one event to the next.
 
     Attributes:
-        top: (4, 10) int64, bid_px, bid_lots, ask_px, ask_lots of the last tick; by a time clock, of the last message.
-        marks: (5,) int64: ticks so far, bought, sold and trades at the last tick, next time on the grid.
+        top: (4, 10) int64, bid_px, bid_lots, ask_px, ask_lots: of the last tick, or for a time clock of the book after
+            the last message.
+        last: (1,) record: counters at the last tick, and when the next one is due.
     """
 
     top: NDArray[np.int64]
-    marks: NDArray[np.int64]
+    last: NDArray[np.void]
 
 
-_TICKS, _BOUGHT, _SOLD, _TRADES, _NEXT = range(5)
-
-
-@compiled
-def _copy_book(state, bid_px, bid_lots, ask_px, ask_lots):  # type: ignore[no-untyped-def]
-    copy_top(state.levels, BID, bid_px, bid_lots, EMPTY_PRICE)
-    copy_top(state.levels, ASK, ask_px, ask_lots, EMPTY_PRICE)
-
-
-@compiled
-def _count(state, memory, rows, at, ts_ns):  # type: ignore[no-untyped-def]
+@inlined
+def _count_tick(state, memory, rows, at, ts_ns):  # type: ignore[no-untyped-def]
     """Row `at` is a tick: write its time and the trades since the tick before."""
-    meta, marks = state.meta[0], memory.marks
+    meta, last = state.meta[0], memory.last[0]
     rows.ts_ns[at] = ts_ns
-    rows.bought[at] = meta.bought - marks[_BOUGHT]
-    rows.sold[at] = meta.sold - marks[_SOLD]
-    marks[_TICKS] += 1
-    marks[_BOUGHT], marks[_SOLD], marks[_TRADES] = meta.bought, meta.sold, meta.trades
+    rows.bought[at] = meta.bought - last.bought
+    rows.sold[at] = meta.sold - last.sold
+    last.ticks += 1
+    last.bought, last.sold, last.trades = meta.bought, meta.sold, meta.trades
+
+
+@inlined
+def _write_book(state, rows, at):  # type: ignore[no-untyped-def]
+    """Write the book's best levels into row `at`."""
+    copy_top(state.levels, BID, rows.bid_px[at], rows.bid_lots[at], EMPTY_PRICE)
+    copy_top(state.levels, ASK, rows.ask_px[at], rows.ask_lots[at], EMPTY_PRICE)
 
 
 @compiled
-def _keep(memory, rows, at):  # type: ignore[no-untyped-def]
-    """Remember the book of row `at`."""
+def _remember_row(memory, rows, at):  # type: ignore[no-untyped-def]
+    """Keep the book of row `at`."""
     for i in range(LEVELS):
         memory.top[0, i], memory.top[1, i] = rows.bid_px[at, i], rows.bid_lots[at, i]
         memory.top[2, i], memory.top[3, i] = rows.ask_px[at, i], rows.ask_lots[at, i]
 
 
 @compiled
-def _recall(memory, rows, at):  # type: ignore[no-untyped-def]
-    """Make the book remembered row `at`."""
+def _recall_row(memory, rows, at):  # type: ignore[no-untyped-def]
+    """Write the book that was kept into row `at`."""
     for i in range(LEVELS):
         rows.bid_px[at, i], rows.bid_lots[at, i] = memory.top[0, i], memory.top[1, i]
         rows.ask_px[at, i], rows.ask_lots[at, i] = memory.top[2, i], memory.top[3, i]
 
 
 @compiled
-def _changed(memory, rows, at, levels):  # type: ignore[no-untyped-def]
-    """Do the best levels of row `at` differ from the last tick's?"""
-    if memory.marks[_TICKS] == 0:
+def _differs(memory, rows, at, levels):  # type: ignore[no-untyped-def]
+    """Whether the best levels of row `at` differ from those of the last tick."""
+    if memory.last[0].ticks == 0:
         return True
     for i in range(levels):
         if (
@@ -126,57 +115,90 @@ def _changed(memory, rows, at, levels):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def sample(state, events, start, kind, levels, interval_ns, memory, rows):  # type: ignore[no-untyped-def]
-    """Apply events from index `start` on and write the ticks into `rows`.
+def sample_messages(state, events, start, every_trade, levels, memory, rows):  # type: ignore[no-untyped-def]
+    """Apply events from index `start` on; write a row at the end of each message that a book or trade clock takes.
+
+    Args:
+        state: `BookState`, changed.
+        events: (n,) EVENT.
+        start: index of the first event to apply.
+        every_trade: every message with a trade is a tick; otherwise every change of the best `levels` is.
+        memory: `ClockMemory`, changed.
+        rows: `TickRows`, overwritten from the first on.
 
     Returns:
         (next index, rows filled, status): APPLIED at the end of the events, FULL when `rows` is, or the status of
         `apply_event` that stopped it.
     """
-    filled, meta, marks = 0, state.meta[0], memory.marks
-    silence_ns = SILENT_TICKS * min(interval_ns, SILENCE_NS // SILENT_TICKS)
-    top, seen = memory.top, EXCHANGE_SEES if meta.exchange_time else LOCAL_SEES
+    filled, meta = 0, state.meta[0]
     for i in range(start, len(events)):
-        event = events[i]
-        if kind == _TIME:
-            code = np.int64(event.ev)
-            time = min(max(event.exch_ts if meta.exchange_time else event.local_ts, meta.time), LATEST_NS)
-            if code & seen or not code & (EXCHANGE_SEES | LOCAL_SEES):
-                if marks[_NEXT] == 0 or not meta.quoted or time - marks[_NEXT] > silence_ns:
-                    marks[_NEXT] = ((time - 1) // interval_ns + 1) * interval_ns
-                while marks[_NEXT] < time:
-                    if filled == len(rows.ts_ns):
-                        return i, filled, FULL
-                    _recall(memory, rows, filled)
-                    _count(state, memory, rows, filled, marks[_NEXT])
-                    filled += 1
-                    marks[_NEXT] += interval_ns
         if filled == len(rows.ts_ns):
             return i, filled, FULL
         messages = meta.messages
-        status = kernel.apply_event(state, event)
-        if status != kernel.APPLIED:
+        status = apply_event(state, events[i])
+        if status != APPLIED:
             return i, filled, status
-        if kind == _TIME and marks[_NEXT] - meta.time > interval_ns:
-            marks[_NEXT] = ((meta.time - 1) // interval_ns + 1) * interval_ns  # its time was damaged, and not taken
         if meta.messages == messages or not meta.quoted:
             continue
-        if kind == _TIME:
-            _copy_book(state, top[0], top[1], top[2], top[3])
-        elif kind == _BOOK or meta.trades != marks[_TRADES]:
-            _copy_book(state, rows.bid_px[filled], rows.bid_lots[filled], rows.ask_px[filled], rows.ask_lots[filled])
-            if kind == _TRADE or _changed(memory, rows, filled, levels):
-                _keep(memory, rows, filled)
-                _count(state, memory, rows, filled, meta.time)
-                filled += 1
-    return len(events), filled, kernel.APPLIED
+        if every_trade and meta.trades == memory.last[0].trades:
+            continue
+        _write_book(state, rows, filled)
+        if every_trade or _differs(memory, rows, filled, levels):
+            _remember_row(memory, rows, filled)
+            _count_tick(state, memory, rows, filled, meta.time)
+            filled += 1
+    return len(events), filled, APPLIED
 
 
-def empty_rows(rows: int) -> Rows:
-    """Room for that many ticks."""
-    bid_px, bid_lots, ask_px, ask_lots = (np.empty((rows, LEVELS), np.int64) for _ in range(4))
-    ts_ns, bought, sold = (np.empty(rows, np.int64) for _ in range(3))
-    return Rows(ts_ns, bid_px, bid_lots, ask_px, ask_lots, bought, sold)
+@inlined
+def _grid_time(time, interval_ns):  # type: ignore[no-untyped-def]
+    """The first time of the grid that is not before this one."""
+    return ((time - 1) // interval_ns + 1) * interval_ns
+
+
+@inlined
+def _tick_until(state, time, interval_ns, memory, rows, filled):  # type: ignore[no-untyped-def]
+    """Write the ticks that are due before this time while there is room; returns the number of rows filled."""
+    last = memory.last[0]
+    while last.next_ns < time and filled < len(rows.ts_ns):
+        _recall_row(memory, rows, filled)
+        _count_tick(state, memory, rows, filled, last.next_ns)
+        filled += 1
+        last.next_ns += interval_ns
+    return filled
+
+
+@compiled
+def sample_times(state, events, start, interval_ns, silence_ns, memory, rows):  # type: ignore[no-untyped-def]
+    """Apply events from index `start` on; write a row for every time of the grid, with the book known at that time.
+
+    Args:
+        state, events, start, memory, rows: as for `sample_messages`.
+        interval_ns, silence_ns: of the `TickClock`.
+
+    Returns:
+        As `sample_messages`.
+    """
+    filled, meta, last = 0, state.meta[0], memory.last[0]
+    for i in range(start, len(events)):
+        event = events[i]
+        if is_seen(state, event):
+            time = min(max(event_time(state, event), meta.time), LATEST_NS)
+            if last.next_ns == 0 or not meta.quoted or time - last.next_ns > silence_ns:
+                last.next_ns = _grid_time(time, interval_ns)
+            filled = _tick_until(state, time, interval_ns, memory, rows, filled)
+            if last.next_ns < time:
+                return i, filled, FULL
+        messages = meta.messages
+        status = apply_event(state, event)
+        if status != APPLIED:
+            return i, filled, status
+        if last.next_ns - meta.time > interval_ns:
+            last.next_ns = _grid_time(meta.time, interval_ns)  # the event's time was damaged, the book did not take it
+        if meta.messages != messages and meta.quoted:
+            copy_top(state.levels, BID, memory.top[0], memory.top[1], EMPTY_PRICE)
+            copy_top(state.levels, ASK, memory.top[2], memory.top[3], EMPTY_PRICE)
+    return len(events), filled, APPLIED
 
 
 def tick_chunks(
@@ -190,7 +212,7 @@ def tick_chunks(
 
     Args:
         chunks: arrays of EVENT.
-        state: an empty book (`book.empty_state`); used up.
+        state: an empty book (`state.empty_state`); used up.
         clock: which states are ticks.
         name: of the series.
         done: given the book at the end, with its counters; the state passed in is not it, if it had to grow.
@@ -201,19 +223,30 @@ def tick_chunks(
     Raises:
         DataError: an anomaly whose policy is to raise.
     """
-    kind = ("book", "trade", "time").index(clock.kind)
-    memory = Memory(np.zeros((4, LEVELS), np.int64), np.zeros(5, np.int64))
+    memory = ClockMemory(np.zeros((4, LEVELS), np.int64), np.zeros(1, _LAST_TICK))
     px_scale, lots_per_unit = 1.0 / float(state.meta["tick_size"][0]), 1.0 / float(state.meta["lot_size"][0])
     for events in chunks:
         at = 0
         while at < len(events):
-            rows = empty_rows(min(ROWS, len(events) if clock.kind != "time" else ROWS))
-            at, filled, status = sample(state, events, at, kind, clock.levels, clock.interval_ns, memory, rows)
+            if clock.kind == "time":
+                rows = _empty_rows(ROWS)
+                found = sample_times(state, events, at, clock.interval_ns, clock.silence_ns, memory, rows)
+            else:
+                rows = _empty_rows(min(ROWS, len(events)))
+                found = sample_messages(state, events, at, clock.kind == "trade", clock.levels, memory, rows)
+            at, filled, status = found
             if filled:
                 columns = {field: column[:filled] for field, column in rows._asdict().items()}
                 yield BookSeries(**columns, px_scale=px_scale, lots_per_unit=lots_per_unit, tick=1, name=name)
-            if status == kernel.RAISED:
+            if status == RAISED:
                 raise DataError(f"{name}: {describe_raised(state, events[at])}")
-            if status in (kernel.NEEDS_LEVELS, kernel.NEEDS_ORDERS):
+            if status in (NEEDS_LEVELS, NEEDS_ORDERS):
                 state = grow(state, status)
     done(state)
+
+
+def _empty_rows(rows: int) -> TickRows:
+    """Room for that many ticks."""
+    bid_px, bid_lots, ask_px, ask_lots = (np.empty((rows, LEVELS), np.int64) for _ in range(4))
+    ts_ns, bought, sold = (np.empty(rows, np.int64) for _ in range(3))
+    return TickRows(ts_ns, bid_px, bid_lots, ask_px, ask_lots, bought, sold)

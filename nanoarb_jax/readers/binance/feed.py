@@ -11,16 +11,20 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.event import CLEAR, EVENT
+from nanoarb_jax.market.event import CLEAR, EVENT, KIND_MASK
 from nanoarb_jax.readers.binance import scan, sequence
+from nanoarb_jax.readers.binance.files import consecutive_days, series_key, sniff
 from nanoarb_jax.readers.compression import open_bytes
 from nanoarb_jax.readers.feed import EventFeed, ReadOptions, infer_lot_size, infer_tick_size
+from nanoarb_jax.readers.format import Format
+from nanoarb_jax.readers.names import series_name
 
 _BLOCK = 1 << 20  # bytes read at a time
 _MOST_BLOCKS = 16  # of diffs kept for a snapshot: minutes of a busy feed
@@ -48,23 +52,18 @@ def open_binance(files: Sequence[Path], options: ReadOptions = ReadOptions(), *,
             f"binance {files[0]}: no depth snapshot (a line with lastUpdateId, bids, asks); without one no book can be "
             "built: put the file that holds it before this one"
         )
-    book = first[(first["ev"] & 0xFF) != CLEAR]
+    book = first[(first["ev"] & KIND_MASK) != CLEAR]
     tick_size = options.tick_size or infer_tick_size(book["px"], f"binance {files[0]}")
     lot_size = options.lot_size or infer_lot_size(book["qty"], f"binance {files[0]}")
-
-    def all_chunks() -> Iterator[NDArray[np.void]]:
-        yield first
-        yield from chunks
-
-    return EventFeed(Path(files[-1].name).name.split(".")[0], "binance", tick_size, lot_size, all_chunks(), dropped)
+    return EventFeed(series_name(Path(files[-1])), "binance", tick_size, lot_size, chain([first], chunks), dropped)
 
 
 def _sequenced(
     files: Sequence[Path], options: ReadOptions, tickers: bool, dropped: Counter[str]
 ) -> Iterator[NDArray[np.void]]:
     """Chunks of events from the first snapshot on."""
-    state, counts = sequence.beginning(options.symbol), np.zeros(len(sequence.REASONS), np.int64)
-    recent = _Recent()
+    state, counts = sequence.initial_state(options.symbol), np.zeros(len(sequence.REASONS), np.int64)
+    recent = _RecentDiffs()
     for file in files:
         for messages, events in _scanned(file, counts):
             _check_symbol(messages, state, options, file)
@@ -79,7 +78,7 @@ def _sequenced(
 
 def _scanned(file: Path, counts: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.void], NDArray[np.void]]]:
     """Messages and their events, block by block."""
-    rest, line, ended, texts = b"", 1, False, np.zeros((6, 2), np.int64)
+    rest, line, ended, scratch = b"", 1, False, np.zeros(1, scan.SHOWN)
     with open_bytes(file) as stream:
         while not ended:
             block = stream.read(_BLOCK)
@@ -89,7 +88,7 @@ def _scanned(file: Path, counts: NDArray[np.int64]) -> Iterator[tuple[NDArray[np
             rest = data[stop:]
             lines = data.count(b"\n", 0, stop)
             messages, events = np.zeros(lines, scan.MESSAGE), np.empty(len(data) // 10 + 2, EVENT)
-            count, filled, malformed = scan.scan(np.frombuffer(data, np.uint8), stop, messages, events, texts)
+            count, filled, malformed = scan.scan(np.frombuffer(data, np.uint8), stop, messages, events, scratch)
             if malformed and ended:
                 counts[sequence.CUT] += 1
             elif malformed:
@@ -102,28 +101,28 @@ def _scanned(file: Path, counts: NDArray[np.int64]) -> Iterator[tuple[NDArray[np
             yield messages[:count], events[:filled]
 
 
-def _check_symbol(messages: NDArray[np.void], state: NDArray[np.int64], options: ReadOptions, file: Path) -> None:
+def _check_symbol(messages: NDArray[np.void], state: NDArray[np.void], options: ReadOptions, file: Path) -> None:
     """Refuse a second symbol, unless one was asked for and every snapshot says its own (spot and USD-M: none does)."""
     said = np.unique(messages["symbol"][messages["symbol"] > 0])
-    if state[sequence.SYMBOL] == 0 and len(said):
-        state[sequence.SYMBOL] = said[0]
-    state[sequence.OTHERS] |= bool((said != state[sequence.SYMBOL]).any())
-    state[sequence.UNSAID] |= bool(((messages["kind"] == scan.BOOK) & (messages["symbol"] == 0)).any())
-    if state[sequence.OTHERS] and not options.symbol:
+    if state["symbol"][0] == 0 and len(said):
+        state["symbol"] = said[0]
+    state["other_symbols"] |= bool((said != state["symbol"]).any())
+    state["unnamed_book"] |= bool(((messages["kind"] == scan.BOOK) & (messages["symbol"] == 0)).any())
+    if state["other_symbols"][0] and not options.symbol:
         raise DataError(f"binance {file}: messages of several symbols; choose one with --symbol")
-    if state[sequence.OTHERS] and state[sequence.UNSAID]:
+    if state["other_symbols"][0] and state["unnamed_book"][0]:
         raise DataError(
             f"binance {file}: messages of other symbols than {options.symbol!r}, and a snapshot that does not say "
             "whose it is; give the right --symbol, or none if the file holds one; split a file of several"
         )
 
 
-def _own_books(messages: NDArray[np.void], state: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _wanted_books(messages: NDArray[np.void], state: NDArray[np.void]) -> NDArray[np.bool_]:
     """(n,) which messages are snapshots of the symbol wanted."""
-    return (messages["kind"] == scan.BOOK) & np.isin(messages["symbol"], (0, state[sequence.SYMBOL]))
+    return (messages["kind"] == scan.BOOK) & np.isin(messages["symbol"], (0, state["symbol"][0]))
 
 
-class _Recent:
+class _RecentDiffs:
     """Diffs that a snapshot still to come may have to be followed by.
 
     A snapshot is asked for when the first diffs have arrived, or when some are missing, and comes behind diffs that are
@@ -137,15 +136,15 @@ class _Recent:
         self,
         messages: NDArray[np.void],
         events: NDArray[np.void],
-        state: NDArray[np.int64],
+        state: NDArray[np.void],
         counts: NDArray[np.int64],
     ) -> Iterator[tuple[NDArray[np.void], NDArray[np.void]]]:
         """A block in pieces to follow one after the other; `state` is what came of the piece before."""
         start = 0
-        for at in np.flatnonzero(_own_books(messages, state)):
-            if state[sequence.ID] >= 0:
+        for at in np.flatnonzero(_wanted_books(messages, state)):
+            if state["last_id"][0] >= 0:
                 yield messages[start:at], events
-            waits, missing = state[sequence.ID] < 0, state[sequence.MISSING]
+            waits, missing = state["last_id"][0] < 0, state["missing_id"][0]
             if waits:
                 counts[sequence.EARLY] += int((messages["kind"][start:at] != scan.DIFF).sum())
             if waits or (missing >= 0 and messages["last_id"][at] >= missing):
@@ -154,9 +153,9 @@ class _Recent:
                 start = at + 1
             else:
                 start = at
-        if state[sequence.ID] >= 0:
+        if state["last_id"][0] >= 0:
             yield messages[start:], events
-            if state[sequence.MISSING] >= 0:
+            if state["missing_id"][0] >= 0:
                 self._keep(messages[start:], events)
         else:
             counts[sequence.EARLY] += int((messages["kind"] != scan.DIFF).sum())
@@ -168,7 +167,7 @@ class _Recent:
             self._blocks.append((diffs, events))
 
     def _replayed(
-        self, book: NDArray[np.void], events: NDArray[np.void], state: NDArray[np.int64]
+        self, book: NDArray[np.void], events: NDArray[np.void], state: NDArray[np.void]
     ) -> tuple[NDArray[np.void], NDArray[np.void]]:
         """The snapshot and the kept diffs behind it, all at its time."""
         kept = [*self._blocks, (book, events)]
@@ -182,10 +181,20 @@ class _Recent:
             diffs.append(part)
             parts.append(theirs)
         book = diffs.pop()
-        if state[sequence.ID] >= 0:  # what was followed already is told again, as far as it is newer
+        if state["last_id"][0] >= 0:  # what was followed already is told again, as far as it is newer
             diffs = [part[part["last_id"] > book["last_id"][0]] for part in diffs]
-            state[sequence.ID] = book["last_id"][0]
+            state["last_id"] = book["last_id"][0]
         ordered, joined = np.concatenate([book, *diffs]), np.concatenate(parts)
         for message in ordered[1:]:
             joined["local_ts"][message["begin"] : message["end"]] = book["local_ts"][0]
         return ordered, joined
+
+
+FORMAT = Format(
+    name="binance",
+    sniff=sniff,
+    open=open_binance,
+    options=("tick_size", "lot_size", "symbol"),
+    group_key=series_key,
+    group=consecutive_days,
+)

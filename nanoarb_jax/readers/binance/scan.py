@@ -11,6 +11,25 @@ import numpy as np
 
 from nanoarb_jax.market.compiled import compiled
 from nanoarb_jax.market.event import BBO, BUY, DEPTH, DEPTH_SNAPSHOT, SELL, TRADE
+from nanoarb_jax.readers.binance.tokens import (
+    BEGIN,
+    COLON,
+    COMMA,
+    END,
+    NEWLINE,
+    NINE,
+    OPEN,
+    QUOTE,
+    SPACE,
+    ZERO,
+    key_code,
+    read_decimal,
+    read_integer,
+    read_key,
+    read_levels,
+    string_end,
+    symbol_hash,
+)
 
 MESSAGE = np.dtype(
     [
@@ -30,232 +49,185 @@ MESSAGE = np.dtype(
 )
 OTHER, DIFF, BOOK, DEAL, TICKER, OFF_BOOK = range(6)
 
-_TEXT, _NUMBER, _LIST, _TRUE, _FALSE = range(5)
-_POWERS = 10.0 ** np.arange(19)
-_MOST_DIGITS = 2**53
+# what a line has shown so far, beside its message; prices and quantities are ABSENT before they are met
+SHOWN = np.dtype(
+    [
+        ("key", "i8"),  # that the next value belongs to
+        ("depth", "i8"),  # of braces
+        ("lists", "i8"),  # of levels
+        ("snapshot", "i8"),  # 1: it has a snapshot's update id
+        ("transaction", "i8"),  # 1: it has a transaction time, which goes before the event time
+        ("seller", "i8"),  # 1: the seller took
+        ("off_book", "i8"),  # 1: the trade is not of the market: insurance fund, liquidation transfer
+        ("px", "f8"),  # p, of a trade
+        ("qty", "f8"),  # q
+        ("bid_px", "f8"),  # b, of a ticker
+        ("bid_qty", "f8"),  # B
+        ("ask_px", "f8"),  # a
+        ("ask_qty", "f8"),  # A
+    ],
+    align=True,
+)
+ABSENT = -1.0
 
-
-def _code(key: str) -> int:
-    return int.from_bytes(key.encode()[:4], "big") + (len(key) << 40)
-
-
-_E, _T, _U, _u, _PU = _code("E"), _code("T"), _code("U"), _code("u"), _code("pu")
-_b, _a, _B, _A = _code("b"), _code("a"), _code("B"), _code("A")
-_P, _Q, _M, _TRADE_ID, _X, _SYMBOL = _code("p"), _code("q"), _code("m"), _code("t"), _code("X"), _code("s")
-_SNAPSHOT_ID, _BIDS, _ASKS, _LONG_SYMBOL = _code("lastUpdateId"), _code("bids"), _code("asks"), _code("symbol")
-_QUOTE, _COLON, _SPACE, _MINUS, _DOT, _ZERO = (ord(c) for c in '": -.0')
-_OPEN, _CLOSE, _COMMA, _BEGIN, _END, _NEWLINE, _BACKSLASH = (ord(c) for c in "[],{}\n\\")
-
-
-@compiled
-def _string_end(line, at, stop):  # type: ignore[no-untyped-def]
-    """Index of the closing quote of the string that begins at `at`; -1 if there is none, or an escape."""
-    while at < stop and line[at] != _QUOTE:
-        if line[at] == _BACKSLASH:
-            return -1
-        at += 1
-    return at if at < stop else -1
-
-
-@compiled
-def _decimal(line, begin, end):  # type: ignore[no-untyped-def]
-    """Exactly rounded value of a plain decimal such as 63943.90; NaN if it is none or has too many digits."""
-    mantissa, decimals, dot, digits = np.int64(0), 0, False, 0
-    while end > begin + 1 and line[end - 1] == _ZERO and line[end - 2] != _DOT:
-        k = begin  # zeros are trimmed only behind a decimal point
-        while k < end and line[k] != _DOT:
-            k += 1
-        if k == end:
-            break
-        end -= 1
-    for i in range(begin, end):
-        digit = np.int64(line[i]) - _ZERO
-        if 0 <= digit <= 9:
-            mantissa = mantissa * 10 + digit
-            decimals += 1 if dot else 0
-            digits += 1
-            if mantissa > _MOST_DIGITS:
-                return np.nan
-        elif line[i] == _DOT and not dot:
-            dot = True
-        else:
-            return np.nan
-    return mantissa / _POWERS[decimals] if digits > 0 and decimals < 19 else np.nan
+_E, _T, _U, _u, _PU, _TRADE_ID = (key_code(key) for key in ("E", "T", "U", "u", "pu", "t"))
+_b, _a, _B, _A, _P, _Q = (key_code(key) for key in ("b", "a", "B", "A", "p", "q"))
+_MAKER_BOUGHT, _TRADE_KIND, _SYMBOL, _LONG_SYMBOL = (key_code(key) for key in ("m", "X", "s", "symbol"))
+_SNAPSHOT_ID, _BIDS, _ASKS = (key_code(key) for key in ("lastUpdateId", "bids", "asks"))
+_MARKET = ord("M")  # the first letter of MARKET
+_LOWER_T, _LOWER_R, _LOWER_F, _LOWER_A, _LOWER_N, _LOWER_U = (ord(letter) for letter in "trfanu")
+_RETURN = ord("\r")
+_MS = 1_000_000  # ns
 
 
 @compiled
-def _integer(line, at, stop):  # type: ignore[no-untyped-def]
-    """A whole number that begins at `at` and the index behind it; (-1, at) if there is none below 2**62."""
-    value, begin = np.int64(0), at
-    while at < stop and 48 <= line[at] <= 57:
-        if value > 2**58:
-            return -1, begin
-        value = value * 10 + np.int64(line[at]) - _ZERO
-        at += 1
-    return (value, at) if at > begin else (-1, begin)
+def _read_string(line, at, stop, shown, message):  # type: ignore[no-untyped-def]
+    """Take the key or the text that begins behind the quote at `at`; returns the index behind it, -1 if malformed."""
+    begin, end = at + 1, string_end(line, at + 1, stop)
+    if end < 0 or end + 1 >= stop:
+        return -1
+    if line[end + 1] == COLON:
+        shown.key = read_key(line, begin, end)
+        return end + 2
+    key = shown.key
+    if key == _P:
+        shown.px = read_decimal(line, begin, end)
+    elif key == _Q:
+        shown.qty = read_decimal(line, begin, end)
+    elif key == _b:
+        shown.bid_px = read_decimal(line, begin, end)
+    elif key == _B:
+        shown.bid_qty = read_decimal(line, begin, end)
+    elif key == _a:
+        shown.ask_px = read_decimal(line, begin, end)
+    elif key == _A:
+        shown.ask_qty = read_decimal(line, begin, end)
+    elif key == _TRADE_KIND:
+        shown.off_book = line[begin] != _MARKET
+    elif key in (_SYMBOL, _LONG_SYMBOL):
+        message.symbol = symbol_hash(line, begin, end)
+    return end + 1
 
 
 @compiled
-def _levels(line, at, stop, code, events, filled):  # type: ignore[no-untyped-def]
-    """Read `["px","qty"],…]` behind an opening bracket; returns the index behind the closing one (-1) and `filled`."""
-    first = True
-    while at < stop and line[at] != _CLOSE:
-        if not first:
-            if line[at] != _COMMA:
-                return -1, filled
-            at += 1
-        first = False
-        # with their commas, levels take at least ten bytes each, for which `events` has room
-        if at + 1 >= stop or filled >= len(events) or line[at] != _OPEN or line[at + 1] != _QUOTE:
-            return -1, filled
-        comma = _string_end(line, at + 2, stop)
-        if comma < 0 or comma + 2 >= stop or line[comma + 1] != _COMMA or line[comma + 2] != _QUOTE:
-            return -1, filled
-        close = _string_end(line, comma + 3, stop)
-        if close < 0 or close + 1 >= stop or line[close + 1] != _CLOSE:
-            return -1, filled
-        event = events[filled]
-        event.ev = code
-        event.px = _decimal(line, at + 2, comma)
-        event.qty = _decimal(line, comma + 3, close)
-        if not (np.isfinite(event.px) and np.isfinite(event.qty)):
-            return -1, filled
-        filled += 1
-        at = close + 2
-    return (at + 1, filled) if at < stop else (-1, filled)
+def _read_number(line, at, stop, shown, message):  # type: ignore[no-untyped-def]
+    """Take the whole number at `at`; returns the index behind it, -1 if it is too large."""
+    value, at = read_integer(line, at, stop)
+    if value < 0:
+        return -1
+    key = shown.key
+    if key == _T or (key == _E and not shown.transaction):
+        message.exch_ts = value * _MS
+        shown.transaction = key == _T
+    elif key == _U:
+        message.first_id = value
+    elif key == _u:
+        message.last_id = value
+    elif key == _SNAPSHOT_ID:
+        message.last_id = value
+        shown.snapshot = 1
+    elif key == _PU:
+        message.previous_id = value
+    elif key == _TRADE_ID:
+        message.trade_id = value
+    return at
 
 
 @compiled
-def _key(line, begin, end):  # type: ignore[no-untyped-def]
-    code = np.int64(0)
-    for i in range(begin, min(end, begin + 4)):
-        code = (code << 8) | np.int64(line[i])
-    return code + (np.int64(end - begin) << 40)
+def _read_list(line, at, stop, shown, events, filled):  # type: ignore[no-untyped-def]
+    """Take the levels behind the bracket at `at`; returns the index behind them, -1 if malformed, and `filled`."""
+    shown.lists += 1
+    if shown.key in (_b, _BIDS):
+        return read_levels(line, at + 1, stop, DEPTH | BUY, events, filled)
+    if shown.key in (_a, _ASKS):
+        return read_levels(line, at + 1, stop, DEPTH | SELL, events, filled)
+    return -1, filled
 
 
 @compiled
-def symbol_hash(text, begin, end):  # type: ignore[no-untyped-def]
-    """A number above 0 for a symbol's letters, whatever their case (FNV-1a)."""
-    value = np.uint64(0xCBF29CE484222325)
-    for i in range(begin, end):
-        letter = text[i] - 32 if 97 <= text[i] <= 122 else text[i]
-        value = (value ^ np.uint64(letter)) * np.uint64(0x100000001B3)
-    return np.int64(value >> np.uint64(2)) + 1
+def _read_literal(line, at, stop, shown):  # type: ignore[no-untyped-def]
+    """Take true, false or null at `at`; returns the index behind it, -1 if it is none of them."""
+    first, second = line[at], line[at + 1]
+    if first == _LOWER_T and second == _LOWER_R and at + 4 <= stop:  # true
+        if shown.key == _MAKER_BOUGHT:
+            shown.seller = 1
+        return at + 4
+    if first == _LOWER_F and second == _LOWER_A and at + 5 <= stop:  # false
+        return at + 5
+    return at + 4 if first == _LOWER_N and second == _LOWER_U and at + 4 <= stop else -1  # null
 
 
 @compiled
-def _line(line, at, stop, message, events, filled, texts):  # type: ignore[no-untyped-def]
-    """Read one line into `message` and `events`; returns the new `filled`, or -1 if the line is malformed.
-
-    texts: (6, 2) int64 scratch, where the string values of b, a, B, A, p, q lie.
-    """
-    message.local_ts, at = _integer(line, at, stop)
-    if message.local_ts < 0 or at >= stop or line[at] != _SPACE:
+def _read_line(line, at, stop, message, events, filled, shown):  # type: ignore[no-untyped-def]
+    """Read one line into `message` and `events`; returns the new `filled`, or -1 if the line is malformed."""
+    message.local_ts, at = read_integer(line, at, stop)
+    if message.local_ts < 0 or at >= stop or line[at] != SPACE:
         return -1
     message.exch_ts, message.symbol, message.trade_id = 0, 0, -1
     message.first_id, message.last_id, message.previous_id = -1, -1, -1
-    texts[:] = 0
-    lists, key, depth, transacted, sell, market, book = 0, np.int64(0), 0, False, False, True, False
+    shown.key, shown.depth, shown.lists, shown.snapshot = 0, 0, 0, 0
+    shown.transaction, shown.seller, shown.off_book = 0, 0, 0
+    shown.px, shown.bid_px, shown.ask_px = ABSENT, ABSENT, ABSENT
+    shown.qty, shown.bid_qty, shown.ask_qty = ABSENT, ABSENT, ABSENT
     at += 1
     while at < stop:
         c = line[at]
-        if c == _QUOTE:
-            end = _string_end(line, at + 1, stop)
-            if end < 0 or end + 1 >= stop:
-                return -1
-            if line[end + 1] == _COLON:
-                key = _key(line, at + 1, end)
-                at = end + 2
-                continue
-            slot = 6
-            for i, name in enumerate((_b, _a, _B, _A, _P, _Q)):
-                if key == name:
-                    slot = i
-            if slot < 6:
-                texts[slot, 0], texts[slot, 1] = at + 1, end
-            elif key == _X:
-                market = line[at + 1] == 77  # M of MARKET: insurance fund and liquidation transfers are not
-            elif key in (_SYMBOL, _LONG_SYMBOL):
-                message.symbol = symbol_hash(line, at + 1, end)
-            at = end + 1
-        elif 48 <= c <= 57:
-            value, at = _integer(line, at, stop)
-            if value < 0:
-                return -1
-            if key == _T or (key == _E and not transacted):
-                message.exch_ts = value * 1_000_000
-                transacted = key == _T
-            elif key == _U:
-                message.first_id = value
-            elif key in (_u, _SNAPSHOT_ID):
-                message.last_id = value
-                book = book or key == _SNAPSHOT_ID
-            elif key == _PU:
-                message.previous_id = value
-            elif key == _TRADE_ID:
-                message.trade_id = value
-        elif c == _OPEN:
-            if key in (_b, _BIDS):
-                at, filled = _levels(line, at + 1, stop, DEPTH | BUY, events, filled)
-            elif key in (_a, _ASKS):
-                at, filled = _levels(line, at + 1, stop, DEPTH | SELL, events, filled)
-            else:
-                return -1
-            lists += 1
-            if at < 0:
-                return -1
-        elif c == 116 and at + 4 <= stop and line[at + 1] == 114:  # true
-            sell = sell or key == _M
-            at += 4
-        elif c == 102 and at + 5 <= stop and line[at + 1] == 97:  # false
-            at += 5
-        elif c == 110 and at + 4 <= stop and line[at + 1] == 117:  # null
-            at += 4
-        elif c in (_BEGIN, _END):
-            depth += 1 if c == _BEGIN else -1
+        if c == QUOTE:
+            at = _read_string(line, at, stop, shown, message)
+        elif ZERO <= c <= NINE:
+            at = _read_number(line, at, stop, shown, message)
+        elif c == OPEN:
+            at, filled = _read_list(line, at, stop, shown, events, filled)
+        elif c in (COMMA, _RETURN):
             at += 1
-        elif c == _COMMA or c == 13:
+        elif c in (BEGIN, END):
+            shown.depth += 1 if c == BEGIN else -1
             at += 1
         else:
+            at = _read_literal(line, at, stop, shown)
+        if at < 0:
             return -1
-    if depth != 0:
-        return -1
-    return _conclude(line, message, events, filled, texts, lists, sell, market, book)
+    return _conclude(message, events, filled, shown) if shown.depth == 0 else -1
 
 
 @compiled
-def _conclude(line, message, events, filled, texts, lists, sell, market, book):  # type: ignore[no-untyped-def]
-    """Say what the message is by what it holds."""
-    if lists == 2 and book and message.last_id >= 0:
+def _conclude(message, events, filled, shown):  # type: ignore[no-untyped-def]
+    """Say what the message is by what it holds; returns as `_read_line`."""
+    if shown.lists == 2 and shown.snapshot and message.last_id >= 0:
         message.kind = BOOK
-    elif lists == 2 and message.first_id >= 0 and message.last_id >= message.first_id:
+    elif shown.lists == 2 and message.first_id >= 0 and message.last_id >= message.first_id:
         message.kind = DIFF
-    elif lists > 0:
+    elif shown.lists > 0:
         return -1
-    elif message.trade_id >= 0 and texts[4, 1] > 0 and texts[5, 1] > 0:
-        message.kind = DEAL if market else OFF_BOOK
-        events[filled].ev = TRADE | (SELL if sell else BUY)
-        events[filled].px = _decimal(line, texts[4, 0], texts[4, 1])
-        events[filled].qty = _decimal(line, texts[5, 0], texts[5, 1])
-        if not (np.isfinite(events[filled].px) and np.isfinite(events[filled].qty)):
-            return -1
-        filled += 1
-    elif message.last_id >= 0 and min(texts[0, 1], texts[1, 1], texts[2, 1], texts[3, 1]) > 0:
+    elif message.trade_id >= 0 and shown.px != ABSENT and shown.qty != ABSENT:
+        message.kind = OFF_BOOK if shown.off_book else DEAL
+        return _add(events, filled, TRADE | (SELL if shown.seller else BUY), shown.px, shown.qty)
+    elif (
+        message.last_id >= 0
+        and shown.bid_px != ABSENT
+        and shown.bid_qty != ABSENT
+        and shown.ask_px != ABSENT
+        and shown.ask_qty != ABSENT
+    ):
         message.kind = TICKER
-        for side in range(2):
-            events[filled].ev = BBO | (BUY if side == 0 else SELL)
-            events[filled].px = _decimal(line, texts[side, 0], texts[side, 1])
-            events[filled].qty = _decimal(line, texts[2 + side, 0], texts[2 + side, 1])
-            if not (np.isfinite(events[filled].px) and np.isfinite(events[filled].qty)):
-                return -1
-            filled += 1
+        filled = _add(events, filled, BBO | BUY, shown.bid_px, shown.bid_qty)
+        return _add(events, filled, BBO | SELL, shown.ask_px, shown.ask_qty) if filled >= 0 else -1
     else:
         message.kind = OTHER
     return filled
 
 
 @compiled
-def scan(data, stop, messages, events, texts):  # type: ignore[no-untyped-def]
+def _add(events, filled, code, px, qty):  # type: ignore[no-untyped-def]
+    """Add an event; returns the new `filled`, or -1 if price or quantity are no numbers."""
+    events[filled].ev = code
+    events[filled].px = px
+    events[filled].qty = qty
+    return filled + 1 if np.isfinite(px) and np.isfinite(qty) else -1
+
+
+@compiled
+def scan(data, stop, messages, events, scratch):  # type: ignore[no-untyped-def]
     """Read whole lines.
 
     Args:
@@ -263,7 +235,7 @@ def scan(data, stop, messages, events, texts):  # type: ignore[no-untyped-def]
         stop: int.
         messages: (m,) MESSAGE, room for one a line; filled.
         events: (e,) EVENT, room for one per 10 bytes; filled. Level lists, trades (TRADE) and best prices (BBO).
-        texts: (6, 2) int64 scratch.
+        scratch: (1,) SHOWN, whatever is in it.
 
     Returns:
         (lines read, events filled, malformed): malformed is 1 if the line behind those read is.
@@ -271,12 +243,12 @@ def scan(data, stop, messages, events, texts):  # type: ignore[no-untyped-def]
     at, count, filled = 0, 0, 0
     while at < stop:
         end = at
-        while data[end] != _NEWLINE:
+        while data[end] != NEWLINE:
             end += 1
         if end > at:
             message = messages[count]
             message.begin = filled
-            now = _line(data, at, end, message, events, filled, texts)
+            now = _read_line(data, at, end, message, events, filled, scratch[0])
             if now < 0:
                 return count, filled, 1
             for i in range(filled, now):

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from nanoarb_jax.market.compiled import compiled
 from nanoarb_jax.market.event import BUY, CLEAR, LAST, MAYBE_BAD_BOOK, SELL, SNAPSHOT
 from nanoarb_jax.readers.binance import scan
+from nanoarb_jax.readers.binance.tokens import symbol_hash
 
 REASONS = (
     "other stream",
@@ -26,78 +27,105 @@ REASONS = (
 OTHER, TICKER, OFF_BOOK, STALE, REPEATED, OLD_BOOK, REPEATED_TRADE, EARLY, ALIEN, CUT, OUTAGE, LOST_TRADES = range(
     len(REASONS)
 )
-# what the sequence has come to: last update id, last trade id, fresh snapshot, the symbol wanted, a hole not told yet,
-# met: a snapshot that does not say its symbol, messages of other symbols; the last update missing since a hole, or -1;
-# the last update before a snapshot that is newer, or -1
-ID, TRADE_ID, FRESH, SYMBOL, HOLE, UNSAID, OTHERS, MISSING, BEFORE = range(9)
+NONE = -1  # instead of an update id or a trade id
+
+STATE = np.dtype(
+    [
+        ("last_id", "i8"),  # of the latest update in the book; NONE before the first snapshot
+        ("trade_id", "i8"),  # of the latest trade
+        ("fresh", "i8"),  # 1: no diff has been applied since the snapshot
+        ("hole", "i8"),  # 1: updates are missing, and no event has said so yet
+        ("missing_id", "i8"),  # of the latest update that is missing since a hole; NONE: the book is whole
+        ("replaced_id", "i8"),  # of the latest update before a newer snapshot, until the next diff; else NONE
+        ("symbol", "i8"),  # hash of the symbol wanted; 0: not known yet
+        ("other_symbols", "i8"),  # 1: messages of other symbols were met
+        ("unnamed_book", "i8"),  # 1: a snapshot that does not say its symbol was met
+    ],
+    align=True,
+)
 
 
-def beginning(symbol: str | None) -> NDArray[np.int64]:
-    """The state before the first message; of `symbol` alone, if one is given."""
-    state = np.array([-1, -1, 0, 0, 0, 0, 0, -1, -1], np.int64)
+def initial_state(symbol: str | None) -> NDArray[np.void]:
+    """(1,) STATE before the first message; of `symbol` alone, if one is given."""
+    state = np.zeros(1, STATE)
+    for field in ("last_id", "trade_id", "missing_id", "replaced_id"):
+        state[field] = NONE
     if symbol:
         letters = np.frombuffer(symbol.encode(), np.uint8)
-        state[SYMBOL] = scan.symbol_hash(letters, 0, len(letters))
+        state["symbol"] = symbol_hash(letters, 0, len(letters))
     return state
 
 
 @compiled
-def follow(messages, events, state, counts, tickers, out):  # type: ignore[no-untyped-def]
-    """Copy the events of the messages that belong to the book or are trades; returns how many."""
+def follow(messages, events, states, counts, tickers, out):  # type: ignore[no-untyped-def]
+    """Copy the events of the messages that belong to the book or are trades.
+
+    Args:
+        messages: (m,) MESSAGE in order.
+        events: (e,) EVENT, theirs.
+        states: (1,) STATE; changed.
+        counts: (len(REASONS),) int64, how many messages were left out, and why; added to.
+        tickers: bool, whether to keep best prices.
+        out: EVENT, room for all events and for two more a snapshot; filled.
+
+    Returns:
+        How many events were copied.
+    """
+    state = states[0]
     filled = 0
     for i in range(len(messages)):
         message = messages[i]
-        flags, first = LAST, filled
-        if state[SYMBOL] != 0 and message.symbol != 0 and message.symbol != state[SYMBOL]:
-            counts[ALIEN] += 1
+        if not _take(message, state, counts, tickers):
             continue
-        if message.kind == scan.DIFF:
-            if state[BEFORE] >= 0:
-                # a snapshot may take the place of updates in flight; the next diff tells whether it did
-                counts[OUTAGE] += message.last_id > state[BEFORE] and not _follows(message, state[BEFORE])
-                state[BEFORE] = -1
-            if message.last_id < state[ID] or (message.last_id == state[ID] and not state[FRESH]):
-                counts[STALE if state[FRESH] else REPEATED] += 1
-                continue
-            if _behind_a_hole(message, state):
-                state[HOLE], state[MISSING] = 1, message.first_id - 1
-            state[ID], state[FRESH] = message.last_id, 0
-        elif message.kind == scan.BOOK:
-            if message.last_id < state[ID]:
-                counts[OLD_BOOK] += 1
-                continue
-            if message.last_id > state[ID] >= 0 and state[MISSING] < 0:
-                state[BEFORE] = state[ID]
-            state[ID], state[FRESH], state[HOLE], state[MISSING] = message.last_id, 1, 0, -1
+        first, flags = filled, LAST
+        if message.kind == scan.BOOK:
             flags = LAST | SNAPSHOT
-            for side in (BUY, SELL):
-                event = out[filled]
-                event.ev, event.px, event.ival, event.order_id = CLEAR | side, np.nan, SNAPSHOT, message.last_id
-                event.local_ts = message.local_ts
-                event.exch_ts = message.exch_ts if message.exch_ts > 0 else message.local_ts
-                filled += 1
-        elif message.kind == scan.DEAL:
-            if message.trade_id <= state[TRADE_ID]:
-                counts[REPEATED_TRADE] += 1
-                continue
-            if state[TRADE_ID] >= 0:
-                counts[LOST_TRADES] += message.trade_id - state[TRADE_ID] - 1
-            state[TRADE_ID] = message.trade_id
-        elif message.kind != scan.TICKER or not tickers:
-            counts[
-                TICKER if message.kind == scan.TICKER else (OFF_BOOK if message.kind == scan.OFF_BOOK else OTHER)
-            ] += 1
-            continue
+            filled = _clear_both_sides(message, out, filled)
         for k in range(message.begin, message.end):
             out[filled] = events[k]
             out[filled].ival = flags & SNAPSHOT
             filled += 1
-        if filled > first:  # an empty diff tells nothing
+        if filled > first:  # an empty diff has no event
             out[filled - 1].ival = flags
-            if state[HOLE]:
+            if state.hole:
                 out[first].ival |= MAYBE_BAD_BOOK
-                state[HOLE] = 0
+                state.hole = 0
     return filled
+
+
+@compiled
+def _take(message, state, counts, tickers):  # type: ignore[no-untyped-def]
+    """Whether the events of a message are to be copied; the state is then as after it, else it is counted."""
+    if state.symbol != 0 and message.symbol != 0 and message.symbol != state.symbol:
+        counts[ALIEN] += 1
+        return False
+    if message.kind == scan.DIFF:
+        return _take_diff(message, state, counts)
+    if message.kind == scan.BOOK:
+        return _take_book(message, state, counts)
+    if message.kind == scan.DEAL:
+        return _take_trade(message, state, counts)
+    if message.kind == scan.TICKER:
+        counts[TICKER] += not tickers
+        return tickers
+    counts[OFF_BOOK if message.kind == scan.OFF_BOOK else OTHER] += 1
+    return False
+
+
+@compiled
+def _take_diff(message, state, counts):  # type: ignore[no-untyped-def]
+    """Whether the book is to be updated by this diff; notes updates that are missing before it."""
+    if state.replaced_id >= 0:
+        # a snapshot may take the place of updates in flight; the next diff tells whether it did
+        counts[OUTAGE] += message.last_id > state.replaced_id and not _follows(message, state.replaced_id)
+        state.replaced_id = NONE
+    if message.last_id < state.last_id or (message.last_id == state.last_id and not state.fresh):
+        counts[STALE if state.fresh else REPEATED] += 1
+        return False
+    if _behind_a_hole(message, state):
+        state.hole, state.missing_id = 1, message.first_id - 1
+    state.last_id, state.fresh = message.last_id, 0
+    return True
 
 
 @compiled
@@ -108,7 +136,43 @@ def _follows(message, last_id):  # type: ignore[no-untyped-def]
 
 @compiled
 def _behind_a_hole(message, state):  # type: ignore[no-untyped-def]
-    """Are updates missing between the last one known and this diff? Ids of futures skip: only `pu` tells there."""
-    if message.previous_id >= 0:
-        return message.previous_id > state[ID] if state[FRESH] else message.previous_id != state[ID]
-    return message.first_id > state[ID] + 1 if state[FRESH] else message.first_id != state[ID] + 1
+    """Are updates missing between the last one known and this diff? A snapshot may be newer than the diff's first."""
+    if not state.fresh:
+        return not _follows(message, state.last_id)
+    return message.previous_id > state.last_id if message.previous_id >= 0 else message.first_id > state.last_id + 1
+
+
+@compiled
+def _take_book(message, state, counts):  # type: ignore[no-untyped-def]
+    """Whether the book is to be replaced by this snapshot."""
+    if message.last_id < state.last_id:
+        counts[OLD_BOOK] += 1
+        return False
+    if message.last_id > state.last_id >= 0 and state.missing_id < 0:
+        state.replaced_id = state.last_id
+    state.last_id, state.fresh, state.hole, state.missing_id = message.last_id, 1, 0, NONE
+    return True
+
+
+@compiled
+def _clear_both_sides(message, out, filled):  # type: ignore[no-untyped-def]
+    """Add the events that empty the book before a snapshot; returns the new `filled`."""
+    for side in (BUY, SELL):
+        event = out[filled]
+        event.ev, event.px, event.ival, event.order_id = CLEAR | side, np.nan, SNAPSHOT, message.last_id
+        event.local_ts = message.local_ts
+        event.exch_ts = message.exch_ts if message.exch_ts > 0 else message.local_ts
+        filled += 1
+    return filled
+
+
+@compiled
+def _take_trade(message, state, counts):  # type: ignore[no-untyped-def]
+    """Whether the trade is new; counts those that are missing before it."""
+    if message.trade_id <= state.trade_id:
+        counts[REPEATED_TRADE] += 1
+        return False
+    if state.trade_id >= 0:
+        counts[LOST_TRADES] += message.trade_id - state.trade_id - 1
+    state.trade_id = message.trade_id
+    return True

@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
+from nanoarb_jax.files import first_line
 from nanoarb_jax.readers.compression import open_bytes
 from nanoarb_jax.readers.databento.records import RECORDS, Records, count, listed, open_records
 from nanoarb_jax.readers.feed import BookFeed, EventFeed, ReadOptions
+from nanoarb_jax.readers.format import Format, Head, one_file
 
 if TYPE_CHECKING:
     from databento_dbn import Metadata
@@ -71,8 +73,7 @@ def _decode(path: Path) -> Iterator[list[Any]]:
                 if not isinstance(error, DBNError) and type(error).__name__ != "PanicException":
                     raise
                 where = f"between bytes {at} and {at + len(piece)} of the uncompressed data"
-                reason = str(error).partition("\n")[0]
-                raise DataError(f"{path}: damaged or not DBN {where} ({reason}); fetch it again") from error
+                raise DataError(f"{path}: damaged or not DBN {where} ({first_line(error)}); fetch it again") from error
             at += len(piece)
             yield objects
     left = len(decoder.buffer())
@@ -126,3 +127,12 @@ def _batches(
         if following is None:
             return
         records = following
+
+
+def _sniff(head: Head) -> bool:
+    return head.start.startswith(b"DBN")
+
+
+FORMAT = Format(
+    name="databento-dbn", sniff=_sniff, open=one_file(open_dbn), options=("tick_size", "lot_size", "symbol")
+)

@@ -1,4 +1,4 @@
-"""Databento's market records, as arrays, to events or books; `databento.py` and `databento_csv.py` make the arrays.
+"""Databento's market records, as arrays, to events or books; `dbn.py` and `csv_form.py` make the arrays.
 
 The fields, flags and sides are those of Databento's "Standards and conventions"
 (https://databento.com/docs/standards-and-conventions): prices are integers of 1e-9, times ns since 1970 UTC, and an
@@ -22,6 +22,7 @@ from nanoarb_jax.market import event
 from nanoarb_jax.market.event import EVENT, LAST, SNAPSHOT
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
 from nanoarb_jax.readers.feed import BookFeed, EventFeed, ReadOptions, infer_tick_size
+from nanoarb_jax.readers.names import series_name
 
 PX_SCALE = 1e9
 _HEADER = [("length", "u1"), ("rtype", "u1"), ("publisher_id", "<u2"), ("instrument_id", "<u4"), ("ts_event", "<i8")]
@@ -52,13 +53,14 @@ _SIDES = {"B": event.BUY, "A": event.SELL, "N": 0}
 _TOP_OF_BOOK = 64  # flag: the record is the best quote of a side, not an order
 
 
-def _table(values: dict[str, int]) -> NDArray[np.int64]:
+def _byte_table(values: dict[str, int]) -> NDArray[np.int64]:
+    """Values by the byte of their letter; -1 for any other byte."""
     table = np.full(256, -1, np.int64)
     table[[ord(code) for code in values]] = list(values.values())
     return table
 
 
-_KIND_OF, _SIDE_OF = _table(_KINDS | {"N": 0}), _table(_SIDES)
+_KIND_OF, _SIDE_OF = _byte_table(_KINDS | {"N": 0}), _byte_table(_SIDES)
 
 
 class Records(NamedTuple):
@@ -98,7 +100,7 @@ def open_records(records: Records, options: ReadOptions) -> EventFeed | BookFeed
     first = next(selected)
     batches = chain([first], selected)
     tick_size = options.tick_size or infer_tick_size(_prices(first) / PX_SCALE, str(records.path))
-    name = re.sub(r"(\.(dbn|csv|zst|gz|xz|bz2))+$", "", records.path.name)
+    name = series_name(records.path)
     if options.symbol is not None:
         name = f"{name}-{re.sub(r'[^A-Za-z0-9.-]', '_', options.symbol)}"
     if records.schema == "mbo":
@@ -185,7 +187,7 @@ def _events(batches: Iterator[NDArray[np.void]], records: Records) -> Iterator[N
         count(records.dropped, "order without a price", int(lost.sum()))
         events = np.zeros(len(batch), EVENT)
         # Databento clears both sides at once, whatever the side says
-        events["ev"] = kind | np.where(kind == event.CLEAR, 0, side) | event.EXCHANGE_SEES | event.LOCAL_SEES
+        events["ev"] = kind | np.where(kind == event.CLEAR, 0, side) | event.BOTH_SEE
         # an order of a snapshot keeps the time when it was entered, hours or days before: as the time of a message
         # that would run backwards, so the snapshot happens when it was received (as hftbacktest's converter has it)
         replayed = (batch["flags"] & SNAPSHOT != 0) | (batch["ts_event"] < 0)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.config import ModelConfig
-from nanoarb_jax.serving.backends.native.step import initial_states, step_each
+from nanoarb_jax.serving.backends.native.entry_points import initial_states, step_each
 
 
 class NativeBatch:

@@ -1,7 +1,6 @@
-"""The native step's packed state as the flat one that every backend can read, and back.
+"""From the packed state of the native step to the flat state that every backend can read, and back.
 
-packed    flag and previous features in whole vectors; per layer the convolution's tail (k-1, inner), then h in
-          blocks of 16 channels (inner/16, n, 16), the order in which the kernel walks through them
+packed    see `layout.StateOffsets`: whole vectors, h in the order in which the kernel walks through it
 flat      previous (f), flag, the tails of all layers (k-1, d), h of all layers (n, d); nothing padded
 """
 
@@ -14,8 +13,9 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import DataError
+from nanoarb_jax.serving.backends.native.layout import state_offsets, whole
 from nanoarb_jax.serving.backends.native.simd import LANES
-from nanoarb_jax.serving.backends.native.weights import whole
+from nanoarb_jax.serving.backends.native.weights import header_of
 
 
 class Views(NamedTuple):
@@ -29,15 +29,14 @@ class Views(NamedTuple):
 
 def views(packed: NDArray[np.float32], config: ModelConfig) -> Views:
     """Where things are in a packed state."""
-    inner, at = whole(config.d_inner), LANES + whole(config.input_dim)
-    tails: list[NDArray[np.float32]] = []
-    recurrences: list[NDArray[np.float32]] = []
-    for _ in range(config.num_layers):
-        tails.append(packed[at : at + (config.d_conv - 1) * inner].reshape(-1, inner))
-        at += tails[-1].size
-        recurrences.append(packed[at : at + config.d_state * inner].reshape(-1, config.d_state, LANES))
-        at += recurrences[-1].size
-    return Views(packed[:1], packed[LANES : LANES + config.input_dim], tails, recurrences)
+    at, inner = state_offsets(header_of(config, "fp32")), whole(config.d_inner)  # alike in every precision
+    layers = [packed[at.layers + i * at.layer_stride :][: at.layer_stride] for i in range(config.num_layers)]
+    tails: list[NDArray[np.float32]] = [layer[at.tail : at.recurrence].reshape(-1, inner) for layer in layers]
+    recurrences: list[NDArray[np.float32]] = [
+        layer[at.recurrence :].reshape(-1, config.d_state, LANES) for layer in layers
+    ]
+    previous = packed[at.previous :][: config.input_dim]
+    return Views(packed[at.flag :][:1], previous, tails, recurrences)
 
 
 def flat_state(packed: NDArray[np.float32], config: ModelConfig) -> NDArray[np.float32]:

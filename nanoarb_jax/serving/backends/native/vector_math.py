@@ -5,11 +5,9 @@ Polynomials are Chebyshev interpolants of the functions named beside them, fitte
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numba import njit
 
+from nanoarb_jax.serving.backends.native.compiling import inlined
 from nanoarb_jax.serving.backends.native.simd import (
     absolute,
     copysign,
@@ -45,20 +43,8 @@ _E, _E1, _E2, _E3, _E4, _E5 = (
 _ROOT_HALF = np.float32(0.7071067811865476)
 
 
-# Neither is cached on disk by itself: numba looks only at a function's own file for changes. The entry points in
-# `native.py`, which are cached, look at all of these files.
-def inlined(function: Any) -> Any:
-    """Compile a function that becomes part of its caller, where its vectors stay in registers."""
-    return njit(error_model="numpy", forceinline=True, _nrt=False)(function)  # type: ignore[call-overload]
-
-
-def kernel(function: Any) -> Any:
-    """Compile a function that allocates nothing; without reference counts, see `nanoarb_jax.market.compiled`."""
-    return njit(error_model="numpy", _nrt=False)(function)  # type: ignore[call-overload]
-
-
 @inlined
-def exp2_below(z):  # type: ignore[no-untyped-def]
+def exp2(z):  # type: ignore[no-untyped-def]
     """2**z for z <= 126; below -126 it stays at 2**-126. Exact at 0, so that slow decays stay slow."""
     z = maximum(z, splat(_LEAST_POWER))
     magic = z + splat(_ROUND)
@@ -73,7 +59,7 @@ def exp2_below(z):  # type: ignore[no-untyped-def]
 @inlined
 def exp(x):  # type: ignore[no-untyped-def]
     """e**x, at most 2**126."""
-    return exp2_below(minimum(x * splat(LOG2_E), splat(_MOST_POWER)))
+    return exp2(minimum(x * splat(LOG2_E), splat(_MOST_POWER)))
 
 
 @inlined
@@ -85,7 +71,7 @@ def silu(x):  # type: ignore[no-untyped-def]
 @inlined
 def softplus(x):  # type: ignore[no-untyped-def]
     """log(1 + e**x)."""
-    t = exp2_below(absolute(x) * splat(-LOG2_E))  # (0, 1]
+    t = exp2(absolute(x) * splat(-LOG2_E))  # (0, 1]
     p = fma(splat(_L9), t, splat(_L8))
     p = fma(p, t, splat(_L7))
     p = fma(p, t, splat(_L6))

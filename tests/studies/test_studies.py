@@ -17,8 +17,10 @@ from nanoarb_jax.cli.main import app
 from nanoarb_jax.config import Config
 from nanoarb_jax.data.dataset import Dataset
 from nanoarb_jax.errors import CheckpointError, ConfigError, DataError, NanoarbError
-from nanoarb_jax.studies import protocols
-from nanoarb_jax.studies.protocols import Forecasts, judge_forecasts, leave_one_out, settings_of, walk_forward
+from nanoarb_jax.studies import forecasts as studied
+from nanoarb_jax.studies.forecasts import Forecasts, judge_forecasts, settings_of
+from nanoarb_jax.studies.leave_one_out import leave_one_out
+from nanoarb_jax.studies.walk_forward import walk_forward
 from nanoarb_jax.training import build, loop
 from support.random_model import random_model
 from support.training_runs import DATA, DATASET, MODEL, STREAM, VALIDATED, config_of, count_only
@@ -44,8 +46,8 @@ def learnt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Dataset
         number = float(run.model.heads.bias_out[...][0, 0])
         return [np.full((stream.rows, 3, 3), number) for stream in streams]
 
-    monkeypatch.setattr(protocols, "train", train)
-    monkeypatch.setattr(protocols, "carried_log_probs", scores)
+    monkeypatch.setattr(studied, "train", train)
+    monkeypatch.setattr(studied, "carried_log_probs", scores)
     return seen
 
 
@@ -114,7 +116,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path, monkeypatch: pytest
     """And what was trained says with which settings."""
     monkeypatch.setattr(build, "make_update", count_only)
     monkeypatch.setattr(loop._Run, "_validate", lambda run: VALIDATED)
-    monkeypatch.setattr(protocols, "carried_log_probs", lambda *_: [np.zeros((FIRST.rows, 3, 3))])
+    monkeypatch.setattr(studied, "carried_log_probs", lambda *_: [np.zeros((FIRST.rows, 3, 3))])
     initial = save_checkpoint(tmp_path / "initial", random_model(MODEL), data={"streams": [{"name": "synthetic"}]})
     config = config_of(dataclasses.replace(STREAM, epochs=1, chunk_length=128, init=str(initial)))
     leave_one_out(config, DATASET, tmp_path / "runs")
@@ -129,7 +131,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path, monkeypatch: pytest
 
 
 def test_forecasts_are_judged_beside_the_baselines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocols, "baseline_log_probs", lambda streams, _: {"baseline": log_probs})
+    monkeypatch.setattr(studied, "baseline_log_probs", lambda streams, _: {"baseline": log_probs})
     log_probs = [np.full((stream.rows, 3, 3), np.log(1 / 3), np.float32) for stream in DATASET.streams]
     origins = [{"version": str(i), "without": {"row": stream.test[0]}} for i, stream in enumerate(DATASET.streams)]
     result = judge_forecasts(Forecasts(DATASET.streams, log_probs, origins), DATA.horizons)
@@ -153,8 +155,8 @@ def test_command(learnt: dict[str, Dataset], monkeypatch: pytest.MonkeyPatch, tm
 
     monkeypatch.setattr("nanoarb_jax.artifacts.checkpoint.load_checkpoint", lambda _: model)
     monkeypatch.setattr("nanoarb_jax.data.dataset.open_dataset", lambda *_, **__: DATASET)
-    monkeypatch.setattr(protocols, "settings_of", lambda met: CONFIG if met is model else None)
-    monkeypatch.setattr(protocols, "judge_forecasts", judge)
+    monkeypatch.setattr(studied, "settings_of", lambda met: CONFIG if met is model else None)
+    monkeypatch.setattr(studied, "judge_forecasts", judge)
     monkeypatch.chdir(tmp_path)
     assert "error: seen" in command("leave-one-out").stderr
     assert (tmp_path / "runs" / "leave-one-out_abc" / "market_1").is_dir()

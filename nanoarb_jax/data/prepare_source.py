@@ -1,0 +1,128 @@
+"""The stream file of one source, in two passes and bounded memory.
+
+The first pass reads the ticks of the source into a temporary file of books. The second knows how many there are, learns
+scales and thresholds from the training part, and writes features and labels block by block.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.lib import format as npy
+
+from nanoarb_jax.config import DataConfig
+from nanoarb_jax.data.dataset import ROW_COLUMNS, SCALARS, SPLITS, file_entry, manifest_head, row_dtype
+from nanoarb_jax.data.labelling import StreamFacts, measure_stream, stream_blocks
+from nanoarb_jax.data.spool import Spool, spool_ticks
+from nanoarb_jax.data.streams import stream_scalars
+from nanoarb_jax.data.ticks import ReadReport, no_ticks, read_ticks
+from nanoarb_jax.errors import DataError
+from nanoarb_jax.files import replace_file, sha256
+from nanoarb_jax.market.anomaly import Policy
+from nanoarb_jax.market.series import validate_books
+from nanoarb_jax.readers.feed import ReadOptions
+from nanoarb_jax.readers.sources import Source
+
+
+class Job(NamedTuple):
+    """One source and how it is prepared."""
+
+    source: Source
+    config: DataConfig
+    options: ReadOptions
+    policy: Mapping[str, Policy]
+
+    def key(self) -> str:
+        """Checksum of the source's files and of every setting: a stream made under the same key is still good."""
+        version = metadata.version("nanoarb-jax")
+        settings = [version, self.options._asdict(), dict(self.policy), manifest_head(self.config)]
+        files = [file_entry(file) for file in self.source.files]
+        return hashlib.sha256(json.dumps([self.source.name, files, settings], default=str).encode()).hexdigest()
+
+
+def prepare_source(job: Job, folder: Path, tell: Callable[[int], None] = lambda rows: None) -> dict[str, Any]:
+    """Write the stream file of a source, or keep the one that an earlier run has finished.
+
+    A note beside the file, NAME.json, holds the key under which it was made.
+
+    Args:
+        job: the source and its settings.
+        folder: where the stream file is written.
+        tell: called with the number of ticks read so far.
+
+    Returns:
+        the stream's entry in the manifest.
+
+    Raises:
+        DataError: a source that is damaged, too short, without ticks, or that changes while it is read.
+    """
+    key, note = job.key(), folder / f"{job.source.name}.json"
+    kept = _finished_entry(note, key)
+    if kept is not None:
+        return kept
+    books = folder / f"{job.source.name}.books"
+    try:
+        ticks, report = read_ticks(job.source, job.config, job.options, job.policy)
+        spool = spool_ticks(ticks, books, job.source.name, tell)
+        if spool is None:
+            raise DataError(no_ticks(job.source, report))
+        entry = _write_stream(job, spool, report, folder)
+        del spool  # unmaps the file
+    finally:
+        books.unlink(missing_ok=True)
+    if job.key() != key:
+        raise DataError(f"data {job.source.files[0]}: changed while it was read; wait until it is whole, run it again")
+    replace_file(note, json.dumps({"key": key, "entry": entry}).encode())
+    return entry
+
+
+def _finished_entry(note: Path, key: str) -> dict[str, Any] | None:
+    """The entry of a stream that was made under this key and is still whole; None: it must be made."""
+    if note.is_file():
+        with contextlib.suppress(ValueError, KeyError, TypeError, OSError):  # a damaged note counts as none
+            kept = json.loads(note.read_text())
+            entry = kept["entry"]
+            if kept["key"] == key and sha256(note.parent / entry["file"]) == entry["sha256"]:
+                return entry
+    return None
+
+
+def _write_stream(job: Job, spool: Spool, report: ReadReport, folder: Path) -> dict[str, Any]:
+    """Second pass: the stream file of the ticks; returns its entry in the manifest."""
+    facts = measure_stream(spool.books, job.config)
+    path = folder / f"{job.source.name}.npy"
+    _write_rows(path, spool, job.config, facts)
+    scalars = stream_scalars(spool.books, facts)
+    scalars["instrument"] = job.options.symbol or scalars["instrument"]
+    return {
+        **{key: scalars[key] for key in SCALARS},
+        "rows": spool.books.rows,
+        "splits": {name: list(scalars[name]) for name in SPLITS},
+        "account": report.as_dict(),
+        "file": path.name,
+        "bytes": path.stat().st_size,
+        "sha256": sha256(path),
+        "sources": [file_entry(file) for file in job.source.files],
+    }
+
+
+def _write_rows(path: Path, spool: Spool, config: DataConfig, facts: StreamFacts) -> None:
+    """Features and labels as a `.npy` file, block by block; the books of each block are validated."""
+    books, dtype = spool.books, row_dtype(config)
+    with path.open("wb") as file:
+        header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": (books.rows,)}
+        npy.write_array_header_1_0(file, header)
+        for start, block in stream_blocks(books, config, facts):
+            validate_books(books.part(max(start - 1, 0), start + len(block.ts_ns)))
+            rows = np.zeros(len(block.ts_ns), dtype)
+            for column in ROW_COLUMNS:
+                rows[column] = getattr(block, column)
+            file.write(rows.data)
+            spool.forget()

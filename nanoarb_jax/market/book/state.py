@@ -1,0 +1,112 @@
+"""The state of a book: its levels, its orders and its counters as arrays, made empty and made larger."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nanoarb_jax.errors import DataError
+from nanoarb_jax.market.anomaly import Anomaly, Policy, policies
+from nanoarb_jax.market.book.ladder import WIDTH, Ladder, empty_ladder, wider
+from nanoarb_jax.market.book.orders import empty_table, rehash
+
+# what `apply_event` returns: the event was applied; a table has no room for it; its anomaly's policy is to raise
+APPLIED, NEEDS_LEVELS, NEEDS_ORDERS, RAISED = range(4)
+
+META = np.dtype(
+    [
+        ("tick_size", "f8"),
+        ("lot_size", "f8"),
+        ("exchange_time", "i8"),  # 1: exch_ts is the time of a tick, 0: local_ts
+        ("time", "i8"),  # latest of all events so far
+        ("events", "i8"),  # seen so far
+        ("messages", "i8"),  # ended so far
+        ("live_orders", "i8"),  # in the table of orders
+        ("synced", "i8"),  # 0: waits for a snapshot
+        ("quoted", "i8"),  # 1: valid at the end of the last message
+        ("raised", "i8"),  # the anomaly whose policy raised at the last event, -1 if none did
+        ("trades", "i8"),  # so far
+        ("bought", "i8"),  # lots that takers bought so far
+        ("sold", "i8"),  # lots that takers sold so far
+        ("unsided", "i8"),  # lots traded so far where the taker's side is not known
+    ],
+    align=True,
+)
+
+
+class BookState(NamedTuple):
+    """A book and its bookkeeping; compiled functions change it in place.
+
+    Attributes:
+        levels: price levels of both sides.
+        orders: (slots,) ORDER, resting orders by id (L3).
+        meta: (1,) META.
+        anomalies: (kinds,) int64 counters; policy: (kinds,) int8.
+    """
+
+    levels: Ladder
+    orders: NDArray[np.void]
+    meta: NDArray[np.void]
+    anomalies: NDArray[np.int64]
+    policy: NDArray[np.int8]
+
+
+def empty_state(
+    tick_size: float,
+    lot_size: float,
+    *,
+    policy: Policy | Mapping[str, Policy] | None = None,
+    clock: Literal["local", "exchange"] = "local",
+    levels: int = 1024,
+    orders: int = 4096,
+) -> BookState:
+    """The state of an empty book, for use inside compiled code; arguments as for `OrderBook`.
+
+    Raises:
+        DataError: an argument out of range.
+
+    >>> int(empty_state(0.25, 1.0).levels.depth.sum())
+    0
+    """
+    for name, value in (("tick_size", tick_size), ("lot_size", lot_size)):
+        if not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
+            raise DataError(f"order book: {name}={value!r}; expected a finite number above 0")
+    if clock not in ("local", "exchange"):
+        raise DataError(f"order book: clock={clock!r}; expected 'local' or 'exchange'")
+    if levels < 2 or orders < 4:
+        raise DataError(f"order book: room for {levels=} and {orders=}; expected at least 2 and 4")
+    meta = np.zeros(1, META)
+    meta["tick_size"], meta["lot_size"], meta["exchange_time"] = tick_size, lot_size, clock == "exchange"
+    meta["time"], meta["synced"], meta["raised"] = np.iinfo(np.int64).min, 1, -1
+    return BookState(
+        levels=empty_ladder(2 + 2 * levels // WIDTH),
+        orders=empty_table(1 << (2 * orders - 1).bit_length()),
+        meta=meta,
+        anomalies=np.zeros(len(Anomaly), np.int64),
+        policy=policies(policy),
+    )
+
+
+def grow(state: BookState, status: int) -> BookState:
+    """The same book with twice the room that `apply_event` asked for with NEEDS_LEVELS or NEEDS_ORDERS."""
+    if status == NEEDS_ORDERS:
+        larger = empty_table(2 * len(state.orders))
+        rehash(state.orders, larger)
+        return state._replace(orders=larger)
+    return state._replace(levels=wider(state.levels))
+
+
+def describe_raised(state: BookState, event: np.void) -> str:
+    """One line on the anomaly that stopped the book at this event."""
+    meta = state.meta[0]
+    kind = Anomaly(int(meta["raised"])).name.lower()
+    fields = ", ".join(f"{name} {event[name]}" for name in ("px", "qty", "order_id", "local_ts"))
+    return (
+        f"order book, event {meta['events']}: {kind} (kind {int(event['ev']) & 255}, {fields}; tick size "
+        f"{meta['tick_size']:g}, lot size {meta['lot_size']:g}); check the feed and both sizes, or choose another "
+        f"policy for {kind!r}"
+    )

@@ -1,0 +1,1 @@
+"""LOBSTER's files: names, times, books."""

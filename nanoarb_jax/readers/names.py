@@ -1,0 +1,40 @@
+"""What the name of a file says: the series' name and the day."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+
+_SUFFIXES = re.compile(r"(\.(gz|xz|bz2|zst|npz|npy|csv|txt|parquet|dbn|jsonl?|dat))+$", re.IGNORECASE)
+_DAY = re.compile(r"^(?P<series>.+)[_-](?P<day>\d{8}|\d{4}-\d{2}-\d{2})$")
+
+
+class DatedName(NamedTuple):
+    """The name of a file that holds one day of a series."""
+
+    series: str
+    day: date
+
+
+def series_name(path: Path) -> str:
+    """The file's name without the suffixes that tell its format and its compression.
+
+    >>> series_name(Path("data/test_data.mbo.dbn.zst"))
+    'test_data.mbo'
+    """
+    return _SUFFIXES.sub("", path.name)
+
+
+def split_day(path: Path) -> DatedName | None:
+    """The series and the day of a file whose name ends with a day; None: it does not.
+
+    >>> split_day(Path("btcusdt_20240808.gz"))
+    DatedName(series='btcusdt', day=datetime.date(2024, 8, 8))
+    """
+    match = _DAY.match(series_name(path))
+    try:
+        return DatedName(match["series"], date.fromisoformat(match["day"])) if match else None
+    except ValueError:  # eight digits that are no day
+        return None

@@ -1,0 +1,58 @@
+"""Rows of a table as books."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
+from nanoarb_jax.readers.columns import Batch, floats
+from nanoarb_jax.readers.grid import on_grid, per_one, price_scale
+from nanoarb_jax.readers.table.file import read_batches
+from nanoarb_jax.readers.table.layout import Steps, Table, read_times
+
+
+def read_books(table: Table, steps: Steps) -> Iterator[BookSeries]:
+    """The table's books, in chunks.
+
+    Raises:
+        DataError: a cell that is not what its column holds, a price between the ticks, a size between given lots.
+    """
+    px_scale, tick = price_scale(steps.tick_size, str(table.path))
+    lots_per_unit = per_one(steps.lot_size)
+    for batch in read_batches(table.path, table.header, table.columns):
+        ts_ns = read_times(table, batch)
+        bid_px, bid_lots = _side(table, batch, "bid", steps, tick)
+        ask_px, ask_lots = _side(table, batch, "ask", steps, tick)
+        books = BookSeries(ts_ns, bid_px, bid_lots, ask_px, ask_lots, px_scale, lots_per_unit, tick, table.name)
+        if "bought" in batch:
+            bought, sold = (_traded(table, batch, column, steps) for column in ("bought", "sold"))
+            books = books._replace(bought=bought, sold=sold)
+        yield books
+
+
+def _side(
+    table: Table, batch: Batch, side: str, steps: Steps, tick: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Prices and lots (n, LEVELS) of one side; a level without a price or a size is empty."""
+    what = f"{table.path}, {side}"
+    prices, sizes = (
+        np.stack([floats(batch[c], f"{table.path}, {c}", may_miss=True) for c in table.levels[column]], axis=1)
+        for column in (f"{side}_px", f"{side}_sz")
+    )
+    rows, levels = prices.shape
+    filled = np.zeros((rows, LEVELS), bool)
+    filled[:, :levels] = real = np.isfinite(prices) & np.isfinite(sizes) & (sizes != 0)
+    px, lots = np.full((rows, LEVELS), EMPTY_PRICE, np.int64), np.zeros((rows, LEVELS), np.int64)
+    px[filled] = on_grid(prices[real], steps.tick_size, f"{what} price", "--tick-size", tick)
+    lots[filled] = on_grid(sizes[real], steps.lot_size, f"{what} size", steps.lot_option)
+    return px, lots
+
+
+def _traded(table: Table, batch: Batch, column: str, steps: Steps) -> NDArray[np.int64]:
+    """(n,) lots that takers traded; nothing where the cell is missing."""
+    what = f"{table.path}, {column}"
+    qty = np.nan_to_num(floats(batch[column], what, may_miss=True))
+    return on_grid(qty, steps.lot_size, what, steps.lot_option)

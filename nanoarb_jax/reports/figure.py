@@ -1,0 +1,33 @@
+"""Matplotlib figures as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nanoarb_jax.errors import OutputError
+from nanoarb_jax.files import claim_file
+
+SUFFIXES = (".png", ".svg", ".pdf")
+
+
+def claim_picture(path: str | Path) -> Path:
+    """Fail before the work, not after it, if the picture cannot be made; returns its path.
+
+    Raises:
+        OutputError: it exists, its folder does not, or its suffix is none of SUFFIXES.
+    """
+    claim_file(path, "picture", SUFFIXES)
+    return Path(path)
+
+
+def save_picture(figure: Any, path: Path) -> None:
+    """Write a matplotlib figure.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    try:
+        figure.savefig(path, dpi=120)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"picture {path}: cannot be written ({error})") from error

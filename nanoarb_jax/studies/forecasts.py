@@ -1,0 +1,124 @@
+"""Forecasts of streams by models that never saw the rows they are judged on, and how they are judged.
+
+    forecasts = leave_one_out(settings_of(checkpoint), dataset, "runs/leave_one_out")
+    result = judge_forecasts(forecasts, dataset.horizons)
+
+`leave_one_out.py` and `walk_forward.py` say what each model learns from. Every model is a run of its own in the working
+folder, so that an interrupted run is continued and a finished one is not trained again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint
+from nanoarb_jax.config import Config, TrainConfig, config_from_dict
+from nanoarb_jax.data.dataset import Dataset
+from nanoarb_jax.data.streams import Stream
+from nanoarb_jax.errors import CheckpointError, ConfigError
+from nanoarb_jax.evaluation.baselines import baseline_log_probs
+from nanoarb_jax.evaluation.judging import judge_streams
+from nanoarb_jax.evaluation.validation import carried_log_probs
+from nanoarb_jax.training.loop import train
+
+Note = Callable[[str], None]
+
+
+class Forecasts(NamedTuple):
+    """Predictions of streams by models that had not seen the rows to be judged.
+
+    Attributes:
+        streams: as they are to be judged, their split ranges those of the study.
+        log_probs: one (n, h, c) array of log-probabilities per stream, state carried from its first row.
+        origins: of each stream's predictions, plain JSON values: "version" of the model, and "without", what it was
+            trained without: all rows of the "streams", or of every stream those from "row" on.
+    """
+
+    streams: tuple[Stream, ...]
+    log_probs: list[NDArray[np.float32]]
+    origins: list[dict[str, Any]]
+
+
+def settings_of(checkpoint: Checkpoint) -> Config:
+    """The settings that a checkpoint was trained with, to train others alike; on whatever device there is.
+
+    Raises:
+        CheckpointError: it does not say how it was trained.
+        ConfigError: it holds settings that this version does not know.
+    """
+    # the checkpoint names the devices of the machine it was trained on, which this machine may not have
+    names = {field.name for field in dataclasses.fields(TrainConfig)} - {"device", "devices"}
+    settings = {name: value for name, value in checkpoint.training.items() if name in names}
+    if not settings or "config" not in checkpoint.data:
+        raise CheckpointError(f"checkpoint {checkpoint.path}: does not say how it was trained; give a run's best")
+    tables = {"model": dataclasses.asdict(checkpoint.config), "data": checkpoint.data["config"], "train": settings}
+    return config_from_dict(tables, f"checkpoint {checkpoint.path}")
+
+
+def judge_forecasts(forecasts: Forecasts, horizons: Sequence[int]) -> dict[str, Any]:
+    """Judge forecasts beside the baselines, on the same rows by the same rule.
+
+    Args:
+        forecasts: of `leave_one_out` or `walk_forward`.
+        horizons: of the streams' labels, in ticks.
+
+    Returns:
+        What `judge_streams` gives, with "split", "test", and "origins", {series: its origin}.
+
+    Raises:
+        DataError: a stream has too few rows to judge.
+    """
+    streams = forecasts.streams
+    judges = {"model": forecasts.log_probs, **baseline_log_probs(streams, horizons)}
+    origins = {stream.name: origin for stream, origin in zip(streams, forecasts.origins, strict=True)}
+    return {"split": "test", "origins": origins, **judge_streams(judges, streams, horizons)}
+
+
+def train_and_forecast(
+    config: Config, train_data: Dataset, folder: Path, streams: Sequence[Stream]
+) -> tuple[str, list[NDArray[np.float32]]]:
+    """Train one model, or continue or reuse the run in its folder, and let its best weights forecast streams.
+
+    Args:
+        config: settings of the run; its data table is replaced by the dataset's.
+        train_data: streams to learn from.
+        folder: of the run.
+        streams: to forecast.
+
+    Returns:
+        the model's version, and log-probabilities (n, h, c) of each stream, state carried from its first row.
+
+    Raises:
+        others: see `train`.
+    """
+    settings = dataclasses.replace(config, data=train_data.config)
+    run = train(settings, train_data, folder, resume=(folder / "config.toml").is_file())
+    model = load_checkpoint(run.best)
+    return model.version, carried_log_probs(model, streams)
+
+
+def refuse_seen(config: Config, judged: set[str], key: Callable[[str], str]) -> None:
+    """Check that weights to begin from, and a teacher, learnt from nothing that is to be judged.
+
+    Args:
+        config: settings of the runs.
+        judged: names of what is to be judged, as `key` gives them.
+        key: of the name of a stream that such weights learnt from.
+
+    Raises:
+        ConfigError: they learnt from something that is to be judged.
+    """
+    for setting in ("init", "teacher"):
+        place = getattr(config.train, setting)
+        known = set() if place is None else judged & {key(name) for name in load_checkpoint(place).streams_seen}
+        if known:
+            raise ConfigError(
+                f"train.{setting}={place!r}: learnt from {min(known)!r}, which is to be judged unseen; expected "
+                "weights that know none of the data"
+            )

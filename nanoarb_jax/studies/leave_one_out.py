@@ -1,0 +1,53 @@
+"""Leave-one-instrument-out: each instrument is forecast by a model that was trained on all the others."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nanoarb_jax.config import Config
+from nanoarb_jax.data.dataset import Dataset
+from nanoarb_jax.data.streams import instrument_of
+from nanoarb_jax.errors import DataError
+from nanoarb_jax.studies.forecasts import Forecasts, Note, refuse_seen, train_and_forecast
+
+
+def leave_one_out(
+    config: Config, dataset: Dataset, work_dir: str | Path, *, note: Note = lambda text: None
+) -> Forecasts:
+    """Forecast each instrument by a model trained on all the others.
+
+    Weights, input statistics and the epoch kept come from the other instruments' training and validation parts alone.
+    Of the one left out a judge needs, as for any stream, its tick size, and from the rows before those judged: quantity
+    scale and label threshold (training part), τ and temperature (validation part).
+
+    Args:
+        config: settings of every run; its data table is replaced by the dataset's.
+        dataset: streams of at least two instruments, with the parts that they are split in.
+        work_dir: a run's folder for each instrument, named after it.
+        note: told which instrument's turn it is.
+
+    Raises:
+        DataError: fewer than two instruments.
+        ConfigError: weights to begin from, or a teacher, that learnt from an instrument of the dataset.
+        others: see `train`.
+    """
+    streams, instruments = dataset.streams, list(dict.fromkeys(stream.instrument for stream in dataset.streams))
+    if len(instruments) < 2:
+        raise DataError(f"leave-one-out: only {instruments} in the data; expected at least two instruments")
+    refuse_seen(config, set(instruments), instrument_of)
+    found: dict[str, tuple[NDArray[np.float32], dict[str, Any]]] = {}
+    for number, instrument in enumerate(instruments):
+        note(f"{number + 1}/{len(instruments)}: without {instrument}")
+        left_out = [stream for stream in streams if stream.instrument == instrument]
+        others = tuple(stream for stream in streams if stream.instrument != instrument)
+        train_data = dataclasses.replace(dataset, streams=others)
+        version, log_probs = train_and_forecast(config, train_data, Path(work_dir) / instrument, left_out)
+        origin = {"version": version, "without": {"streams": [stream.name for stream in left_out]}}
+        found |= {stream.name: (log_p, origin) for stream, log_p in zip(left_out, log_probs, strict=True)}
+    in_order = [found[stream.name] for stream in streams]
+    return Forecasts(streams, [log_p for log_p, _ in in_order], [origin for _, origin in in_order])

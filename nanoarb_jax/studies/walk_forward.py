@@ -1,0 +1,96 @@
+"""Walk-forward: one block of every stream after the other is forecast by a model trained on the rows before it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from nanoarb_jax.config import Config, DataConfig
+from nanoarb_jax.data import splits
+from nanoarb_jax.data.dataset import Dataset
+from nanoarb_jax.data.labelling import LEAST_PART_ROWS
+from nanoarb_jax.data.labels import UNDEFINED, count_magnitudes, label_moves, label_threshold, quantile_thresholds
+from nanoarb_jax.data.splits import Fold, Parts
+from nanoarb_jax.data.streams import Stream
+from nanoarb_jax.errors import DataError
+from nanoarb_jax.studies.forecasts import Forecasts, Note, refuse_seen, train_and_forecast
+
+
+def walk_forward(
+    config: Config,
+    dataset: Dataset,
+    work_dir: str | Path,
+    folds: int,
+    *,
+    expanding: bool = True,
+    note: Note = lambda text: None,
+) -> Forecasts:
+    """Forecast one block of every stream after the other, each fold by a model trained on the rows before it.
+
+    See `splits.walk_forward`; the last rows before a test block validate, in the proportion of the data's own split.
+    The label threshold is learnt again from each fold's training rows. (The quantity scale stays that of the dataset:
+    the model's inputs are ratios, in which it cancels.) Past and future are each stream's own: where streams are of
+    different days, one may be learnt from that was recorded after another is judged.
+
+    Args:
+        config: settings of every run; its data table is replaced by the dataset's.
+        dataset: the streams; their own splits are not used.
+        work_dir: a run's folder for each fold, "fold_1_of_4" and so on.
+        folds: test blocks per stream.
+        expanding: learn from all rows before the test; False: from as many as the first block has, the latest.
+        note: told which fold's turn it is.
+
+    Returns:
+        Forecasts of every fold's streams, named "NAME fold 1" and so on.
+
+    Raises:
+        DataError: a stream too short for so many folds.
+        ConfigError: weights to begin from, or a teacher, that learnt from a stream of the dataset.
+        others: see `train`.
+    """
+    refuse_seen(config, {stream.name for stream in dataset.streams}, str)
+    purge = dataset.config.purge
+    each = [splits.walk_forward(stream.rows, folds, purge, expanding=expanding) for stream in dataset.streams]
+    forecasts = Forecasts((), [], [])
+    for number, fold in enumerate(zip(*each, strict=True), 1):
+        note(f"fold {number}/{folds}")
+        streams = tuple(_split_anew(s, part, dataset.config) for s, part in zip(dataset.streams, fold, strict=True))
+        folder = Path(work_dir) / f"fold_{number}_of_{folds}"
+        train_data = dataclasses.replace(dataset, streams=streams)
+        version, log_probs = train_and_forecast(config, train_data, folder, streams)
+        forecasts = Forecasts(
+            (*forecasts.streams, *(stream._replace(name=f"{stream.name} fold {number}") for stream in streams)),
+            forecasts.log_probs + log_probs,
+            forecasts.origins + [{"version": version, "without": {"row": stream.test[0]}} for stream in streams],
+        )
+    return forecasts
+
+
+def _split_anew(stream: Stream, fold: Fold, config: DataConfig) -> Stream:
+    """The stream with the parts of a fold, its labels by thresholds learnt from the fold's training rows."""
+    parts = _fold_parts(stream, fold, config)
+    moves = np.where(stream.labels == UNDEFINED, np.nan, stream.moves.astype(np.float64))
+    learnt = slice(*parts.train)
+    floor = label_threshold(stream.spread[learnt], config.threshold_ticks, config.threshold_spreads)
+    thresholds: tuple[float, ...] = (floor,) * len(config.horizons)
+    if config.threshold_quantile is not None:
+        thresholds = quantile_thresholds(count_magnitudes(moves[learnt]), config.threshold_quantile, floor)
+    return stream._replace(**parts._asdict(), threshold_ticks=thresholds, labels=label_moves(moves, thresholds)[0])
+
+
+def _fold_parts(stream: Stream, fold: Fold, config: DataConfig) -> Parts:
+    """Training, validation and test rows of a fold; the last of the rows to learn from become the validation part."""
+    ((start, stop),) = fold.train
+    start = max(start, stream.train[0])  # before that nothing is labelled
+    share = config.validation_fraction / (config.train_fraction + config.validation_fraction)
+    validation = stop - int(share * (stop - start))
+    train = (start, validation - config.purge)
+    least = min(train[1] - train[0], stop - validation)
+    if least < LEAST_PART_ROWS:
+        raise DataError(
+            f"stream {stream.name!r}: {least} rows to learn from or to validate with before row {fold.test[0]}; "
+            f"expected at least {LEAST_PART_ROWS}; give a longer stream or fewer folds"
+        )
+    return Parts(train, (validation, stop), fold.test)
