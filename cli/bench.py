@@ -10,7 +10,9 @@ import typer
 
 from nanoarb_jax.errors import ConfigError
 
-from .output import JsonOption, claim_json, console, latency_table, noting, say, sweep_table, write_json
+from .options import parse_counts
+from .output import JsonOption, claim_json, claim_picture, console, noting, say, write_json
+from .tables import latency_table, sweep_table
 
 
 def bench(
@@ -41,15 +43,12 @@ def bench(
 ) -> None:
     """Measure what one prediction costs on every path, in one run."""
     claim_json(json_path)
-    if picture is not None:
-        from nanoarb_jax.reports.figure import claim_picture
-
-        claim_picture(picture)
+    claim_picture(picture)
     if preset and checkpoint is not None:
         raise ConfigError(f"--preset {preset[0]} and --checkpoint {checkpoint}: expected one of them; leave one out")
     from nanoarb_jax.bench import Extras, bench_checkpoint, bench_presets
 
-    extras = Extras(precisions, rivals, _counts("--lengths", lengths), _counts("--batch", batch))
+    extras = Extras(precisions, rivals, parse_counts("--lengths", lengths), parse_counts("--batch", batch))
     with noting("measuring") as note:
         if checkpoint is not None:
             result = bench_checkpoint(checkpoint, rounds, note, extras)
@@ -62,14 +61,6 @@ def bench(
         from nanoarb_jax.reports.latency import latency_picture
 
         latency_picture(result, picture)
-
-
-def _counts(option: str, text: str) -> tuple[int, ...]:
-    """The whole numbers of an option such as "25,50,100"."""
-    try:
-        return tuple(int(word) for word in text.split(",") if text)
-    except ValueError:
-        raise ConfigError(f"{option} {text}: expected whole numbers with commas between, e.g. 25,50,100") from None
 
 
 def show(result: Mapping[str, Any]) -> None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import typer
 
-from nanoarb_jax.errors import DataError
+from nanoarb_jax.config import DataConfig, load_config
+from nanoarb_jax.errors import OutputError
+from nanoarb_jax.files import claim_folder
 
 from .inspection import inspect
-from .options import parse_policy
+from .options import LotSizeOption, PolicyOption, SymbolOption, TickSizeOption, parse_policy
 from .output import JsonOption, bar, claim_json, console, say, write_json
+from .settings_options import Given, settings_of, settings_options
 
 app = typer.Typer(help="Simulate markets, prepare datasets, look into files.", no_args_is_help=True)
 app.command()(inspect)
@@ -44,7 +47,8 @@ def write_synthetic(
     """Fill the folder `out` with book-npz or event files of a seeded market, showing progress.
 
     Raises:
-        DataError: `out` is not a new or empty folder, or there is no such market.
+        OutputError: `out` is not a new or empty folder.
+        DataError: there is no such market.
     """
     import numpy as np
     from rich.progress import track
@@ -54,12 +58,11 @@ def write_synthetic(
     from nanoarb_jax.simulation.market import synthetic_books, synthetic_events
 
     config = MarketConfig.preset(market)
+    claim_folder(out, "folder")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"folder {out}: cannot be created ({error.strerror}); give another folder") from error
-    if any(out.iterdir()):
-        raise DataError(f"folder {out}: exists and is not empty; nothing is overwritten, give another folder")
+        raise OutputError(f"folder {out}: cannot be created ({error.strerror}); give another folder") from error
     for i in track(range(streams), "simulating", console=console, disable=not console.is_terminal):
         name = f"synthetic_{i:02d}"
         if market == "shallow":
@@ -71,59 +74,34 @@ def write_synthetic(
 
 
 @app.command()
+@settings_options(*settings_of("data", DataConfig))
 def prepare(
-    sources: list[Path] = typer.Argument(help="Files and folders of market data.", metavar="SOURCE..."),
-    out: Path = typer.Option(..., "--output", "--out", help="Folder for the dataset, new or empty."),
-    config: Path | None = typer.Option(None, help="TOML file whose data table gives the settings.", metavar="FILE"),
-    feature_set: str | None = typer.Option(None, help="lob44 or flow."),
-    clock: str | None = typer.Option(None, help="What makes a tick: book, bbo, trade or time."),
-    clock_interval_ms: float | None = typer.Option(None, help="Of the time clock."),
-    timestamps: str | None = typer.Option(None, help="local (when received) or exchange."),
-    label_rule: str | None = typer.Option(None, help="move, smoothed, deeplob or tlob."),
-    smoothing_ticks: int | None = typer.Option(None, help="Window of the rule tlob."),
-    label_price: str | None = typer.Option(None, help="mid or microprice."),
-    threshold_ticks: float | None = typer.Option(None, help="Least move that is up or down, in ticks ..."),
-    threshold_spreads: float | None = typer.Option(None, help="... and in median training spreads ..."),
-    threshold_quantile: float | None = typer.Option(None, help="... and as a quantile of training moves."),
-    split: str | None = typer.Option(None, help="fraction (of rows) or day."),
-    timezone: str | None = typer.Option(None, help="Of days and sessions, e.g. America/Chicago."),
-    session_start: str | None = typer.Option(None, help="When a day begins there, e.g. 17:00."),
-    tick_size: float | None = typer.Option(None, help="Where the files do not say it (else inferred)."),
-    lot_size: float | None = typer.Option(None, help="Smallest quantity kept apart (else inferred)."),
-    symbol: str | None = typer.Option(None, help="The instrument, of files that hold several."),
-    policy: list[str] = typer.Option([], help="What to do about an anomaly, e.g. crossed=raise or gap=skip; repeat."),
-    jobs: int = typer.Option(0, min=0, help="Processes at work on different sources; 0: one per core."),
+    *,
+    sources: Annotated[list[Path], typer.Argument(help="Files and folders of market data.", metavar="SOURCE...")],
+    output: Annotated[Path, typer.Option(help="Folder for the dataset, new or empty.")],
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="TOML file with a data table; options given beside it win.")
+    ] = None,
+    given: Given,
+    tick_size: TickSizeOption = None,
+    lot_size: LotSizeOption = None,
+    symbol: SymbolOption = None,
+    policy: PolicyOption = None,
+    jobs: Annotated[int, typer.Option(min=0, help="Processes at work on different sources; 0: one per core.")] = 0,
 ) -> None:
     """Turn market data into features, labels and splits on disk."""
-    from nanoarb_jax.config import DataConfig, load_config
     from nanoarb_jax.data import prepare as preparing
     from nanoarb_jax.readers.feed import ReadOptions
 
-    options = {
-        "feature_set": feature_set,
-        "clock": clock,
-        "clock_interval_ms": clock_interval_ms,
-        "timestamps": timestamps,
-        "label_rule": label_rule,
-        "smoothing_ticks": smoothing_ticks,
-        "label_price": label_price,
-        "threshold_ticks": threshold_ticks,
-        "threshold_spreads": threshold_spreads,
-        "threshold_quantile": threshold_quantile,
-        "split": split,
-        "timezone": timezone,
-        "session_start": session_start,
-    }
-    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    settings = dataclasses.replace(load_config(config).data if config else DataConfig(), **given)
+    settings = dataclasses.replace(load_config(config).data if config else DataConfig(), **given["data"])
     with bar("preparing") as tell:
         made = preparing.prepare(
             sources,
-            out,
+            output,
             settings,
             tell,
             options=ReadOptions(tick_size, lot_size, symbol),
             policy=parse_policy(policy),
             jobs=jobs or len(os.sched_getaffinity(0)),
         )
-    say(f"{len(made.streams)} streams, {made.rows:,} rows in {out}; `data inspect {out}` tells what was dropped")
+    say(f"{len(made.streams)} streams, {made.rows:,} rows in {output}; `data inspect {output}` tells what was dropped")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,7 +12,8 @@ from nanoarb_jax.errors import ConfigError
 
 from .evaluation_tables import evaluation_tables
 from .options import labelled_as_trained
-from .output import JsonOption, claim_json, console, metrics_table, noting, say, write_json
+from .output import JsonOption, claim_json, claim_picture, console, noting, say, write_json
+from .tables import metrics_table
 
 if TYPE_CHECKING:
     from nanoarb_jax.artifacts.checkpoint import Checkpoint
@@ -29,7 +31,7 @@ def evaluate(
         typer.Option(help="The checkpoint itself; or models trained as it was, each without what it is judged on."),
     ] = "split",
     folds: Annotated[int, typer.Option(min=1, help="Test blocks of each stream, of walk-forward.")] = 4,
-    work_dir: Annotated[
+    output: Annotated[
         Path | None,
         typer.Option(
             help="Where these models' runs are kept; finished ones are used again.  "
@@ -49,14 +51,11 @@ def evaluate(
         met = f"--split {split}" if split != "test" else "--window-mode"
         raise ConfigError(f"{met}: --protocol {protocol} judges its own test parts, state carried; leave it out")
     claim_json(json_path)
+    claim_picture(picture)
     from nanoarb_jax.artifacts.checkpoint import load_checkpoint
     from nanoarb_jax.data.dataset import open_dataset
     from nanoarb_jax.evaluation.validation import evaluate as judge
-    from nanoarb_jax.reports.figure import claim_picture
-    from nanoarb_jax.reports.reliability import reliability_picture
 
-    if picture is not None:
-        claim_picture(picture)
     with console.status("reading"):
         model = load_checkpoint(checkpoint)
         dataset = open_dataset(data, labelled_as_trained(model, data), verify=True)
@@ -64,20 +63,26 @@ def evaluate(
         with console.status(f"judging {len(dataset.streams)} series"):
             result = judge(model, dataset, split, window_mode=window_mode)
     else:
-        place = Path("runs") / f"{protocol}_{model.version}" if work_dir is None else work_dir
-        result = _by_protocol(protocol, model, dataset, place, folds)
+        result = _by_protocol(protocol, model, dataset, output or Path(f"runs/{protocol}_{model.version}"), folds)
+    _show(result, picture)
+    write_json(json_path, result)
+
+
+def _show(result: Mapping[str, Any], picture: Path | None) -> None:
+    """Print the tables, and draw the reliability diagram where it is asked for."""
     console.print(metrics_table(result))
     console.print(evaluation_tables(result))
     if result.get("unseen"):
         say(f"not trained on: {', '.join(result['unseen'])}")
     if picture is not None:
+        from nanoarb_jax.reports.reliability import reliability_picture
+
         reliability_picture(result, picture)
         say(f"picture: {picture}")
-    write_json(json_path, result)
 
 
-def _by_protocol(protocol: str, model: Checkpoint, dataset: Dataset, place: Path, folds: int) -> dict[str, Any]:
-    """Train as the checkpoint was, forecast and judge."""
+def _by_protocol(protocol: str, model: Checkpoint, dataset: Dataset, output: Path, folds: int) -> dict[str, Any]:
+    """Train models as the checkpoint was trained, let them forecast what they have not seen, and judge that."""
     from nanoarb_jax.studies.forecasts import judge_forecasts, settings_of
     from nanoarb_jax.studies.leave_one_out import leave_one_out
     from nanoarb_jax.studies.walk_forward import walk_forward
@@ -85,10 +90,10 @@ def _by_protocol(protocol: str, model: Checkpoint, dataset: Dataset, place: Path
     settings = settings_of(model)
     with noting(f"training, {protocol}") as note:
         if protocol == "leave-one-out":
-            forecasts = leave_one_out(settings, dataset, place, note=note)
+            forecasts = leave_one_out(settings, dataset, output, note=note)
         else:
-            forecasts = walk_forward(settings, dataset, place, folds, note=note)
-    say(f"{protocol}: {len({origin['version'] for origin in forecasts.origins})} models, kept in {place}")
+            forecasts = walk_forward(settings, dataset, output, folds, note=note)
+    say(f"{protocol}: {len({origin['version'] for origin in forecasts.origins})} models, kept in {output}")
     with console.status(f"judging {len(forecasts.streams)} series"):
         judged = judge_forecasts(forecasts, dataset.horizons)
     return {"protocol": protocol, "settings_of": model.version, **judged}

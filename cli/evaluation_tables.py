@@ -1,4 +1,4 @@
-"""What `evaluate` prints beside the table of MCCs: differences, calibration, trades, regimes."""
+"""Tables that `evaluate` prints beside that of the MCCs: differences, calibration, trades, regimes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from .output import figure_table, mcc, strongest, with_interval
+from .tables import figure_table, mcc, strongest, with_interval
 
 
 def evaluation_tables(result: Mapping[str, Any]) -> Group:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,6 +12,9 @@ from nanoarb_jax.errors import ConfigError
 
 from .options import labelled_as_trained
 from .output import JsonOption, claim_json, console, say, write_json
+
+if TYPE_CHECKING:
+    from nanoarb_jax.exporters import ExportResult
 
 
 def export(
@@ -60,22 +63,21 @@ def export(
         else:
             write: Any = export_step if kind == "step" else export_window  # which refuse what is no ONNX precision
             result = write(model, output, precision=precision, opset=opset, optimized=optimize, data=dataset)
+    _show(result, f"{kind}, {precision}", opset, model.version)
+    about = {"kind": kind, "precision": precision, "opset": opset, "optimized": optimize}
+    written = {"bytes": result.bytes, "nodes": result.nodes, **asdict(result.accuracy), "version": model.version}
+    write_json(json_path, {"path": str(result.path), **about, **written})
+
+
+def _show(result: ExportResult, what: str, opset: int | None, version: str) -> None:
+    """What was written, and how far it is from the model in JAX."""
     accuracy = result.accuracy
     graph = f", {result.nodes} nodes, opset {opset}" if opset is not None else ""
     logits = f"{accuracy.max_logit_difference:.1e} (logits), " if accuracy.max_logit_difference is not None else ""
-    said = [
-        f"{result.path}: {kind}, {precision}, {result.bytes / 1e6:.2f} MB{graph}, weights {model.version}",
-        f"differs from JAX by {logits}{accuracy.max_probability_difference:.1e} (probabilities)",
-        f"and in {accuracy.changed_directions:.2%} of directions, "
-        f"on {accuracy.ticks:,} ticks of {accuracy.measured_on}",
-    ]
+    say(f"{result.path}: {what}, {result.bytes / 1e6:.2f} MB{graph}, weights {version}")
+    say(f"differs from JAX by {logits}{accuracy.max_probability_difference:.1e} (probabilities)")
+    say(
+        f"and in {accuracy.changed_directions:.2%} of directions, on {accuracy.ticks:,} ticks of {accuracy.measured_on}"
+    )
     if accuracy.mcc is not None:
-        said.append(f"MCC there {accuracy.mcc:.4f} in JAX, {accuracy.mcc_change:+.4f} in the file")
-    say("\n".join(said))
-    write_json(
-        json_path,
-        {
-            "path": str(result.path), "kind": kind, "precision": precision, "opset": opset, "optimized": optimize,
-            "bytes": result.bytes, "nodes": result.nodes, **asdict(accuracy), "version": model.version,
-        },
-    )  # fmt: skip
+        say(f"MCC there {accuracy.mcc:.4f} in JAX, {accuracy.mcc_change:+.4f} in the file")

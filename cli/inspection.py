@@ -5,30 +5,34 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from nanoarb_jax.config import DataConfig
 from nanoarb_jax.errors import DataError
 
-from .options import parse_policy
-from .output import JsonOption, bar, claim_json, console, figure_table, say, write_json
+from .options import LotSizeOption, PolicyOption, SymbolOption, TickSizeOption, parse_policy
+from .output import JsonOption, bar, claim_json, claim_picture, console, say, write_json
+from .settings_options import Given, settings_of, settings_options
+from .tables import figure_table
 
 
+@settings_options(*settings_of("data", DataConfig, ["clock", "clock_interval_ms", "timestamps"]))
 def inspect(
-    path: Path = typer.Argument(help="A prepared dataset, or a file or folder of market data."),
-    picture: Path | None = typer.Option(None, help="Draw book, mid and trades of one source.", metavar="FILE.png"),
-    clock: str = typer.Option("book", help="What makes a tick: book, bbo, trade or time."),
-    clock_interval_ms: float = typer.Option(100.0, help="Of the time clock."),
-    timestamps: str = typer.Option("local", help="local (when received) or exchange."),
-    tick_size: float | None = typer.Option(None, help="Where the files do not say it (else inferred)."),
-    lot_size: float | None = typer.Option(None, help="Smallest quantity kept apart (else inferred)."),
-    symbol: str | None = typer.Option(None, help="The instrument, of files that hold several."),
-    policy: list[str] = typer.Option([], help="What to do about an anomaly, e.g. crossed=raise; repeat."),
+    *,
+    path: Annotated[Path, typer.Argument(help="A prepared dataset, or a file or folder of market data.")],
+    given: Given,
+    tick_size: TickSizeOption = None,
+    lot_size: LotSizeOption = None,
+    symbol: SymbolOption = None,
+    policy: PolicyOption = None,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw book, mid and trades of one source.")
+    ] = None,
     json_path: JsonOption = None,
 ) -> None:
     """Say what was recognised, how it moves, and what is wrong with it."""
-    from nanoarb_jax.config import DataConfig
     from nanoarb_jax.data.dataset import MANIFEST
     from nanoarb_jax.readers.feed import ReadOptions
 
@@ -38,9 +42,8 @@ def inspect(
             raise DataError(f"picture {picture}: datasets hold no books; inspect the market data they were made of")
         write_json(json_path, _inspect_dataset(path))
         return
-    config = DataConfig(clock=clock, clock_interval_ms=clock_interval_ms, timestamps=timestamps)  # type: ignore[arg-type]  # refuses what is none
     options = ReadOptions(tick_size, lot_size, symbol)
-    figures = _inspect_sources(path, config, options, parse_policy(policy), picture)
+    figures = _inspect_sources(path, DataConfig(**given["data"]), options, parse_policy(policy), picture)
     write_json(json_path, {"path": str(path), "sources": figures})
 
 
@@ -85,13 +88,11 @@ def _inspect_sources(
     from nanoarb_jax.data.survey import survey
     from nanoarb_jax.readers.sources import find_sources
     from nanoarb_jax.reports.book import book_picture
-    from nanoarb_jax.reports.figure import claim_picture
 
     sources = find_sources([path])
     if picture and len(sources) > 1:
         raise DataError(f"picture {picture}: {len(sources)} sources in {path}; inspect one of them")
-    if picture:
-        claim_picture(picture)
+    claim_picture(picture)
     figures = []
     for i, source in enumerate(sources):
         with bar("reading") as tell:

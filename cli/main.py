@@ -16,6 +16,9 @@ from . import bench, data, evaluate, export, predict, quickstart, train
 # what a path given by the user can meet: no permission, no space, a file where a folder should be
 THEIRS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
 
+# older names of --output; they work and are not shown
+ALIASES = {"out": "output", "output-dir": "output", "work-dir": "output"}
+
 
 class _Group(TyperGroup):
     """Turns errors that the user can mend into one line and exit code 2."""
@@ -44,6 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     add_completion=False,
+    context_settings={"token_normalize_func": lambda name: ALIASES.get(name, name)},
 )
 app.command("quickstart")(quickstart.quickstart)
 app.add_typer(data.app, name="data")

@@ -1,10 +1,12 @@
-"""Options that need reading: words on the command line into settings."""
+"""Options that several commands have, and words on the command line that are read into settings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from nanoarb_jax.errors import ConfigError
 
@@ -12,6 +14,14 @@ if TYPE_CHECKING:
     from nanoarb_jax.artifacts.checkpoint import Checkpoint
     from nanoarb_jax.config import DataConfig
     from nanoarb_jax.market.anomaly import Policy
+
+TickSizeOption = Annotated[float | None, typer.Option(help="Where the files do not say it (else inferred).")]
+LotSizeOption = Annotated[float | None, typer.Option(help="Smallest quantity kept apart (else inferred).")]
+SymbolOption = Annotated[str | None, typer.Option(help="The instrument, of files that hold several.")]
+PolicyOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="ANOMALY=POLICY", help="What to do about an anomaly, e.g. crossed=raise or gap=skip; repeat."),
+]
 
 
 def labelled_as_trained(model: Checkpoint, data: Path) -> DataConfig | None:
@@ -36,7 +46,19 @@ def data_settings(horizons: Sequence[int], made: Mapping[str, Any], source: str)
     return config_from_dict({"model": shared, "data": {**made, **shared}}, source).data
 
 
-def parse_policy(words: Sequence[str]) -> dict[str, Policy]:
+def parse_counts(option: str, text: str) -> tuple[int, ...]:
+    """The whole numbers of an option such as "25,50,100".
+
+    Raises:
+        ConfigError: the text is another one.
+    """
+    try:
+        return tuple(int(word) for word in text.split(",") if word)
+    except ValueError:
+        raise ConfigError(f"{option} {text}: expected whole numbers with commas between, e.g. 25,50,100") from None
+
+
+def parse_policy(words: Sequence[str] | None) -> dict[str, Policy]:
     """{anomaly: policy} of words such as "crossed=raise".
 
     Raises:
@@ -46,7 +68,7 @@ def parse_policy(words: Sequence[str]) -> dict[str, Policy]:
     from nanoarb_jax.market.anomaly import policies
 
     chosen = {}
-    for word in words:
+    for word in words or ():
         name, equals, policy = word.partition("=")
         if not equals:
             raise ConfigError(f"--policy {word}: expected ANOMALY=POLICY, e.g. crossed=raise")

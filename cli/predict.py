@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from nanoarb_jax.serving.window import WindowPredictor
 
 from .options import data_settings
-from .output import JsonOption, claim_json, console, mcc, noting, say, write_json
+from .output import JsonOption, claim_json, console, noting, say, write_json
+from .tables import mcc
 
 Split = Literal["all", "train", "validation", "test"]
 

@@ -10,11 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from nanoarb_jax.config import Config, ModelConfig, TrainConfig
-from nanoarb_jax.errors import DataError
+from nanoarb_jax.files import claim_folder
 
 from .bench import show as show_latencies
 from .data import write_synthetic
-from .output import JsonOption, claim_json, console, mcc, metrics_table, noting, say, strongest, write_json
+from .output import JsonOption, claim_json, console, noting, say, write_json
+from .tables import mcc, metrics_table, strongest
 from .train import run as train
 
 STREAMS, ROWS, ROUNDS = 8, 25_000, 5
@@ -26,7 +27,7 @@ CONFIG = Config(
 
 
 def quickstart(
-    output_dir: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("quickstart"),
+    output: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("quickstart"),
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the market and of the weights.")] = 0,
     json_path: JsonOption = None,
 ) -> None:
@@ -35,11 +36,15 @@ def quickstart(
     Simulates it, trains a small model, judges it, exports it and measures it, in under four minutes on two cores.
     """
     claim_json(json_path)
-    if output_dir.exists() and not (output_dir.is_dir() and not any(output_dir.iterdir())):
-        raise DataError(f"{output_dir}: exists already; give another --output-dir or remove it first")
+    claim_folder(output, "--output")
     began = time.perf_counter()
-    figures = run(output_dir, seed)
+    figures = run(output, seed)
     figures["seconds"] = round(time.perf_counter() - began, 1)
+    _summarise(figures)
+    write_json(json_path, figures)
+
+
+def _summarise(figures: dict[str, Any]) -> None:
     p50 = {row["path"]: row["p50_us"] for row in figures["bench"]["rows"]}
     mean, horizons = figures["evaluate"]["mean"], "/".join(map(str, CONFIG.model.horizons))
     console.rule("summary")
@@ -52,7 +57,6 @@ def quickstart(
     )
     say(f"checkpoint: {figures['checkpoint']}\nONNX:       {figures['onnx']}\ntook {figures['seconds']:.0f} s")
     say("next: nanoarb-jax train --data FOLDER_OF_BOOKS --preset small")
-    write_json(json_path, figures)
 
 
 def run(folder: Path, seed: int) -> dict[str, Any]:

@@ -13,6 +13,23 @@ class ConfigError(NanoarbError, ValueError):
     """A setting is unknown, out of range or contradicts another one."""
 
 
+class SettingError(ConfigError):
+    """A setting has a value that it cannot have.
+
+    Args:
+        key: of the setting, with its table: "train.lr".
+        value: it has.
+        expected: values, in words.
+    """
+
+    def __init__(self, key: str, value: object, expected: str):
+        super().__init__(key, value, expected)
+        self.key, self.value, self.expected = key, value, expected
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.value!r}: expected {self.expected}"
+
+
 class DataError(NanoarbError, ValueError):
     """A data file, a stream or a feature array is missing, damaged or not what was expected."""
 

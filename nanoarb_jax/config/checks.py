@@ -6,7 +6,7 @@ import dataclasses
 import math
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from nanoarb_jax.errors import ConfigError
+from nanoarb_jax.errors import SettingError
 
 _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "int": ((int,), "an integer"),
@@ -15,36 +15,34 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
 }
 
 
-def require(condition: bool, name: str, value: object, expected: str) -> None:
-    """Refuse a setting.
+def require(condition: bool, key: str, value: object, expected: str) -> None:
+    """Refuse a setting unless a condition holds.
 
     Args:
-        condition: the value is fine.
-        name: of the setting, with its table: "train.lr".
-        value: it has.
-        expected: values, in words.
+        condition: holds if the value is fine.
+        key, value, expected: see `SettingError`.
 
     Raises:
-        ConfigError: it is not.
+        SettingError: the condition does not hold.
     """
     if not condition:
-        raise ConfigError(f"{name}={value!r}: expected {expected}")
+        raise SettingError(key, value, expected)
 
 
 def check_types(table: str, settings: Any) -> None:
     """Refuse values of another type than their field's annotation says: numbers, switches, and words of a `Literal`."""
     hints = get_type_hints(type(settings))
     for field in dataclasses.fields(settings):
-        name, value = f"{table}.{field.name}", getattr(settings, field.name)
+        key, value = f"{table}.{field.name}", getattr(settings, field.name)
         kind, _, optional = str(field.type).partition(" | ")
         if get_origin(hints[field.name]) is Literal:
             words = get_args(hints[field.name])
-            require(isinstance(value, str) and value in words, name, value, alternatives(words))
+            require(isinstance(value, str) and value in words, key, value, alternatives(words))
         elif kind in _KINDS and not (optional and value is None):
             types, expected = _KINDS[kind]
             fits = isinstance(value, types) and isinstance(value, bool) == (kind == "bool")
             infinite = isinstance(value, float) and not math.isfinite(value)
-            require(fits and not infinite, name, value, expected)
+            require(fits and not infinite, key, value, expected)
 
 
 def alternatives(words: tuple[str, ...]) -> str:

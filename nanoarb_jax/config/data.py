@@ -9,14 +9,14 @@ from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from nanoarb_jax.config.checks import check_horizons, check_types, require
-from nanoarb_jax.errors import ConfigError
+from nanoarb_jax.errors import SettingError
 
 
 def time_zone(name: str) -> tzinfo:
     """The zone of an IANA name; "UTC" needs no zone files.
 
     Raises:
-        ConfigError: no such zone is known on this machine.
+        SettingError: no such zone is known on this machine.
     """
     if name == "UTC":
         return UTC
@@ -24,14 +24,14 @@ def time_zone(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):  # what a name that is a path or folder gives, too
         expected = 'an IANA time zone such as "America/Chicago" (the package tzdata brings them)'
-        raise ConfigError(f"data.timezone={name!r}: expected {expected}") from None
+        raise SettingError("data.timezone", name, expected) from None
 
 
 def session_time(text: str) -> time:
     """A local time of day.
 
     Raises:
-        ConfigError: not "HH:MM".
+        SettingError: not "HH:MM".
     """
     right = isinstance(text, str) and re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", text) is not None
     require(right, "data.session_start", text, 'a local time "HH:MM" from "00:00" to "23:59"')
@@ -42,29 +42,37 @@ def session_time(text: str) -> time:
 class DataConfig:
     """How books become labelled, split streams.
 
+    The first sentence about a setting is also its help on the command line.
+
     Args:
-        horizons: label horizons in ticks; must equal the model's.
-        feature_set: "lob44", or "flow", which adds order flow, trades and time to it (`nanoarb_jax.features.flow`).
-        clock: what makes a tick – "book", a change in the best `clock_levels`; "bbo", a change of the best level;
-            "trade", every message with a trade; "time", every `clock_interval_ms`. Of book-npz files, rows are ticks.
-        clock_levels: of the book clock, 1 to 10.
-        clock_interval_ms: of the time clock.
+        horizons: label horizons in ticks. They must equal the model's.
+        feature_set: features of a tick: "lob44", or "flow", which adds order flow, trades and time. See
+            `nanoarb_jax.features.flow`.
+        clock: what makes a tick: a change of the book or of the best prices (bbo), a trade, or time. "book" – a change
+            in the best `clock_levels`; "bbo" – of the best level; "trade" – every message with a trade; "time" – every
+            `clock_interval_ms`. Of book-npz files, rows are ticks.
+        clock_levels: best levels that the book clock looks at, 1 to 10.
+        clock_interval_ms: milliseconds between two ticks of the time clock.
         timestamps: whose time dates the ticks: "local", when a message was received, or "exchange".
-        label_price: the price whose move is labelled.
-        label_rule: "move" – from the anchor tick to the horizon; "smoothed" (FI-2010), "deeplob" and "tlob" compare
-            means, see `nanoarb_jax.data.labels`.
-        smoothing_ticks: the window of "tlob", which needs one; None for the other rules, whose window is the horizon.
-        threshold_ticks: a move of at least this many price ticks is up or down ...
-        threshold_spreads: ... and of at least this many training-median spreads (0: ticks alone decide) ...
-        threshold_quantile: ... and of at least this quantile of the training moves' sizes, at each horizon (about this
-            share of rows is neutral, where the floors above are lower); None: they alone decide.
-        split: "fraction" – of rows; "day" – whole sessions, of which the fractions then are shares.
-        timezone, session_start: of the session's start, an IANA name and a local "HH:MM"; heeded by split "day".
-        train_fraction, validation_fraction: chronological shares of each stream; the rest is the test part.
-        purge_ticks: rows dropped before each boundary; None means the longest horizon, the least allowed.
-        quantity_scale: quantity that counts as 1 in the features; None means the training-median level-1 quantity.
-        spread_scale: ticks that moves are measured by in the `flow` features; None means half the training-median
-            spread, at least 1.
+        label_price: price whose move is labelled.
+        threshold_ticks: least move that is up or down, in price ticks.
+        threshold_spreads: least move that is up or down, in training-median spreads; 0: any. A move must reach this
+            threshold, too.
+        threshold_quantile: least move that is up or down, as a quantile of the training moves; None: any. The quantile
+            is that of the moves' sizes at each horizon. A move must reach this threshold, too; about this share of rows
+            is neutral if the other two thresholds are lower.
+        label_rule: how the move that is labelled is measured. "move" – from the anchor tick to the horizon; "smoothed"
+            (FI-2010), "deeplob" and "tlob" compare means, see `nanoarb_jax.data.labels`.
+        smoothing_ticks: window of the rule "tlob", which needs one; None for other rules. Their window is the horizon.
+        split: fractions of rows, or of whole days, go to training, validation and test. Days are sessions.
+        timezone: time zone of session starts, such as "America/Chicago". Only the split by day needs it.
+        session_start: local time "HH:MM" at which a session starts. Only the split by day needs it.
+        train_fraction: share of each stream to train on, the earliest part.
+        validation_fraction: share of each stream to validate on, after the training part. The rest is the test part.
+        purge_ticks: rows dropped before each boundary; None: the longest horizon, the least allowed.
+        quantity_scale: quantity that counts as 1 in the features; None: the training-median level-1 quantity.
+        spread_scale: ticks that the "flow" features measure moves by; None: half the training-median spread. At least
+            1 tick then.
     """
 
     horizons: tuple[int, ...] = (10, 50, 100)

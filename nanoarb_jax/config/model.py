@@ -29,7 +29,7 @@ class ModelConfig:
         num_layers: Mamba blocks.
         horizons: prediction horizons in ticks, ascending.
         num_classes: 3 – down, neutral, up.
-        dropout: rate on block outputs and inside the heads, in training only.
+        dropout: dropout rate, on block outputs and inside the heads, in training only.
         dt_rank: rank of the Δ projection; None means ceil(hidden_dim / 16), as in the Mamba paper.
         window: ticks in a window of the window model; also the warm-up of a fresh state.
     """

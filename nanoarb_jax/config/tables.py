@@ -13,7 +13,7 @@ from nanoarb_jax.config.checks import require
 from nanoarb_jax.config.data import DataConfig
 from nanoarb_jax.config.model import FEATURE_COUNTS, ModelConfig
 from nanoarb_jax.config.train import TrainConfig
-from nanoarb_jax.errors import ConfigError
+from nanoarb_jax.errors import ConfigError, SettingError
 
 Settings = TypeVar("Settings", ModelConfig, DataConfig, TrainConfig)
 
@@ -111,4 +111,7 @@ def load_config(path: str | Path) -> Config:
         raise ConfigError(f"config {path}: cannot be read ({error.strerror}); give a TOML file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"config {path}: not valid TOML ({error})") from error
-    return config_from_dict(tables, str(path))
+    try:
+        return config_from_dict(tables, str(path))
+    except SettingError as error:
+        raise ConfigError(f"{path}: {error}") from error

@@ -12,51 +12,64 @@ from nanoarb_jax.config.checks import check_types, require
 class TrainConfig:
     """How a model is trained. The shipped checkpoints changed some defaults, see checkpoints/README.md.
 
+    The first sentence about a setting is also its help on the command line.
+
     Args:
-        objective: "stream" – parallel streams in chunks, loss at every tick, state carried, gradients cut between
-            chunks; "window" – independent windows, loss at the last tick.
-        loss: "cost-aware" (`transaction_cost_aware_loss`), "cross-entropy" or "expected-pnl" (`expected_pnl_loss`).
+        objective: loss at every tick of parallel streams ("stream"), or at the last tick of windows ("window"). Streams
+            are worked through in chunks: the state is carried from one to the next, gradients are cut between them.
+            Windows are independent.
+        loss: training loss. `transaction_cost_aware_loss`, cross-entropy, or `expected_pnl_loss`.
         epochs: passes over the training rows.
-        sampling: "rows" – every row once an epoch; "instrument" – every instrument has the same share of an epoch as
-            long, a long stream by another part of it each time, a short one by repetition.
-        batch_size: parallel streams ("stream") or windows ("window") per update; None fits device and data, see
+        sampling: share of a stream in an epoch: by its rows, or the same for every instrument. "rows" – every row comes
+            once an epoch; "instrument" – an epoch is as long, and all instruments have the same share of it: of a long
+            stream another part each time, a short one is repeated.
+        batch_size: parallel streams, or windows, per update; None: as many as fit device and data. See
             `nanoarb_jax.training.device.default_batch`. Rounded down to a multiple of devices × `accumulate`.
-        accumulate: groups that the lanes of an update are worked through in, one after another: the more, the less
-            memory for the same update.
+        accumulate: groups in which the lanes of an update are worked through, to save memory. The update stays the
+            same.
         chunk_length: ticks per update of each parallel stream.
-        lr, warmup_fraction, final_lr_fraction: peak of the schedule, share of all updates that warm up linearly, and
-            the share of the peak that the cosine ends at.
-        weight_decay: AdamW's, on matrices only (never A_log, D, biases, norms).
-        clip_norm: global gradient norm.
-        ema_decay: of the weights that are validated, kept and served; ramped up over the first updates.
-        keep: the epoch whose weights are the run's result – "loss", of the least validation log loss, mean over series
-            and horizons; "mcc", of the best such validation MCC, which on short series is mostly luck; or "last".
-        patience: epochs without a better one, by `keep`, before training stops; 0 never stops early.
-        mirror: show half of the streams with bid and ask swapped and labels flipped.
-        input_jitter: standard deviation, in those of the training rows, of an offset that each lane's inputs get, drawn
-            anew for every update: as from an instrument with somewhat other spreads, queues and speed.
-        burn_in: ticks that do not count in the loss after a lane of "stream" started fresh: its state knows too little.
-        class_weights: weight classes by inverse training frequency (off: decisions are prior-corrected instead).
-        logit_adjustment: τ of the logit-adjusted loss (Menon et al. 2021): τ·log of the training class frequencies is
-            added to the logits that the labels are compared with, so that those served are of more equal classes. They
-            are then no estimates of the classes' probabilities, and a teacher should be trained alike.
-        spread_penalty, slippage_estimate: of the cost-aware loss.
-        fee_ticks, slippage_ticks: of the expected-pnl loss, per unit bought and sold again, beside each tick's spread.
-        magnitude_cap: in label thresholds, so that instruments weigh alike: the largest magnitude of the cost-aware
-            loss; of the expected-pnl loss the most that a trade can earn (moves are cut at the costs plus this). One
-            jump then does not drown the rest.
-        teacher: checkpoint or run folder of a larger model to learn from beside the labels; None trains on labels
-            alone. As given: a run is resumed from the same working folder.
-        init: checkpoint or run folder to begin from (fine-tuning), with its input statistics; None draws new weights
-            and takes the statistics of the training rows. The model must have its shape, dropout apart.
+        lr: peak learning rate.
+        warmup_fraction: share of all updates that are the learning-rate warm-up, a linear rise to the peak.
+        final_lr_fraction: share of the peak that the learning rate falls to at the end, along a cosine.
+        weight_decay: weight decay of AdamW. It acts on matrices only, never on A_log, D, biases or norms.
+        clip_norm: largest global norm of a gradient; larger ones are scaled down to it.
+        ema_decay: decay of the moving average of the weights. The average is what is validated, kept and served. The
+            decay ramps up over the first updates.
+        keep: epoch whose weights are kept: of the least validation log loss, of the best validation MCC, or the last.
+            Loss and MCC are means over series and horizons. On short series the MCC is mostly luck.
+        patience: epochs without a better one, as --keep compares them, before training stops; 0: never.
+        mirror: show half of the streams with bid and ask swapped. Their labels are flipped.
+        input_jitter: standard deviation of a random offset of the inputs, in their own standard deviations. Every lane
+            has its own, drawn anew for every update: as from an instrument with somewhat other spreads, queues and
+            speed.
+        burn_in: ticks after the fresh start of a stream that have no loss. The state knows too little there. For the
+            objective "stream" only.
+        class_weights: weight classes by inverse training frequency. Otherwise decisions are prior-corrected instead.
+        logit_adjustment: strength τ of the logit-adjusted loss; 0: none. τ·log of the training class frequencies is
+            added to the logits that the labels are compared with (Menon et al. 2021), so that those served are of more
+            equal classes. They are then no estimates of the classes' probabilities, and a teacher should be trained
+            alike.
+        spread_penalty: cost of undecided probabilities, in the cost-aware loss, for the spread.
+        slippage_estimate: cost of undecided probabilities, in the cost-aware loss, for slippage.
+        fee_ticks: fees, in ticks, of a unit bought and sold again, in the expected-pnl loss. The spread of each tick is
+            charged beside them.
+        slippage_ticks: slippage, in ticks, of a unit bought and sold again, in the expected-pnl loss.
+        magnitude_cap: largest move, in label thresholds, that a loss counts, so that no jump drowns the rest. Of the
+            cost-aware loss the largest magnitude; of the expected-pnl loss the most that a trade can earn (moves are
+            cut at the costs plus this).
+        init: checkpoint or run folder to begin from (fine-tuning); None: new weights. Its input statistics are kept;
+            with new weights they are those of the training rows. The model must have its shape, dropout apart.
+        teacher: checkpoint or run folder of a larger model to learn from beside the labels; None: labels alone. The
+            path is kept as given: a run is resumed from the same working folder.
         teacher_weight: share of the loss that is the distance to the teacher's probabilities, in (0, 1].
-        teacher_temperature: divides both models' logits there; the higher, the more the unlikely classes count.
-        matmul_dtype: "auto" – bfloat16 on a GPU, float32 on a CPU.
-        device: "auto" takes a GPU where there is one.
-        devices: how many of that kind share the lanes of an update; None: all.
+        teacher_temperature: divides both models' logits in that distance. The higher, the more the unlikely classes
+            count.
+        matmul_dtype: operands of the projections; "auto" is bfloat16 on a GPU, float32 on a CPU.
+        device: where to train; "auto" takes a GPU if there is one.
+        devices: how many devices of that kind share the lanes of an update; None: all.
         checkpoint_every: updates between checkpoints, beside the one at each epoch's end.
-        seed: of initial weights, data order and dropout.
-        tensorboard: also write TensorBoard event files.
+        seed: seed of initial weights, data order and dropout.
+        tensorboard: write TensorBoard event files, too.
     """
 
     objective: Literal["stream", "window"] = "stream"

@@ -17,7 +17,6 @@ from nanoarb_jax.evaluation.metrics import CLASSES, mcc_of_confusions
 
 RESAMPLES = 2_000
 LEVEL = 0.95
-SEED = 20221107
 LEAST_BLOCKS = 4  # of a series too short for its block length: else every resample would be the series itself
 
 

@@ -24,8 +24,8 @@ from nanoarb_jax.evaluation.metrics import CLASSES, choose_tau, class_prior, dec
 from nanoarb_jax.evaluation.summaries import Verdict
 from nanoarb_jax.evaluation.trading import Decisions, trades, transactions
 
-# Earlier rows of its stream that a judged row must have: whoever carries a state has one by then.
-WARM_UP = 500
+# Rows of its stream that must come before a judged row, so that a judge that carries a state has one by then.
+LEAST_HISTORY = 500
 
 
 def judge_streams(
@@ -41,7 +41,7 @@ def judge_streams(
             The first judge is the one that the others are compared with.
         streams: the series, names unlike.
         horizons: h horizons in ticks, of the streams' labels.
-        split: rows to judge, "train", "validation" or "test"; the first `WARM_UP` rows of a stream are not.
+        split: rows to judge, "train", "validation" or "test"; the first `LEAST_HISTORY` rows of a stream are not.
 
     Returns:
         Plain JSON values. A horizon's key is "h10" and so on.
@@ -122,20 +122,20 @@ def judge(
 
 
 def rows_of(stream: Stream, split: str) -> tuple[int, int]:
-    """First row and the row past the last that are judged of a split, warmed up.
+    """First row and the row past the last that are judged of a split.
 
     Raises:
-        DataError: the split has no such name, or no row that is warmed up.
+        DataError: the split has no such name, or no row with `LEAST_HISTORY` rows before it.
     """
     if split not in SPLITS:
         raise DataError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
     start, stop = getattr(stream, split)
-    if max(start, WARM_UP) >= stop:
+    if max(start, LEAST_HISTORY) >= stop:
         raise DataError(
-            f"stream {stream.name!r}: its {split} part, rows {start} to {stop}, has no row after {WARM_UP} rows of "
-            "warm-up; give a longer stream"
+            f"stream {stream.name!r}: its {split} part, rows {start} to {stop}, has no row after {LEAST_HISTORY} rows "
+            "of warm-up; give a longer stream"
         )
-    return max(start, WARM_UP), stop
+    return max(start, LEAST_HISTORY), stop
 
 
 def train_priors(stream: Stream) -> list[NDArray[np.float64]]:

@@ -9,10 +9,10 @@ import jax
 from jax.sharding import Mesh
 
 from nanoarb_jax.config import TrainConfig
-from nanoarb_jax.training.batch import Picks, Rows, gather
+from nanoarb_jax.training.batch import Picks, TrainingRows, gather
 from nanoarb_jax.training.update import TrainState, Update, shardings
 
-Advance = Callable[[TrainState, Rows, Picks, Any], TrainState]
+Advance = Callable[[TrainState, TrainingRows, Picks, Any], TrainState]
 
 
 def make_advance(update: Update, ticks: int, config: TrainConfig, mesh: Mesh | None = None) -> Advance:
@@ -26,11 +26,12 @@ def make_advance(update: Update, ticks: int, config: TrainConfig, mesh: Mesh | N
 
     Returns:
         `(state, rows, picks of up to k updates, how many of them to make) -> state`; the state passed in is donated.
-        However many are made in a call, it is one program: where a run is cut into calls leaves no trace in a bit.
+        It is one program for any number of updates, so the result does not depend, in any bit, on how a run is cut into
+        calls.
     """
     shared = None if mesh is None else shardings(mesh)
 
-    def advance(state: TrainState, rows: Rows, picks: Picks, count: Any) -> TrainState:
+    def advance(state: TrainState, rows: TrainingRows, picks: Picks, count: Any) -> TrainState:
         def one(i: Any, state: TrainState) -> TrainState:
             batch = gather(rows, jax.tree.map(lambda a: a[i], picks), ticks, config)
             if shared is not None:

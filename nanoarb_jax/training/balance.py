@@ -1,4 +1,4 @@
-"""How often the classes come in the training rows, for losses that make up for rare ones."""
+"""Class frequencies in the training rows, for losses that weigh rare classes more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one update is computed from: rows that lie on the device, read there as the plan says."""
+"""The rows of an update, gathered on the device from the training rows that lie there, as the plan says."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nanoarb_jax.data.labels import UNDEFINED, UP
 from nanoarb_jax.features.feature_set import mirror_of
 
 
-class Rows(NamedTuple):
+class TrainingRows(NamedTuple):
     """Training rows of several streams end to end: n rows, f features, h horizons.
 
     Moves and costs are in label thresholds of their stream and horizon, so that instruments weigh alike.
@@ -44,7 +44,7 @@ class Batch(NamedTuple):
     counted: Any  # (s, l) bool, the tick counts in the loss: the burn-in of its lane is over
 
 
-def gather(rows: Rows, picks: Picks, ticks: int, config: TrainConfig) -> Batch:
+def gather(rows: TrainingRows, picks: Picks, ticks: int, config: TrainConfig) -> Batch:
     """Read the rows of one update; inside jit, from rows on the device.
 
     Args:
@@ -65,7 +65,7 @@ def gather(rows: Rows, picks: Picks, ticks: int, config: TrainConfig) -> Batch:
 
 
 def _mirrored(x: jax.Array, reference: jax.Array) -> jax.Array:
-    """`mirror_features`, bit for bit: of float32 prices, twice the reference less one is rounded once here as there."""
+    """The same as `mirror_features`, bit for bit: of float32 prices, either rounds the mirrored price just once."""
     order, sign = mirror_of(x.shape[-1])
     prices = 2 * reference[:, None, None] - x[..., :2]
     return jnp.concatenate([prices, x[..., order[2:]] * sign[None, None, 2:]], axis=-1)

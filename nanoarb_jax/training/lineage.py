@@ -12,11 +12,21 @@ from nanoarb_jax.config import Config, ModelConfig
 from nanoarb_jax.errors import CheckpointError, ConfigError
 
 
+def load_learnt_from(config: Config, dtype: jnp.dtype) -> dict[str, Checkpoint]:
+    """The checkpoints that a run learns from, as its settings name them: "initial" and "teacher", where there are any.
+
+    Raises:
+        CheckpointError, ConfigError: see `load_initial` and `load_teacher`.
+    """
+    found = {"initial": load_initial(config, dtype), "teacher": load_teacher(config, dtype)}
+    return {name: checkpoint for name, checkpoint in found.items() if checkpoint is not None}
+
+
 def load_teacher(config: Config, dtype: jnp.dtype) -> Checkpoint | None:
     """The teacher that the settings name, if any.
 
-    It reads the same raw features as the student and keeps its own training statistics. Its probabilities know what it
-    was trained on: one that saw the student's validation or test rows would tell of them.
+    It reads the same raw features as the student and keeps its own training statistics. A teacher that was trained on
+    the student's validation or test rows would pass on what it learnt from them.
 
     Args:
         config: settings of the student's run.
@@ -42,9 +52,9 @@ def load_teacher(config: Config, dtype: jnp.dtype) -> Checkpoint | None:
 def load_initial(config: Config, dtype: jnp.dtype) -> Checkpoint | None:
     """The checkpoint that the settings' run begins from, if any: its weights, and its frozen input statistics.
 
-    The statistics stay what they were, for the weights were learnt on inputs standardised by them: with others the same
-    weights would be another function, before a single update. They are of scale-free inputs, so that an instrument
-    that was not among them finds its place.
+    The statistics stay as they are, since the weights were learnt on inputs that they standardised: with other ones the
+    same weights would compute another function, before a single update. The inputs are scale-free, so the statistics
+    also serve an instrument that they were not measured on.
 
     Args:
         config: settings of the new run.
@@ -69,7 +79,7 @@ def load_initial(config: Config, dtype: jnp.dtype) -> Checkpoint | None:
 
 
 def origin(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What the record of a run says of a checkpoint that it learns from."""
+    """What run.json says about a checkpoint that a run learns from: version, and streams it was trained on."""
     return {"version": checkpoint.version, "streams": sorted(checkpoint.streams_seen)}
 
 
@@ -81,5 +91,6 @@ def _load(setting: str, name: str, dtype: jnp.dtype) -> Checkpoint:
 
 
 def _shape(model: ModelConfig) -> dict[str, Any]:
+    """All that must agree for one model to take the weights of another."""
     shape = dataclasses.asdict(dataclasses.replace(model, dt_rank=model.rank))
     return {setting: value for setting, value in shape.items() if setting != "dropout"}

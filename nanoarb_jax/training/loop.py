@@ -1,15 +1,12 @@
-"""The training loop: epochs of planned updates, validation on averaged weights, checkpoints, early stopping.
+"""The training loop: epochs of planned updates, validation of averaged weights, checkpoints, early stopping.
 
-Folder of a run:  config.toml · run.json (what it learns from) · metrics.jsonl (a line per epoch) ·
-tensorboard/ · latest/ (whole state, for --resume) · best/<update>/ (the model to evaluate, export and serve)
+A run is planned (`run_plan`), its folder is begun or checked (`run_folder`), its parts are built (`build`); then it
+goes on, here, until its epochs are done.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,30 +16,27 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from flax import nnx
-from jax.sharding import Mesh
 
-from nanoarb_jax.artifacts.checkpoint import save_checkpoint
 from nanoarb_jax.config import Config
-from nanoarb_jax.data.dataset import Dataset, check_fit
-from nanoarb_jax.data.streams import describe_stream
+from nanoarb_jax.data.dataset import Dataset
 from nanoarb_jax.errors import DeviceError, TrainingError
-from nanoarb_jax.evaluation.judging import WARM_UP
-from nanoarb_jax.evaluation.scoring import make_score, score_streams
-from nanoarb_jax.evaluation.validation import validation_loss, validation_mcc
-from nanoarb_jax.model.mamba import MambaLOB, abstract_model
-from nanoarb_jax.training.advance import make_advance
-from nanoarb_jax.training.balance import class_weights, log_prior
-from nanoarb_jax.training.batch import Picks, Rows
-from nanoarb_jax.training.device import choose_devices, default_batch, matmul_dtype, peak_memory_bytes
-from nanoarb_jax.training.lineage import load_initial, load_teacher, origin
+from nanoarb_jax.training.batch import Picks, TrainingRows
+from nanoarb_jax.training.build import RunParts, build_run
+from nanoarb_jax.training.device import choose_devices, peak_memory_bytes
+from nanoarb_jax.training.lineage import load_learnt_from
 from nanoarb_jax.training.log import RunLog, require_tensorboard
-from nanoarb_jax.training.normalise import fit_transform
-from nanoarb_jax.training.optimizer import make_optimizer
-from nanoarb_jax.training.plan import Plan, plan_streams, plan_windows, training_lengths
-from nanoarb_jax.training.resume import RunCheckpoints, claim_folder
-from nanoarb_jax.training.source import make_source
-from nanoarb_jax.training.update import initial_state, make_update, shardings
+from nanoarb_jax.training.plan import Plan
+from nanoarb_jax.training.run_folder import (
+    RunCheckpoints,
+    begin_run,
+    check_resumed_run,
+    drop_newer_best,
+    holds_state,
+    keep_best,
+)
+from nanoarb_jax.training.run_plan import RunPlan, describe_run, plan_run
+from nanoarb_jax.training.update import TrainState
+from nanoarb_jax.training.validate import out_of_patience, selection_score, validation_figures, validation_log_probs
 
 # most updates that the device makes before the host looks at the loss again
 LOOK_EVERY = 10
@@ -57,6 +51,10 @@ class Progress(NamedTuple):
     updates: int
     loss: float  # mean of the epoch so far
     ticks_per_second: float  # labelled ticks, since the run or its resumption began
+
+
+OnUpdate = Callable[[Progress], None]
+OnEpoch = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -82,8 +80,8 @@ def train(
     output_dir: str | Path,
     *,
     resume: bool = False,
-    on_update: Callable[[Progress], None] = lambda progress: None,
-    on_epoch: Callable[[dict[str, Any]], None] = lambda record: None,
+    on_update: OnUpdate = lambda progress: None,
+    on_epoch: OnEpoch = lambda record: None,
 ) -> TrainResult:
     """Train a model and keep its best and latest states.
 
@@ -113,194 +111,110 @@ def train(
         )
     devices = choose_devices(config.train.device, config.train.devices)
     with jax.default_device(devices[0]):
-        run = _Run(config, dataset, Path(output_dir), resume, devices)
+        run = _open_run(config, dataset, Path(output_dir), resume, devices)
         try:
             return run.go(on_update, on_epoch)
         finally:
             run.close()
 
 
+def _open_run(config: Config, dataset: Dataset, folder: Path, resume: bool, devices: Sequence[jax.Device]) -> _Run:
+    """Plan a run, begin or check its folder, build its parts."""
+    if config.train.tensorboard:
+        require_tensorboard()
+    plan = plan_run(config, dataset, devices)
+    learnt_from = load_learnt_from(config, plan.dtype)
+    record = describe_run(dataset, learnt_from)
+    (check_resumed_run if resume else begin_run)(folder, config, record)
+    parts, state = build_run(plan, learnt_from)
+    return _Run(plan, parts, state, folder, record)
+
+
 class _Run:
-    """The mutable shell around the pure update: where the run stands, and its files."""
+    """The mutable shell around the pure update: where the run stands, and its files.
 
-    def __init__(self, config: Config, dataset: Dataset, folder: Path, resume: bool, devices: Sequence[jax.Device]):
-        self.config, self.dataset, self.folder, self.devices = config, dataset, folder, devices
-        self.device = device = devices[0]
-        settings = config.train
-        if settings.tensorboard:
-            require_tensorboard()
-        check_fit(dataset, config.model)
-        self.window = settings.objective == "window"
-        self.ticks = config.model.window if self.window else settings.chunk_length
-        setting = "window" if self.window else "chunk_length"
-        self.lengths = training_lengths(dataset.streams, self.ticks, setting, settings.burn_in)
-        self.batch = settings.batch_size or default_batch(
-            device, sum(self.lengths), self.ticks, self.window, len(devices)
-        )
-        first = self.plan(0)
-        self.updates_per_epoch, self.lanes = first.start.shape
-        self.updates = self.updates_per_epoch * settings.epochs
-        streams = [describe_stream(s, dataset.horizons) for s in dataset.streams]
-        dtype = matmul_dtype(settings.matmul_dtype, device)
-        learnt_from = {"initial": load_initial(config, dtype), "teacher": load_teacher(config, dtype)}
-        given = {name: checkpoint for name, checkpoint in learnt_from.items() if checkpoint is not None}
-        record = {"streams": streams, "config": dataclasses.asdict(dataset.config)}
-        record |= {name: origin(checkpoint) for name, checkpoint in given.items()}
-        self.record = json.loads(json.dumps(record))  # as it reads back, so that a resumed run can compare
-        claim_folder(folder, config, self.record, resume)
+    Args:
+        plan, parts: see there.
+        state: before the first update; replaced by the latest one that the folder holds.
+        folder: begun, or checked.
+        record: what the run learns from.
+    """
 
-        if "initial" in given:
-            self.model = abstract_model(config.model, dtype)
-            nnx.update(self.model, nnx.state(given["initial"].model))
-        else:
-            self.model = MambaLOB(config.model, rngs=nnx.Rngs(settings.seed), dtype=dtype)
-            fit_transform(self.model, dataset.streams)
-        teacher = given["teacher"].model if "teacher" in given else None
-        optimizer = make_optimizer(settings, self.updates)
-        weights = class_weights(dataset.streams) if settings.class_weights else None
-        offset = settings.logit_adjustment * log_prior(dataset.streams) if settings.logit_adjustment else None
-        mesh = Mesh(np.array(devices), ("data",)) if len(devices) > 1 else None
-        placed, everywhere = (device, device) if mesh is None else shardings(mesh)[:2]
-        update = make_update(self.model, optimizer, settings, weights, teacher, logit_offset=offset)
-        self.advance = make_advance(update, self.ticks, settings, mesh)
-        self.source = make_source(dataset.streams, self.ticks, settings, lambda rows: jax.device_put(rows, everywhere))
-        self.score = make_score(self.model)
-        self.state = initial_state(self.model, optimizer, self.lanes, teacher)
-        # epoch under way, and of the record of the best so far what tells which it is; saved beside the state
+    def __init__(self, plan: RunPlan, parts: RunParts, state: TrainState, folder: Path, record: dict[str, Any]):
+        self.plan, self.parts, self.folder, self.record = plan, parts, folder, record
+        # the epoch under way, and the record of the best one so far; saved beside the state
         self.progress: dict[str, Any] = {"epoch": 0, "best": None}
         self.checkpoints = RunCheckpoints(folder / "latest")
-        # a run that was stopped before it kept anything begins anew
-        if resume and any(any((folder / name).glob("[0-9]*")) for name in ("latest", "best")):
-            self.state, self.progress = self.checkpoints.restore(self.state)
-            self._drop_newer_than_state()
+        if holds_state(folder):  # a run that was stopped before it kept anything begins anew
+            state, self.progress = self.checkpoints.restore(state)
+            drop_newer_best(folder, int(state.update))
         # put where it stays: an update compiled for arrays that may be anywhere would be compiled anew for its result
-        self.state = jax.device_put(self.state, placed)
-        self.log = RunLog(folder, int(self.state.update), self.progress["epoch"], settings.tensorboard)
-
-    def plan(self, epoch: int) -> Plan:
-        """The epoch's plan, the same whenever it is asked for."""
-        rng = np.random.default_rng([self.config.train.seed, epoch])
-        build = plan_windows if self.window else plan_streams
-        by_instrument = self.config.train.sampling == "instrument"
-        instruments = [stream.instrument for stream in self.dataset.streams] if by_instrument else None
-        multiple = len(self.devices) * self.config.train.accumulate
-        return build(self.lengths, self.ticks, self.batch, rng, instruments=instruments, multiple=multiple)
-
-    def go(self, on_update: Callable[[Progress], None], on_epoch: Callable[[dict[str, Any]], None]) -> TrainResult:
-        settings = self.config.train
-        began, start = time.perf_counter(), int(self.state.update)
-        labelled = self.lanes * (1 if self.window else self.ticks)
-        done = start
-        while self.progress["epoch"] < settings.epochs and not self._stale():
-            epoch = self.progress["epoch"]
-            plan, epoch_began, epoch_start = self.plan(epoch), time.perf_counter(), done
-            spans = self._spans(done, (epoch + 1) * self.updates_per_epoch, start)
-            given = (self._given(plan, *span) for span in spans)
-            following = next(given)
-            for first, done in spans:
-                self.state = self.advance(self.state, *following, done - first)
-                following = next(given, following)  # read from the streams while the device computes
-                loss = self._mean_loss(done - epoch * self.updates_per_epoch)
-                speed = (done - start) * labelled / (time.perf_counter() - began)
-                on_update(Progress(epoch, settings.epochs, done, self.updates, loss, speed))
-                if done % settings.checkpoint_every == 0 and done != spans[-1][1]:
-                    self._save(done)
-            seconds = time.perf_counter() - epoch_began
-            record = self._finish_epoch(epoch, done, loss, (done - epoch_start) * labelled / seconds)
-            on_epoch(record)
-        speed = (done - start) * labelled / max(time.perf_counter() - began, 1e-9)
-        best = self.progress["best"]
-        return TrainResult(
-            best=self.folder / "best" / str(best["update"]),
-            best_epoch=best["epoch"],
-            best_loss=best["validation_loss"]["mean"],
-            best_mcc=best["validation_mcc"]["mean"],
-            epochs=self.progress["epoch"],
-            updates=done,
-            ticks=(done - start) * labelled,
-            ticks_per_second=speed,
-            peak_memory_bytes=peak_memory_bytes(self.device),
-            device=f"{self.device.platform}:{self.device.device_kind}",
-            devices=len(self.devices),
-        )
-
-    def _spans(self, done: int, end: int, start: int) -> list[tuple[int, int]]:
-        """Cut the updates from `done` to `end` where the loss is looked at or the state kept, and after the very first
-        since `start`."""
-        every = (LOOK_EVERY, self.config.train.checkpoint_every)
-        cuts = {start + 1, *(u for u in range(done, end) if not all(u % n for n in every))}
-        return list(pairwise([done, *sorted(u for u in cuts if done < u < end), end]))
-
-    def _given(self, plan: Plan, first: int, stop: int) -> tuple[Rows, Picks]:
-        """Rows and picks of these updates; the last is repeated to one length for all, so that one program serves."""
-        at = np.minimum(np.arange(first, first + LOOK_EVERY), stop - 1) % self.updates_per_epoch
-        return self.source(Plan(*(column[at] for column in plan)))
+        self.state = jax.device_put(state, parts.placement)
+        self.log = RunLog(folder, int(self.state.update), self.progress["epoch"], plan.config.train.tensorboard)
 
     def close(self) -> None:
         """Let go of the run's files, also when it was stopped."""
         self.log.close()
         self.checkpoints.close()
 
-    def _finish_epoch(self, epoch: int, done: int, loss: float, speed: float) -> dict[str, Any]:
+    def go(self, on_update: OnUpdate, on_epoch: OnEpoch) -> TrainResult:
+        """Train until the epochs are done or bring nothing better any more."""
+        train = self.plan.config.train
+        done = int(self.state.update)
+        pace = _Pace(done, time.perf_counter(), self.plan.labelled_ticks)
+        while self.progress["epoch"] < train.epochs and not self._out_of_patience():
+            epoch_pace = _Pace(done, time.perf_counter(), self.plan.labelled_ticks)
+            done, loss = self._make_updates(done, pace, on_update)
+            on_epoch(self._finish_epoch(done, loss, epoch_pace.ticks_per_second(done)))
+        return self._result(done, pace)
+
+    def _make_updates(self, done: int, pace: _Pace, on_update: OnUpdate) -> tuple[int, float]:
+        """Make the rest of the epoch's updates; returns how many are done then, and the epoch's mean loss."""
+        epoch, every = self.progress["epoch"], self.plan.config.train.checkpoint_every
+        first_of_epoch, end = epoch * self.plan.updates_per_epoch, (epoch + 1) * self.plan.updates_per_epoch
+        plan, spans = self.plan.epoch(epoch), cut_updates(done, end, every, pace.update + 1)
+        inputs = (self._inputs(plan, *span) for span in spans)
+        following = next(inputs)
+        for first, done in spans:
+            self.state = self.parts.advance(self.state, *following, done - first)
+            following = next(inputs, following)  # read from the streams while the device computes
+            loss = self._mean_loss(done - first_of_epoch)
+            speed = pace.ticks_per_second(done)
+            on_update(Progress(epoch, self.plan.config.train.epochs, done, self.plan.updates, loss, speed))
+            if done % every == 0 and done != end:
+                self._save(done)
+        return done, loss
+
+    def _inputs(self, plan: Plan, first: int, stop: int) -> tuple[TrainingRows, Picks]:
+        """Rows and picks of these updates; the last is repeated to one length for all, so that one program serves."""
+        at = np.minimum(np.arange(first, first + LOOK_EVERY), stop - 1) % self.plan.updates_per_epoch
+        return self.parts.source(Plan(*(column[at] for column in plan)))
+
+    def _finish_epoch(self, done: int, loss: float, speed: float) -> dict[str, Any]:
+        """Validate, keep the weights if they are the best so far, log, and save the state."""
+        epoch, keep = self.progress["epoch"], self.plan.config.train.keep
         met = {"epoch": epoch, "update": done, **self._validate()}
-        record = {
-            **met,
-            "loss": loss,
-            "ticks_per_second": round(speed, 1),
-            "peak_memory_bytes": peak_memory_bytes(self.device),
-        }
+        memory = peak_memory_bytes(self.plan.device)
+        record = {**met, "loss": loss, "ticks_per_second": round(speed, 1), "peak_memory_bytes": memory}
         best = self.progress["best"]
-        if best is None or self._merit(met) > self._merit(best):
+        if best is None or selection_score(met, keep) > selection_score(best, keep):
             self.progress["best"] = met
-            self._keep_best(record)
+            keep_best(self.folder, self.parts.model, self.state.average, record, self.plan, self.record)
         self.progress["epoch"] = epoch + 1
         self.state = self.state._replace(loss=jax.numpy.zeros_like(self.state.loss))
         self.log.epoch(record)
         self._save(done)
         return record
 
-    def _merit(self, record: dict[str, Any]) -> float:
-        """What the epoch that is kept has most of."""
-        keep = self.config.train.keep
-        if keep == "last":
-            return record["epoch"]
-        return record["validation_mcc"]["mean"] if keep == "mcc" else -record["validation_loss"]["mean"]
-
     def _validate(self) -> dict[str, dict[str, float]]:
-        streams = self.dataset.streams
-        rows = [(max(0, s.validation[0] - WARM_UP), s.validation[1]) for s in streams]
-        average = jax.device_get(self.state.average)  # bound to no device: several would all do the same
-        scored = score_streams(self.score, average, self.model, streams, rows)
-        if not all(np.isfinite(log_p).all() for log_p in scored):
+        streams, parts = self.plan.dataset.streams, self.parts
+        log_probs = validation_log_probs(parts.score, self.state.average, parts.model, streams)
+        if not all(np.isfinite(log_p).all() for log_p in log_probs):
             raise self._diverged("validation scores are NaN or infinite")
-        log_probs = [p[s.validation[0] - r[0] :] for p, s, r in zip(scored, streams, rows, strict=True)]
-        measures = {"validation_loss": validation_loss, "validation_mcc": validation_mcc}
-        return {name: of(streams, log_probs, self.config.model.horizons) for name, of in measures.items()}
+        return validation_figures(streams, log_probs, self.plan.config.model.horizons)
 
-    def _keep_best(self, record: dict[str, Any]) -> None:
-        """Write the averaged weights as a checkpoint, then let go of the one before."""
-        nnx.update(self.model, self.state.average)
-        kept = save_checkpoint(
-            self.folder / "best" / str(record["update"]),
-            self.model,
-            metrics={key: record[key] for key in ("validation_loss", "validation_mcc", "loss")},
-            data=self.record,
-            training={
-                **dataclasses.asdict(self.config.train),
-                "epoch_kept": record["epoch"],
-                "update_kept": record["update"],
-                "device": f"{self.device.platform}:{self.device.device_kind}",
-                "devices": len(self.devices),
-            },
-        )
-        for other in kept.parent.iterdir():
-            if other != kept and other.name.isdigit():
-                shutil.rmtree(other)
-
-    def _stale(self) -> bool:
-        patience = self.config.train.patience
-        best = self.progress["best"]
-        return patience > 0 and best is not None and self.progress["epoch"] - 1 - best["epoch"] >= patience
+    def _out_of_patience(self) -> bool:
+        return out_of_patience(self.progress["epoch"], self.progress["best"], self.plan.config.train.patience)
 
     def _mean_loss(self, updates: int) -> float:
         loss = float(self.state.loss) / updates
@@ -320,8 +234,43 @@ class _Run:
     def _save(self, done: int) -> None:
         self.checkpoints.save(done, self.state, self.progress)
 
-    def _drop_newer_than_state(self) -> None:
-        """A best kept after the state that is resumed will be made again, the same."""
-        for kept in (self.folder / "best").glob("[0-9]*"):
-            if kept.name.isdigit() and int(kept.name) > int(self.state.update):
-                shutil.rmtree(kept)
+    def _result(self, done: int, pace: _Pace) -> TrainResult:
+        best = self.progress["best"]
+        return TrainResult(
+            best=self.folder / "best" / str(best["update"]),
+            best_epoch=best["epoch"],
+            best_loss=best["validation_loss"]["mean"],
+            best_mcc=best["validation_mcc"]["mean"],
+            epochs=self.progress["epoch"],
+            updates=done,
+            ticks=(done - pace.update) * pace.labelled_ticks,
+            ticks_per_second=pace.ticks_per_second(done),
+            peak_memory_bytes=peak_memory_bytes(self.plan.device),
+            device=self.plan.device_name,
+            devices=len(self.plan.devices),
+        )
+
+
+class _Pace(NamedTuple):
+    """The speed of updates since a moment."""
+
+    update: int  # updates done then
+    began: float  # of the performance counter
+    labelled_ticks: int  # of an update
+
+    def ticks_per_second(self, done: int) -> float:
+        return (done - self.update) * self.labelled_ticks / max(time.perf_counter() - self.began, 1e-9)
+
+
+def cut_updates(done: int, end: int, checkpoint_every: int, first: int) -> list[tuple[int, int]]:
+    """Cut the updates from `done` to `end` into calls of the device.
+
+    A call ends where the loss is looked at or the state is kept, and after the update `first`, the very first since
+    the run or its resumption began: it shows that training works.
+
+    >>> cut_updates(0, 25, 500, first=1)
+    [(0, 1), (1, 10), (10, 20), (20, 25)]
+    """
+    every = (LOOK_EVERY, checkpoint_every)
+    cuts = {first, *(update for update in range(done, end) if not all(update % n for n in every))}
+    return list(pairwise([done, *sorted(update for update in cuts if done < update < end), end]))

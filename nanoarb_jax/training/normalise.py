@@ -1,4 +1,4 @@
-"""Training statistics of the model's inputs."""
+"""Mean and standard deviation of the model's inputs over the training rows."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from nanoarb_jax.features.feature_set import mirror_features
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.model.transform import CHANNEL_FUNCTIONS
 
-ROWS = 65_536
+ROWS = 65_536  # worked through at a time
 
 
 def fit_transform(model: MambaLOB, streams: Sequence[Stream]) -> None:
-    """Freeze mean and standard deviation of the input channels over the training rows of all streams.
+    """Set the statistics of the model's input channels to those of the training rows of all streams.
 
-    Each stream counts once, however long, and together with its mirror image, so that the standardised inputs of a
-    mirrored market are the mirrored inputs.
+    Every stream has the same weight, however long it is. Its mirror image counts beside it, so that standardising the
+    inputs of a mirrored market gives the mirrored inputs.
     """
     if model.transform.kind == "identity":
         return

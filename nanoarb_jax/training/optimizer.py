@@ -1,4 +1,4 @@
-"""The optimizer: AdamW under warm-up and cosine, global-norm clipping, and an average of the weights."""
+"""The optimizer: AdamW, learning-rate warm-up and cosine decay, clipping by global norm, an average of the weights."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def decays(path: tuple[Any, ...]) -> bool:
     """Whether weight decay applies to the parameter at this path: to matrices and kernels only.
 
-    Decided by name, since A_log is a matrix too: decaying A_log, D, biases or norm scales pulls memory lengths and
-    gains towards arbitrary values.
+    The name decides, not the shape, since A_log is a matrix too: decay of A_log, D, biases or norm scales would pull
+    memory lengths and gains towards arbitrary values.
     """
     names = [str(getattr(part, "key", getattr(part, "name", part))) for part in path]
     return any(name.startswith("kernel") or name == "conv_kernel" for name in names)

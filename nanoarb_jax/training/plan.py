@@ -1,6 +1,6 @@
 """Which rows each update of an epoch sees: a pure function of the stream lengths and a seed.
 
-Nothing here is state, so a resumed run finds its place by recomputing the plan.
+A resumed run makes the same plan again and goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -15,17 +15,12 @@ from nanoarb_jax.errors import ConfigError, DataError
 
 
 class Plan(NamedTuple):
-    """One epoch: for each update and each lane, a run of consecutive rows. All arrays are (updates, lanes)."""
+    """One epoch: a chunk of consecutive rows for each update and each lane. All arrays are (updates, lanes)."""
 
     stream: np.ndarray  # int, index of the stream
     start: np.ndarray  # int, first row of the chunk
     mirrored: np.ndarray  # bool, bid and ask swapped, labels flipped
     age: np.ndarray  # int, ticks since the lane's state started anew; 0: the chunk does not continue the previous one
-
-    @property
-    def fresh(self) -> np.ndarray:
-        """Whether the lane's state starts anew."""
-        return self.age == 0
 
 
 def plan_streams(
@@ -42,17 +37,18 @@ def plan_streams(
     Args:
         lengths: training rows of each stream.
         chunk_length: ticks per chunk.
-        lanes: parallel streams per update; fewer where there are fewer chunks, or where fewer leave less out.
-        rng: draws the order, where in its leftover rows a stream starts, and which runs are mirrored.
-        instruments: of each stream: every instrument then gets the same share of an epoch, see `quotas`, a long stream
-            by a part of it, a short one over and over. None: every chunk once.
-        multiple: lanes are rounded down to one of it.
+        lanes: parallel streams per update; fewer if there are fewer chunks, or if fewer lanes leave fewer chunks out.
+        rng: draws the order, how many rows a stream leaves out at its start rather than at its end, and which runs of
+            chunks are mirrored.
+        instruments: of each stream. Every instrument then gets the same share of an epoch, see `quotas`: of a long
+            stream some chunks are left out, those of a short one are repeated. None: every chunk once.
+        multiple: lanes are rounded down to a multiple of this.
 
     Raises:
         ConfigError: fewer lanes than `multiple`.
     """
     chunks = [length // chunk_length for length in lengths]
-    runs = []  # (stream, chunks in one go)
+    runs = []  # (stream, number of its chunks that follow each other)
     for stream, quota in enumerate(quotas(chunks, instruments, rng)):
         whole, rest = divmod(int(quota), chunks[stream])
         runs += [(stream, chunks[stream])] * whole + [(stream, rest)] * (rest > 0)
@@ -66,7 +62,7 @@ def plan_streams(
     stream, start = line[:, : updates * lanes].reshape(2, lanes, updates).swapaxes(1, 2)
     goes_on = (stream[1:] == stream[:-1]) & (start[1:] == start[:-1] + chunk_length)
     mirrored, age = rng.random(stream.shape) < 0.5, np.zeros_like(stream)
-    for update in range(1, updates):  # a run keeps the side it began with
+    for update in range(1, updates):  # all chunks of a run are mirrored, or none
         on, before = goes_on[update - 1], update - 1
         mirrored[update] = np.where(on, mirrored[before], mirrored[update])
         age[update] = np.where(on, age[before] + chunk_length, 0)
@@ -82,9 +78,10 @@ def plan_windows(
     instruments: Sequence[str] | None = None,
     multiple: int = 1,
 ) -> Plan:
-    """Windows of every stream in random order, each once; what does not fill a last batch is left out.
+    """Put the windows of all streams in random order, each once; those that do not fill a last batch are left out.
 
-    With `instruments` as many of each as `quotas` says, some left out or repeated; the rest is as in `plan_streams`.
+    With `instruments` there are as many windows of each stream as `quotas` says, some left out or repeated. Other
+    arguments and errors are those of `plan_streams`.
     """
     counts = [length - window + 1 for length in lengths]
     found = []
@@ -99,13 +96,13 @@ def plan_windows(
 
 
 def quotas(counts: Sequence[int], instruments: Sequence[str] | None, rng: np.random.Generator) -> np.ndarray:
-    """How many chunks or windows of each stream an epoch sees; together as many as there are.
+    """How many chunks or windows of each stream an epoch sees; their sum is that of `counts`.
 
     Args:
-        counts: those that each stream has.
-        instruments: of each stream. All instruments get the same; within one, streams get in proportion to `counts`.
-            None: each stream gets what it has.
-        rng: rounds, so that on average over epochs the shares are exact.
+        counts: chunks or windows that each stream has.
+        instruments: of each stream. All instruments get equally many; the streams of one share them in proportion to
+            `counts`. None: every stream gets its own count.
+        rng: rounds up or down at random, so that the shares are exact on average over epochs.
 
     >>> quotas([30, 10, 2], ["ES", "ES", "BTC"], np.random.default_rng(0))
     array([16,  5, 21])
@@ -122,7 +119,10 @@ def quotas(counts: Sequence[int], instruments: Sequence[str] | None, rng: np.ran
 
 
 def _shape(chunks: int, lanes: int, multiple: int) -> tuple[int, int]:
-    """Updates and lanes that leave the fewest chunks out: 54 chunks in 32 lanes are one update, in 27 they are two."""
+    """Numbers of updates and lanes, at most `lanes`, that leave out fewer chunks.
+
+    54 chunks fill 32 lanes once and leave 22 out; 27 lanes are filled twice, and none is left out.
+    """
     lanes = _rounded(lanes, chunks, multiple)
     updates = chunks // lanes
     fewer = chunks // (updates + 1) // multiple * multiple
@@ -130,6 +130,7 @@ def _shape(chunks: int, lanes: int, multiple: int) -> tuple[int, int]:
 
 
 def _rounded(lanes: int, available: int, multiple: int) -> int:
+    """As many lanes as there are chunks or windows for, rounded down to a multiple."""
     rounded = min(lanes, available) // multiple * multiple
     if rounded == 0:
         raise ConfigError(
@@ -140,7 +141,13 @@ def _rounded(lanes: int, available: int, multiple: int) -> int:
 
 
 def training_lengths(streams: Sequence[Stream], ticks: int, setting: str, burn_in: int = 0) -> list[int]:
-    """Training rows per stream.
+    """Training rows of each stream.
+
+    Args:
+        streams: to train on.
+        ticks: of a chunk or window.
+        setting: that gave `ticks`, for the error.
+        burn_in: ticks of a stream that do not count in the loss.
 
     Raises:
         DataError: no streams, or one whose training part is shorter than one chunk or window, or all burn-in.

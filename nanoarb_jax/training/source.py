@@ -1,4 +1,4 @@
-"""From streams on the host to rows on the device: all of them once, or those of some updates at a time."""
+"""Training rows are brought from streams on the host to the device: all of them once, or those of a few updates."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import numpy as np
 
 from nanoarb_jax.config import TrainConfig
 from nanoarb_jax.data.streams import Stream
-from nanoarb_jax.training.batch import Picks, Rows
+from nanoarb_jax.training.batch import Picks, TrainingRows
 from nanoarb_jax.training.plan import Plan
 
-# Features of the training part up to which all of it stays on the device. More is sent there as it is needed.
+# Training rows stay on the device for the whole run if their features take no more bytes than this.
+# Otherwise the rows of each call are sent there before it.
 RESIDENT_BYTES = 2 << 30
 
-Source = Callable[[Plan], tuple[Rows, Picks]]
-Put = Callable[[Rows], Rows]
+Source = Callable[[Plan], tuple[TrainingRows, Picks]]
+Put = Callable[[TrainingRows], TrainingRows]
 
 
 def make_source(streams: Sequence[Stream], ticks: int, config: TrainConfig, put: Put) -> Source:
-    """Where updates get their rows from.
+    """Build what gives updates their rows.
 
     Args:
         streams: as numbered in the plans.
@@ -29,36 +30,38 @@ def make_source(streams: Sequence[Stream], ticks: int, config: TrainConfig, put:
 
     Returns:
         `(plan of some updates) -> (rows on the device, which of them each update is shown)`. The rows are always the
-        same, the whole training part, where their features take no more than `RESIDENT_BYTES`.
+        same, the whole training part, if their features take no more than `RESIDENT_BYTES`.
     """
     references = np.array([stream.features[0, 0] for stream in streams], np.float32)
     lengths = [stream.train[1] - stream.train[0] for stream in streams]
     if sum(lengths) * 4 * streams[0].features.shape[1] > RESIDENT_BYTES:
 
-        def some(plan: Plan) -> tuple[Rows, Picks]:
+        def send(plan: Plan) -> tuple[TrainingRows, Picks]:
             lanes = zip(plan.stream.ravel(), plan.start.ravel(), strict=True)
             rows = _joined([_rows(streams[i], start, ticks, config) for i, start in lanes])
             return put(rows), _picks(plan, ticks * np.arange(plan.start.size).reshape(plan.start.shape), references)
 
-        return some
+        return send
 
     resident = put(_joined([_rows(stream, 0, length, config) for stream, length in zip(streams, lengths, strict=True)]))
     first = np.cumsum([0, *lengths[:-1]])
     return lambda plan: (resident, _picks(plan, first[plan.stream] + plan.start, references))
 
 
-def _rows(stream: Stream, start: int, count: int, config: TrainConfig) -> Rows:
-    """So many rows of a stream's training part."""
+def _rows(stream: Stream, start: int, count: int, config: TrainConfig) -> TrainingRows:
+    """`count` rows of a stream's training part, from the row `start` of that part."""
     first = stream.train[0] + start
     at = slice(first, first + count)
     threshold = np.asarray(stream.threshold_ticks, np.float32)[None]
     costs = stream.spread[at][:, None] + np.float32(config.fee_ticks + config.slippage_ticks)
-    return Rows(stream.features[at], stream.labels[at], stream.moves[at] / threshold, costs / threshold)
+    return TrainingRows(stream.features[at], stream.labels[at], stream.moves[at] / threshold, costs / threshold)
 
 
-def _joined(parts: Sequence[Rows]) -> Rows:
-    return Rows(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+def _joined(parts: Sequence[TrainingRows]) -> TrainingRows:
+    """The rows of all parts, one after the other."""
+    return TrainingRows(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def _picks(plan: Plan, start: np.ndarray, references: np.ndarray) -> Picks:
+    """The plan's chunks, with `start` counted in the rows on the device and each stream's price to reflect about."""
     return Picks(start.astype(np.int32), plan.mirrored, references[plan.stream], plan.age.astype(np.int32))

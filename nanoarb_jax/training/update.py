@@ -22,7 +22,7 @@ from nanoarb_jax.training.optimizer import average_weights
 
 # ticks between the states kept for the backward pass; on a CPU 8 was fastest of 4, 8, 16
 CHECKPOINT_TICKS = 8
-_JITTER = 2**31 - 1  # sets its random numbers apart from dropout's
+_JITTER = 2**31 - 1  # folded into the key, so that the jitter's random numbers are others than dropout's
 
 
 class TrainState(NamedTuple):
@@ -82,6 +82,13 @@ class _Lanes(NamedTuple):
     teacher: Any
 
 
+Totals = tuple[jax.Array, jax.Array]  # known labels and counted ticks of all lanes of an update
+States = tuple[ModelState, Any]  # of the student and of the teacher
+LanesLoss = Callable[[Any, _Lanes, jax.Array, Totals], tuple[jax.Array, States]]
+# (parameters, lanes, key, totals) -> ((loss, states), gradients), as `jax.value_and_grad` returns them
+Gradient = Callable[[Any, _Lanes, jax.Array, Totals], tuple[tuple[jax.Array, States], Any]]
+
+
 def make_update(
     model: MambaLOB,
     optimizer: optax.GradientTransformation,
@@ -96,8 +103,7 @@ def make_update(
     Args:
         model: gives the structure and the frozen statistics; its parameters are not read.
         optimizer: see `make_optimizer`.
-        config: objective, loss, averaging, seed, and in how many groups the lanes are worked through: each has its own
-            forward and backward pass, so that memory falls, and the gradients together are those of all lanes at once.
+        config: objective, loss, averaging, seed, and in how many groups the lanes are worked through.
         class_weights: (c,) or None.
         teacher: scans the same chunks as the student, forward only, without dropout and with a state of its own; the
             loss is then `teacher_weight` parts `distillation_loss` and the rest the loss against the labels.
@@ -106,13 +112,41 @@ def make_update(
     Returns:
         `(state, batch) -> state`, to be compiled, see `make_advance`.
     """
-    graph, _, *frozen = nnx.split(model, nnx.Param, Statistic)
-    last = slice(-1 if config.objective == "window" else None, None)
+    ticks = slice(-1 if config.objective == "window" else None, None)
+    loss = _make_loss(model, config, class_weights, teacher, logit_offset, ticks)
+    gradient: Gradient = jax.value_and_grad(loss, has_aux=True)
+    if config.accumulate > 1:
+        gradient = _in_groups(gradient, config.accumulate)
 
-    def loss_of(
-        params: Any, lanes: _Lanes, key: jax.Array, totals: tuple[jax.Array, jax.Array]
-    ) -> tuple[jax.Array, tuple[ModelState, Any]]:
-        """These lanes' share of the loss, of `totals` known labels and counted ticks, and the states after them."""
+    def update(state: TrainState, batch: Batch) -> TrainState:
+        key = jax.random.fold_in(jax.random.key(config.seed), state.update)
+        totals = jnp.sum(_known_labels(batch)[:, ticks] >= 0), jnp.sum(batch.counted[:, ticks])
+        lanes = _Lanes(batch, state.carried, state.teacher)
+        (loss, states), gradients = gradient(state.params, lanes, key, totals)
+        changes, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, changes)
+        average = average_weights(params, state.average, state.update, config.ema_decay)
+        return TrainState(state.update + 1, params, average, optimizer_state, *states, state.loss + loss)
+
+    return update
+
+
+def _make_loss(
+    model: MambaLOB,
+    config: TrainConfig,
+    class_weights: jax.Array | None,
+    teacher: MambaLOB | None,
+    logit_offset: jax.Array | None,
+    ticks: slice,
+) -> LanesLoss:
+    """The share that some lanes have in the loss of an update, and the states after them.
+
+    Shares of all lanes add up to the loss: each is a mean over the samples of its lanes, times the part that these are
+    of all samples. Arguments are those of `make_update`; `ticks` are those of a chunk that have a loss.
+    """
+    graph, _, *frozen = nnx.split(model, nnx.Param, Statistic)
+
+    def loss_of(params: Any, lanes: _Lanes, key: jax.Array, totals: Totals) -> tuple[jax.Array, States]:
         batch, teacher_state = lanes.batch, None
         logits, carried = nnx.merge(graph, params, *frozen).scan(
             batch.features,
@@ -121,64 +155,60 @@ def make_update(
             input_offset=_jitter(config.input_jitter, key, model, len(batch.features)),
             checkpoint_ticks=CHECKPOINT_TICKS,
         )  # (s, l, h, c)
-        logits = _samples(logits, last)
-        labels, moves, costs = (_samples(a, last) for a in (_known_labels(batch), batch.moves, batch.costs))
+        logits = _samples(logits, ticks)
+        labels, moves, costs = (_samples(a, ticks) for a in (_known_labels(batch), batch.moves, batch.costs))
         adjusted = logits if logit_offset is None else logits + logit_offset[None]
         loss = label_loss(adjusted, labels, moves, costs, config, class_weights) * _share(labels >= 0, totals[0])
         if teacher is not None:
-            taught, teacher_state = teacher.scan(batch.features, _clear(lanes.teacher, batch.fresh))
-            counted = _samples(batch.counted, last)
-            distance = distillation_loss(logits, _samples(taught, last), config.teacher_temperature, counted)
+            teacher_logits, teacher_state = teacher.scan(batch.features, _clear(lanes.teacher, batch.fresh))
+            counted, teacher_logits = (_samples(a, ticks) for a in (batch.counted, teacher_logits))
+            distance = distillation_loss(logits, teacher_logits, config.teacher_temperature, counted)
             weight = config.teacher_weight
             loss = (1 - weight) * loss + weight * distance * _share(counted, totals[1])
         return loss, (carried, teacher_state)
 
-    gradient = jax.value_and_grad(loss_of, has_aux=True)
+    return loss_of
 
-    def update(state: TrainState, batch: Batch) -> TrainState:
-        key = jax.random.fold_in(jax.random.key(config.seed), state.update)
-        totals = jnp.sum(_known_labels(batch)[:, last] >= 0), jnp.sum(batch.counted[:, last])
-        lanes = _Lanes(batch, state.carried, state.teacher)
-        if config.accumulate == 1:
-            (loss, (carried, taught)), gradients = gradient(state.params, lanes, key, totals)
-        else:
 
-            def add(sums: Any, group: tuple[jax.Array, _Lanes]) -> tuple[Any, Any]:
-                number, some = group
-                (loss, states), gradients = gradient(state.params, some, jax.random.fold_in(key, number), totals)
-                return jax.tree.map(jnp.add, sums, (loss, gradients)), states
+def _in_groups(gradient: Gradient, groups: int) -> Gradient:
+    """The same gradient, worked out for one group of lanes after another and added up, in less memory.
 
-            groups = jnp.arange(config.accumulate), jax.tree.map(lambda a: _grouped(a, config.accumulate), lanes)
-            nothing = jnp.zeros(()), jax.tree.map(jnp.zeros_like, state.params)
-            (loss, gradients), states = jax.lax.scan(add, nothing, groups)
-            carried, taught = jax.tree.map(_joined, states)
-        changes, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
-        params = optax.apply_updates(state.params, changes)
-        average = average_weights(params, state.average, state.update, config.ema_decay)
-        return TrainState(state.update + 1, params, average, optimizer_state, carried, taught, state.loss + loss)
+    Each group has its own forward and backward pass, and dropout of its own.
+    """
 
-    return update
+    def grouped(params: Any, lanes: _Lanes, key: jax.Array, totals: Totals) -> tuple[tuple[jax.Array, States], Any]:
+        def add(sums: Any, group: tuple[jax.Array, _Lanes]) -> tuple[Any, States]:
+            number, some = group
+            (loss, states), gradients = gradient(params, some, jax.random.fold_in(key, number), totals)
+            return jax.tree.map(jnp.add, sums, (loss, gradients)), states
+
+        numbered = jnp.arange(groups), jax.tree.map(lambda a: _grouped(a, groups), lanes)
+        nothing = jnp.zeros(()), jax.tree.map(jnp.zeros_like, params)
+        (loss, gradients), states = jax.lax.scan(add, nothing, numbered)
+        return (loss, jax.tree.map(_joined, states)), gradients
+
+    return grouped
 
 
 def _jitter(size: float, key: jax.Array, model: MambaLOB, lanes: int) -> jax.Array | None:
-    """An offset for each lane and input of the model."""
+    """A random offset for each lane and input of the model; None where there is no jitter."""
     if size == 0:
         return None
     return size * jax.random.normal(jax.random.fold_in(key, _JITTER), (lanes, model.transform.output_dim))
 
 
 def _known_labels(batch: Batch) -> jax.Array:
-    """(s, l, h), also unknown where the tick does not count."""
+    """Labels (s, l, h); those of ticks that do not count in the loss are unknown, too."""
     return jnp.where(batch.counted[..., None], batch.labels, UNDEFINED)
 
 
 def _samples(array: jax.Array, ticks: slice) -> jax.Array:
-    """These ticks of all lanes in one line: (s, l, ...) to (b, ...)."""
+    """These ticks of all lanes, as samples of one axis: (s, l, ...) to (b, ...)."""
     return array[:, ticks].reshape(-1, *array.shape[2:])
 
 
 def _share(mask: jax.Array, total: jax.Array) -> jax.Array:
-    """What the mean over the samples of a mask weighs in the mean over `total` of them."""
+    """The part that the samples of a mask are of `total`: a mean over them weighs that much in the mean over all."""
     return jnp.sum(mask) / jnp.maximum(total, 1)
 
 
@@ -188,7 +218,7 @@ def _grouped(lanes: jax.Array, groups: int) -> jax.Array:
 
 
 def _joined(groups: jax.Array) -> jax.Array:
-    """What `_grouped` made of it undone."""
+    """The lanes in their own order again: the inverse of `_grouped`."""
     return jnp.moveaxis(groups, 0, 1).reshape(-1, *groups.shape[2:])
 
 

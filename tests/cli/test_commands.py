@@ -6,6 +6,7 @@ do; nothing that exists is touched. Anything else keeps its traceback and exit c
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -26,12 +27,12 @@ from typer.testing import CliRunner, Result
 from nanoarb_jax import __version__, bench
 from nanoarb_jax.artifacts.checkpoint import load_checkpoint, save_checkpoint
 from nanoarb_jax.cli import data as data_command
-from nanoarb_jax.cli import output
+from nanoarb_jax.cli import output, tables
 from nanoarb_jax.cli import train as train_command
 from nanoarb_jax.cli.main import app
-from nanoarb_jax.cli.output import mcc, strongest
-from nanoarb_jax.config import Config, ModelConfig
-from nanoarb_jax.errors import ConfigError
+from nanoarb_jax.cli.tables import mcc, strongest
+from nanoarb_jax.config import Config, DataConfig, ModelConfig, TrainConfig
+from nanoarb_jax.errors import OutputError
 from nanoarb_jax.evaluation.baselines import BASELINES
 from nanoarb_jax.exporters import checks
 from nanoarb_jax.serving.predictor import StepPredictor
@@ -93,9 +94,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(bench, "BURST_SECONDS", 0.005)
         do("synth", "data", "synth", folder / "books", "--rows", 2_000, "--streams", 2)
-        said["prepare"] = done("data", "prepare", folder / "books", "--out", folder / "data", *LABELS)
+        said["prepare"] = done("data", "prepare", folder / "books", "--output", folder / "data", *LABELS)
         do("inspect", "data", "inspect", folder / "data")
-        start = ("train", "--data", folder / "data", "--output-dir", folder / "run")
+        start = ("train", "--data", folder / "data", "--output", folder / "run")
         do("train", *start, *TRAIN, "--epochs", 2, "--export-onnx", folder / "run.onnx")
         do("resume", *start, "--resume")
         picture = ("--picture", folder / "reliability.png")
@@ -126,7 +127,7 @@ def test_resume_a_run_that_is_done(world: World) -> None:
 def test_train_and_measure(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measured, asked = read(world.folder / "bench.json"), []
     monkeypatch.setattr(bench, "bench_checkpoint", lambda path, note: asked.append(path) or measured)
-    start = ("train", "--data", world.folder / "data", "--output-dir", world.folder / "run")
+    start = ("train", "--data", world.folder / "data", "--output", world.folder / "run")
     said = done(*start, "--resume", "--benchmark", "--json", tmp_path / "figures.json")
     figures = read(tmp_path / "figures.json")
     assert figures["bench"] == measured and asked == [Path(figures["best"])]
@@ -258,6 +259,35 @@ def test_settings_from_a_file_and_options_beside_it(
     assert (settings.model.hidden_dim, settings.model.horizons, settings.train.epochs) == (64, (5, 20), 2)
 
 
+def test_every_setting_is_an_option(monkeypatch: pytest.MonkeyPatch, world: World) -> None:
+    """Also those that a shell seldom needs; and the same words as in a file."""
+    given = ("--ema-decay", 0.5, "--warmup-fraction", 0.1, "--matmul-dtype", "float32", "--devices", 1)
+    settings = settings_of(monkeypatch, "--data", world.folder / "data", *given)
+    expected = TrainConfig(ema_decay=0.5, warmup_fraction=0.1, matmul_dtype="float32", devices=1)
+    assert settings.train == expected
+    for command, table in ((["train"], TrainConfig), (["data", "prepare"], DataConfig)):
+        said = done(*command, "--help")
+        for field in dataclasses.fields(table):
+            assert f"--{field.name.replace('_', '-')}" in said, field.name
+
+
+def test_older_names_of_output(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done("data", "prepare", world.folder / "books", "--out", tmp_path / "data", *LABELS)
+    seen: list[Path] = []
+
+    def stop(settings: Config, dataset: Any, output: Path, resume: bool) -> None:
+        seen.append(output)
+        raise typer.Exit
+
+    monkeypatch.setattr(train_command, "run", stop)
+    for name in ("--output=", "--output-dir="):
+        done("train", "--data", tmp_path / "data", f"{name}{tmp_path / 'run'}")
+    assert seen == [tmp_path / "run"] * 2
+    for command in (["train"], ["data", "prepare"], ["quickstart"], ["evaluate"]):
+        words = done(*command, "--help").split()
+        assert "--output" in words and not {"--out", "--output-dir", "--work-dir"} & set(words)
+
+
 def test_without_a_file_the_data_says_what_is_predicted(
     world: World, broken: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -294,7 +324,7 @@ def broken(world: World) -> Path:
     rows["features"][17, 3] = np.nan
     rows.flush()
     (folder / "c.toml").write_text("[model]\nhorizons = [5, 20]\n[data]\nhorizons = [5, 20]\n")
-    done("data", "prepare", folder / "books", "--out", folder / "other_data", "--config", folder / "c.toml")
+    done("data", "prepare", folder / "books", "--output", folder / "other_data", "--config", folder / "c.toml")
     identity = ModelConfig(feature_set=10, hidden_dim=8, num_layers=1)
     save_checkpoint(folder / "ten_features", random_model(identity))
     best = Path(read(folder / "train.json")["best"])
@@ -304,6 +334,7 @@ def broken(world: World) -> Path:
     cut(max((folder / "cut_arrays" / "arrays").rglob("*"), key=lambda path: path.stat().st_size))
     (folder / "bad.toml").write_text("[train\n")
     (folder / "unknown.toml").write_text("[train]\nlearning_rate = 1.0\n")
+    (folder / "value.toml").write_text("[train]\nlr = -1\n")
     return folder
 
 
@@ -314,7 +345,7 @@ def state_of(folder: Path) -> dict[str, str]:
     }
 
 
-NEW = "--output-dir {0}/new"
+NEW = "--output {0}/new"
 MISTAKES: dict[str, tuple[str, list[str]]] = {
     # settings
     "bench, unknown preset": ("bench --preset huge", ["'huge'", "base, small, nano"]),
@@ -322,12 +353,26 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "bench, lengths": ("bench --lengths 25,x", ["--lengths 25,x", "whole numbers", "25,50,100"]),
     "bench, no instruments": ("bench --batch 8,0", ["batches: 0", "at least 1"]),
     "bench, two models": ("bench --preset nano --checkpoint {0}/run", ["--preset nano", "leave one out"]),
-    "train, value": (f"train --data {{0}}/data {NEW} --lr -1", ["train.lr=-1.0", "expected more than 0"]),
-    "train, count": (f"train --data {{0}}/data {NEW} --epochs 0", ["train.epochs=0", "at least 1"]),
-    "train, rate": (f"train --data {{0}}/data {NEW} --dropout 1.5", ["model.dropout=1.5", "[0, 1)"]),
+    "train, value": (f"train --data {{0}}/data {NEW} --lr -1", ["error: --lr -1: expected more than 0"]),
+    "train, count": (f"train --data {{0}}/data {NEW} --epochs 0", ["error: --epochs 0: ", "at least 1"]),
+    "train, rate": (f"train --data {{0}}/data {NEW} --dropout 1.5", ["error: --dropout 1.5: ", "[0, 1)"]),
+    "train, word": (
+        f"train --data {{0}}/data {NEW} --objective both", ['error: --objective both: expected "stream" or "window"']
+    ),
+    "train, switch": (
+        f"train --data {{0}}/data {NEW} --class-weights --loss expected-pnl",
+        ['error: --class-weights: expected false with loss "expected-pnl"'],
+    ),
+    "train, value in a file": (
+        f"train --data {{0}}/data {NEW} --config {{0}}/value.toml --epochs 3",
+        ["value.toml: train.lr=-1: expected more than 0"],
+    ),
+    "prepare, horizons": (
+        "data prepare {0}/books --output {0}/new --horizons 50,10", ["error: --horizons 50,10: ", "ascending"]
+    ),
     "prepare, value": (
-        "data prepare {0}/books --out {0}/new --label-price last",
-        ["data.label_price='last'", '"mid" or "microprice"'],
+        "data prepare {0}/books --output {0}/new --label-price last",
+        ['error: --label-price last: expected "mid" or "microprice"'],
     ),
     "config missing": (f"train --data {{0}}/data {NEW} --config {{0}}/gone.toml", ["gone.toml", "give a TOML file"]),
     "config not TOML": (f"train --data {{0}}/data {NEW} --config {{0}}/bad.toml", ["bad.toml", "not valid TOML"]),
@@ -340,12 +385,14 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "data missing": (f"train --data {{0}}/gone {NEW}", ["gone", "no such file or folder", "expected"]),
     "data empty": (f"train --data {{0}}/empty {NEW}", ["empty", "book-npz"]),
     "inspect empty": ("data inspect {0}/empty", ["empty", "book-npz"]),
-    "books without rows": ("data prepare {0}/no_rows --out {0}/new", ["'a'", "no rows", "at least one"]),
+    "books without rows": ("data prepare {0}/no_rows --output {0}/new", ["'a'", "no rows", "at least one"]),
     "books too short": (f"train --data {{0}}/short {NEW}", ["synthetic_00", "900 rows", "at least 1340"]),
     "training part too short": (
         f"train --data {{0}}/data {NEW} --chunk-length 5000", ["chunk_length=5000", "1300 training rows", "shorten"]
     ),
-    "books truncated": ("data prepare {0}/cut_books --out {0}/new", ["synthetic_01.npz", "damaged", "fetch it again"]),
+    "books truncated": (
+        "data prepare {0}/cut_books --output {0}/new", ["synthetic_01.npz", "damaged", "fetch it again"]
+    ),
     "books truncated, inspected": ("data inspect {0}/cut_books", ["synthetic_01.npz", "damaged"]),
     "not a number": (f"train --data {{0}}/nan_data {NEW}", ["'synthetic_01'", "row 17", "imbalance", "NaN", "mend"]),
     "data altered": ("data inspect {0}/nan_data", ["synthetic_01.npy", "altered", "prepare it again"]),
@@ -363,18 +410,18 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "a file for a checkpoint": ("bench --checkpoint {0}/run.onnx", ["run.onnx", "a file; give a folder"]),
     "checkpoint's JSON cut": ("evaluate --checkpoint {0}/cut_json --data {0}/data", ["cut_json", "checkpoint.json"]),
     "checkpoint's arrays cut": ("bench --checkpoint {0}/cut_arrays", ["cut_arrays", "arrays/", "train it anew"]),
-    "nothing to resume": ("train --data {0}/data --output-dir {0}/empty --resume", ["empty", "no run to resume"]),
-    "resume elsewhere": ("train --data {0}/data --output-dir {0}/gone --resume", ["gone", "no run to resume"]),
+    "nothing to resume": ("train --data {0}/data --output {0}/empty --resume", ["empty", "no run to resume"]),
+    "resume elsewhere": ("train --data {0}/data --output {0}/gone --resume", ["gone", "no run to resume"]),
     "resume with settings": (
-        "train --data {0}/data --output-dir {0}/run --resume --lr 0.1", ["--lr", "run's own settings", "leave it out"]
+        "train --data {0}/data --output {0}/run --resume --lr 0.1", ["--lr", "run's own settings", "leave it out"]
     ),
     "resume with other data": (
-        "train --data {0}/books/synthetic_00.npz --output-dir {0}/run --resume", ["other data", "same --data"]
+        "train --data {0}/books/synthetic_00.npz --output {0}/run --resume", ["other data", "same --data"]
     ),
     # what exists stays
-    "run exists": ("train --data {0}/data --output-dir {0}/run --preset nano", ["run", "--resume", "another folder"]),
-    "run where a file is": ("train --data {0}/data --output-dir {0}/notes.txt --preset nano", ["notes.txt"]),
-    "run below a file": ("train --data {0}/data --output-dir {0}/notes.txt/new --preset nano", ["notes.txt"]),
+    "run exists": ("train --data {0}/data --output {0}/run --preset nano", ["run", "--resume", "another folder"]),
+    "run where a file is": ("train --data {0}/data --output {0}/notes.txt --preset nano", ["notes.txt"]),
+    "run below a file": ("train --data {0}/data --output {0}/notes.txt/new --preset nano", ["notes.txt"]),
     "export exists": ("export --checkpoint {0}/run --output {0}/notes.txt", ["notes.txt", "exists", "another name"]),
     "export exists before training": (
         f"train --data {{0}}/data {NEW} --preset nano --export-onnx {{0}}/notes.txt", ["notes.txt", "exists"]
@@ -382,17 +429,19 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "JSON exists": ("bench --preset nano --json {0}/notes.txt", ["--json", "notes.txt", "another name"]),
     "JSON in no folder": ("bench --preset nano --json {0}/gone/a.json", ["--json", "no such folder", "make it first"]),
     "picture of a judged model exists": (
-        "evaluate --checkpoint {0}/run --data {0}/data --picture {0}/notes.txt",
-        ["picture", "notes.txt", "another name"],
+        "evaluate --checkpoint {0}/run --data {0}/data --picture {0}/reliability.png",
+        ["picture", "reliability.png", "another name"],
     ),
-    "picture exists": ("bench --preset nano --picture {0}/notes.txt", ["picture", "notes.txt", "another name"]),
-    "picture of no kind": ("bench --preset nano --picture {0}/a.gif", ["picture", "'.gif'", ".png, .svg or .pdf"]),
-    "synth into a full folder": ("data synth {0}/full", ["full", "not empty", "another folder"]),
-    "synth into a file": ("data synth {0}/notes.txt", ["notes.txt", "another folder"]),
-    "prepare into a full folder": ("data prepare {0}/books --out {0}/full", ["full", "--output"]),
-    "prepare below a file": ("data prepare {0}/books --out {0}/notes.txt/new", ["notes.txt", "cannot be written"]),
-    "quickstart into a full folder": ("quickstart --output-dir {0}/full", ["full", "another --output-dir"]),
-    "quickstart into a file": ("quickstart --output-dir {0}/notes.txt", ["notes.txt", "another --output-dir"]),
+    "picture exists": ("bench --preset nano --picture {0}/reliability.png", ["reliability.png", "another name"]),
+    "picture of no kind": ("bench --preset nano --picture {0}/a.gif", ["picture", "'.gif'", ".png, .svg, .pdf"]),
+    "synth into a full folder": ("data synth {0}/full", ["full", "not an empty folder", "give another"]),
+    "synth into a file": ("data synth {0}/notes.txt", ["notes.txt", "give another"]),
+    "prepare into a full folder": (
+        "data prepare {0}/books --output {0}/full", ["full", "nothing is overwritten, give another"]
+    ),
+    "prepare below a file": ("data prepare {0}/books --output {0}/notes.txt/new", ["notes.txt", "cannot be written"]),
+    "quickstart into a full folder": ("quickstart --output {0}/full", ["--output", "full", "give another"]),
+    "quickstart into a file": ("quickstart --output {0}/notes.txt", ["--output", "notes.txt", "give another"]),
 }  # fmt: skip
 
 
@@ -482,11 +531,11 @@ def test_tables_fit_the_screen(capsys: pytest.CaptureFixture[str], monkeypatch: 
     names = ["bitstamp_btcusd_20150501_L2snapshots", "es"]
     judged = {"split": "test", "series": dict.fromkeys(names, judges), "mean": judges}
     intervals = {name: {h: {"mcc": [-0.14, -0.1]} for h in judge} for name in judges}
-    output.console.print(output.metrics_table({**judged, "intervals": intervals}))
+    output.console.print(tables.metrics_table({**judged, "intervals": intervals}))
     row = {"kind": "window", "iterations": 20_000, **dict.fromkeys(("mean_us", "p50_us", "p95_us"), 12.345)}
     row |= {"p99_us": 1_234.5, "p999_us": 123_456.7}
     output.console.print(
-        output.latency_table(
+        tables.latency_table(
             {"rows": [{"path": "native_step_inloop_bf16", **row}], "model": {"preset": "base", "parameters": 480_000}}
         )
     )
@@ -498,7 +547,7 @@ def test_tables_fit_the_screen(capsys: pytest.CaptureFixture[str], monkeypatch: 
 
 
 def test_figures_without_their_leading_zero() -> None:
-    assert [output.mcc(x) for x in (0.24, -0.05, -0.001, 0.999, 1.0, -1.0)] == [
+    assert [tables.mcc(x) for x in (0.24, -0.05, -0.001, 0.999, 1.0, -1.0)] == [
         ".24", "-.05", ".00", "1.00", "1.00", "-1.00"
     ]  # fmt: skip
 
@@ -513,7 +562,7 @@ def test_a_json_file_that_came_up_meanwhile_stays(tmp_path: Path) -> None:
     path, figures = tmp_path / "a.json", {"a": [1, 2.5, None], "b": [[1, 2], [3, 4]], "c": ["x, [y]", "z"], "d": []}
     output.write_json(path, figures)
     assert read(path) == figures
-    with pytest.raises(ConfigError, match="came up meanwhile"):
+    with pytest.raises(OutputError, match=r"--json .*exists already and is never overwritten"):
         output.write_json(path, {})
     assert read(path) == figures
 
@@ -522,7 +571,7 @@ def test_exports_need_their_packages_before_the_training(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checks, "PACKAGES", ("an_onnx_exporter",))
-    start = ("train", "--data", world.folder / "data", *TRAIN, "--output-dir", tmp_path / "run")
+    start = ("train", "--data", world.folder / "data", *TRAIN, "--output", tmp_path / "run")
     result = run(*start, "--export-onnx", tmp_path / "a.onnx")
     assert result.exit_code == 2 and "pip install an_onnx_exporter" in result.stderr
     assert not list(tmp_path.iterdir())

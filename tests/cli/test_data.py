@@ -32,7 +32,7 @@ def test_from_synthetic_books_to_a_dataset(tmp_path: Path) -> None:
     assert "2 streams of 3,000 books" in said
     assert json.loads((tmp_path / "synth.json").read_text())["seed"] == 7
     assert sorted(file.name for file in books.iterdir()) == ["synthetic_00.npz", "synthetic_01.npz"]
-    said = run("prepare", books, "--out", out, "--label-price", "microprice", "--threshold-ticks", 1.5)
+    said = run("prepare", books, "--output", out, "--label-price", "microprice", "--threshold-ticks", 1.5)
     assert "2 streams, 6,000 rows" in said
     assert open_dataset(out).config == DataConfig(label_price="microprice", threshold_ticks=1.5)
     said = run("inspect", out, "--json", figures)
@@ -60,9 +60,9 @@ def test_a_look_at_market_data(tmp_path: Path) -> None:
     refused("suffix '.txt'", "inspect", file, "--picture", tmp_path / "a.txt")
     refused("no such anomaly", "inspect", file, "--policy", "crosed=raise")
     refused("expected ANOMALY=POLICY", "inspect", file, "--policy", "crossed")
-    refused("clock='second'", "inspect", file, "--clock", "second")
+    refused("^--clock second: expected ", "inspect", file, "--clock", "second")
     out = tmp_path / "ds"
-    run("prepare", file, "--out", out, "--feature-set", "flow", "--clock", "bbo", "--jobs", 1)
+    run("prepare", file, "--output", out, "--feature-set", "flow", "--clock", "bbo", "--jobs", 1)
     made = open_dataset(out)
     assert made.streams[0].features.shape[1] == 86 and made.rows < found["ticks"]
     refused("datasets hold no books", "inspect", out, "--picture", tmp_path / "b.png")
@@ -94,7 +94,7 @@ def test_settings_from_a_file(tmp_path: Path) -> None:
     run(
         "prepare",
         tmp_path / "books",
-        "--out",
+        "--output",
         tmp_path / "ds",
         "--config",
         tmp_path / "c.toml",
@@ -112,11 +112,11 @@ def test_mistakes_are_named_and_nothing_is_overwritten(tmp_path: Path) -> None:
     taken.mkdir()
     (taken / "notes.txt").write_text("mine")
     figures = taken / "notes.txt"
-    refused("give another folder", "synth", taken)
+    refused("not an empty folder; nothing is overwritten, give another", "synth", taken)
     refused("cannot be created", "synth", figures / "deeper")
-    refused("not an empty folder", "prepare", books, "--out", taken)
-    refused("label_price='last'", "prepare", books, "--out", tmp_path / "ds", "--label-price", "last")
-    refused("no such file", "prepare", tmp_path / "nowhere", "--out", tmp_path / "ds")
+    refused("nothing is overwritten, give another", "prepare", books, "--output", taken)
+    refused("^--label-price last: expected ", "prepare", books, "--output", tmp_path / "ds", "--label-price", "last")
+    refused("no such file", "prepare", tmp_path / "nowhere", "--output", tmp_path / "ds")
     refused("exists already", "inspect", books, "--json", figures)
     refused("no such folder", "inspect", books, "--json", tmp_path / "nowhere" / "x.json")
     assert figures.read_text() == "mine" and not (tmp_path / "ds").exists()

@@ -30,7 +30,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch, compile_quickly: None) -> None:
 def test_the_whole_way(tiny: None, tmp_path: Path) -> None:
     folder, figures = tmp_path / "made", tmp_path / "figures.json"
     folder.mkdir()  # an empty folder will do
-    result = CliRunner().invoke(app, ["quickstart", "--output-dir", str(folder), "--seed", "3", "--json", str(figures)])
+    result = CliRunner().invoke(app, ["quickstart", "--output", str(folder), "--seed", "3", "--json", str(figures)])
     assert result.exit_code == 0, result.output
     said, met = result.stdout, json.loads(figures.read_text())
     for stage in ("1/5 a synthetic market", "2/5 train", "3/5 evaluate", "4/5 export", "5/5 bench", "summary"):

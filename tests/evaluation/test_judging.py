@@ -10,7 +10,7 @@ import pytest
 from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.evaluation.calibration import expected_calibration_error, fit_temperature, scale
-from nanoarb_jax.evaluation.judging import WARM_UP, judge_streams, rows_of, train_priors
+from nanoarb_jax.evaluation.judging import LEAST_HISTORY, judge_streams, rows_of, train_priors
 from nanoarb_jax.evaluation.metrics import choose_tau, class_prior, decide, mcc_from_confusion
 from support.made_stream import stream_of
 
@@ -86,9 +86,9 @@ def test_only_validation_and_judged_rows_are_read(judged: dict) -> None:
 
 
 def test_warm_up_is_judged_by_nobody() -> None:
-    assert rows_of(STREAMS[0], "train") == (WARM_UP, 800) and rows_of(STREAMS[0], "test") == (1_105, 1_400)
+    assert rows_of(STREAMS[0], "train") == (LEAST_HISTORY, 800) and rows_of(STREAMS[0], "test") == (1_105, 1_400)
     met = judge_streams(JUDGES, STREAMS, HORIZONS, "train")["series"]["series_0"]
-    assert {horizons["h2"]["n"] for horizons in met.values()} == {800 - WARM_UP}
+    assert {horizons["h2"]["n"] for horizons in met.values()} == {800 - LEAST_HISTORY}
     short = STREAMS[0]._replace(validation=(300, 400))
     with pytest.raises(
         DataError, match=r"stream 'series_0': its validation part, rows 300 to 400, has no row after 500"

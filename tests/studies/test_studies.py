@@ -21,7 +21,7 @@ from nanoarb_jax.studies import forecasts as studied
 from nanoarb_jax.studies.forecasts import Forecasts, judge_forecasts, settings_of
 from nanoarb_jax.studies.leave_one_out import leave_one_out
 from nanoarb_jax.studies.walk_forward import walk_forward
-from nanoarb_jax.training import loop
+from nanoarb_jax.training import build, loop
 from support.random_model import random_model
 from support.training_runs import DATA, DATASET, MODEL, STREAM, VALIDATED, config_of, count_only
 
@@ -114,7 +114,7 @@ def test_a_fold_learns_its_threshold_from_its_past(learnt: dict[str, Dataset], t
 
 def test_a_finished_run_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And what was trained says with which settings."""
-    monkeypatch.setattr(loop, "make_update", count_only)
+    monkeypatch.setattr(build, "make_update", count_only)
     monkeypatch.setattr(loop._Run, "_validate", lambda run: VALIDATED)
     monkeypatch.setattr(studied, "carried_log_probs", lambda *_: [np.zeros((FIRST.rows, 3, 3))])
     initial = save_checkpoint(tmp_path / "initial", random_model(MODEL), data={"streams": [{"name": "synthetic"}]})
@@ -126,7 +126,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path, monkeypatch: pytest
     def refuse(*_: Any, **__: Any) -> Any:
         return pytest.fail
 
-    monkeypatch.setattr(loop, "make_update", refuse)
+    monkeypatch.setattr(build, "make_update", refuse)
     leave_one_out(config, DATASET, tmp_path / "runs")
 
 

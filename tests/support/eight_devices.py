@@ -15,9 +15,9 @@ from jax.sharding import Mesh
 
 from nanoarb_jax.config import TrainConfig
 from nanoarb_jax.model.transform import InputTransform
-from nanoarb_jax.training import loop
+from nanoarb_jax.training import build, loop
 from nanoarb_jax.training.advance import make_advance
-from nanoarb_jax.training.batch import Picks, Rows
+from nanoarb_jax.training.batch import Picks, TrainingRows
 from nanoarb_jax.training.update import initial_state, make_update
 from support.random_model import random_model
 from support.training_runs import DATASET, MODEL, STREAM, Stopped, config_of, states, stop_at
@@ -31,7 +31,7 @@ def check_update() -> None:
     model = random_model(dataclasses.replace(MODEL, horizons=(2, 5), dropout=0.0))
     optimizer, results = optax.sgd(STEP), []
     fresh = np.array([False, True] * (LANES // 2))
-    rows = Rows(*(column.reshape(LANES * TICKS, -1) for column in batch_of(0, list(fresh))[:4]))
+    rows = TrainingRows(*(column.reshape(LANES * TICKS, -1) for column in batch_of(0, list(fresh))[:4]))
     start = TICKS * np.arange(LANES, dtype=np.int32)
     lanes = Picks(start, fresh, np.full(LANES, 0.5, np.float32), np.where(fresh, 0, TICKS).astype(np.int32))
     picks = Picks(*(np.stack([column, column]) for column in lanes))
@@ -74,8 +74,8 @@ def first_of(make: Callable[..., Any]) -> Callable[..., Any]:
 
 def check_runs(folder: Path) -> None:
     """Runs under accumulation: one that is let go through, and one that is stopped and resumed."""
-    loop.MambaLOB, loop.LOOK_EVERY = Stub, 1  # type: ignore[misc, assignment]
-    loop.make_advance, loop.make_score = first_of(loop.make_advance), first_of(loop.make_score)
+    build.MambaLOB, loop.LOOK_EVERY = Stub, 1  # type: ignore[misc, assignment]
+    build.make_advance, build.make_score = first_of(build.make_advance), first_of(build.make_score)
     streams = tuple(s._replace(train=(0, 400), validation=(400, 500)) for s in DATASET.streams)
     data = dataclasses.replace(DATASET, streams=streams)
     settings = dataclasses.replace(STREAM, epochs=1, batch_size=19, chunk_length=16, accumulate=2, checkpoint_every=1)
@@ -85,7 +85,7 @@ def check_runs(folder: Path) -> None:
     try:
         loop.train(config, data, folder / "resumed", on_update=stop_at(2))
     except Stopped:
-        run = loop._Run(config, data, folder / "resumed", True, jax.devices())
+        run = loop._open_run(config, data, folder / "resumed", True, jax.devices())
         assert_shared_out(run.state)
         run.close()
     loop.train(config, data, folder / "resumed", resume=True)

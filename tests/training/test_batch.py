@@ -10,7 +10,7 @@ from nanoarb_jax.config import DataConfig, TrainConfig
 from nanoarb_jax.data.streams import make_stream, mirror_stream
 from nanoarb_jax.simulation.market import synthetic_books
 from nanoarb_jax.training import source
-from nanoarb_jax.training.batch import Batch, Picks, Rows, gather
+from nanoarb_jax.training.batch import Batch, Picks, TrainingRows, gather
 from nanoarb_jax.training.plan import Plan
 from nanoarb_jax.training.source import make_source
 
@@ -53,7 +53,7 @@ def test_what_is_sent_to_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """All training rows, once; or, of more of them than are to stay there, those that are shown, each time."""
     sent: list[int] = []
 
-    def put(rows: Rows) -> Rows:
+    def put(rows: TrainingRows) -> TrainingRows:
         sent.append(len(rows.features))
         return rows
 

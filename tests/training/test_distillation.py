@@ -190,7 +190,7 @@ def test_teachers_that_do_not_fit(
 
 def test_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def command(*arguments: object) -> Any:
-        return CliRunner().invoke(app, ["train", "--data", "d", "--output-dir", *map(str, arguments)])
+        return CliRunner().invoke(app, ["train", "--data", "d", "--output", *map(str, arguments)])
 
     monkeypatch.setattr("nanoarb_jax.data.dataset.open_dataset", lambda *_: DATASET)
     refused = command(tmp_path / "run", "--preset", "nano", "--teacher", tmp_path / "gone")

@@ -17,7 +17,7 @@ from nanoarb_jax.artifacts.checkpoint import load_checkpoint, named_arrays, save
 from nanoarb_jax.cli.main import app
 from nanoarb_jax.config import Config, TrainConfig
 from nanoarb_jax.errors import CheckpointError, ConfigError, NanoarbError
-from nanoarb_jax.training import loop
+from nanoarb_jax.training import build, loop
 from nanoarb_jax.training.lineage import load_initial
 from nanoarb_jax.training.loop import train
 from support.random_model import random_model
@@ -40,7 +40,7 @@ def tuned(initial: Path, **changes: Any) -> Config:
 
 def test_a_run_begins_from_it(initial: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights and statistics; what was learnt from whom is on record, and the same is asked for again to go on."""
-    monkeypatch.setattr(loop, "make_update", count_only)
+    monkeypatch.setattr(build, "make_update", count_only)
     monkeypatch.setattr(loop._Run, "_validate", lambda run: VALIDATED)
     place, folder = shutil.copytree(initial, tmp_path / "initial"), tmp_path / "run"
     config, before = tuned(place), load_checkpoint(place)
@@ -94,7 +94,7 @@ def test_command(initial: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         raise NanoarbError("seen")
 
     def command(*arguments: object) -> Any:
-        return CliRunner().invoke(app, ["train", "--data", "d", "--output-dir", *map(str, arguments)])
+        return CliRunner().invoke(app, ["train", "--data", "d", "--output", *map(str, arguments)])
 
     monkeypatch.setattr("nanoarb_jax.data.dataset.open_dataset", lambda *_: DATASET)
     refused = command(tmp_path / "run", "--init", initial, "--preset", "nano")

@@ -23,7 +23,7 @@ from nanoarb_jax.artifacts.checkpoint import MANIFEST, load_checkpoint
 from nanoarb_jax.config import Config, TrainConfig, load_config
 from nanoarb_jax.data.dataset import Dataset
 from nanoarb_jax.errors import CheckpointError, ConfigError, DataError, DeviceError, NanoarbError, TrainingError
-from nanoarb_jax.training import loop
+from nanoarb_jax.training import build, loop, validate
 from nanoarb_jax.training.balance import class_weights, log_prior
 from nanoarb_jax.training.device import choose_device, choose_devices, matmul_dtype
 from nanoarb_jax.training.log import RunLog
@@ -274,15 +274,16 @@ def test_resume_with_other_lanes(streams: Run, tmp_path: Path) -> None:
 
 
 def test_every_epoch_has_its_own_order(tmp_path: Path) -> None:
-    run = loop._Run(config_of(STREAM), DATASET, tmp_path / "run", False, jax.devices())
+    run = loop._open_run(config_of(STREAM), DATASET, tmp_path / "run", False, jax.devices())
     run.close()
-    first, again, second = run.plan(0), run.plan(0), run.plan(1)
+    first, again, second = run.plan.epoch(0), run.plan.epoch(0), run.plan.epoch(1)
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first.start, second.start)
-    other = loop._Run(config_of(dataclasses.replace(STREAM, seed=1)), DATASET, tmp_path / "other", False, run.devices)
+    settings = config_of(dataclasses.replace(STREAM, seed=1))
+    other = loop._open_run(settings, DATASET, tmp_path / "other", False, jax.devices())
     other.close()
-    assert not np.array_equal(first.start, other.plan(0).start)
-    kernel, other_kernel = (r.model.input_proj.kernel[...] for r in (run, other))
+    assert not np.array_equal(first.start, other.plan.epoch(0).start)
+    kernel, other_kernel = (r.parts.model.input_proj.kernel[...] for r in (run, other))
     assert (kernel != other_kernel).any()
 
 
@@ -296,12 +297,12 @@ def test_the_epoch_that_is_kept(
     losses, scores = [0.9, 0.5, 0.5, 0.1], [0.3, 0.3, 0.1, 0.9]
     epoch = iter(range(4))
 
-    def validate(run: Any) -> dict[str, Any]:
+    def validated(run: Any) -> dict[str, Any]:
         i = next(epoch)
         return {"validation_loss": {"mean": losses[i]}, "validation_mcc": {"mean": scores[i]}}
 
-    monkeypatch.setattr(loop, "make_update", count_only)
-    monkeypatch.setattr(loop._Run, "_validate", validate)
+    monkeypatch.setattr(build, "make_update", count_only)
+    monkeypatch.setattr(loop._Run, "_validate", validated)
     config = config_of(dataclasses.replace(STREAM, epochs=4, patience=1, keep=keep, chunk_length=256))
     result = train(config, DATASET, tmp_path / "run")
     assert (result.epochs, result.best_epoch, result.updates) == (stopped, kept, 3 * stopped)
@@ -320,7 +321,7 @@ def test_classes_are_balanced_as_asked(monkeypatch: pytest.MonkeyPatch, tmp_path
         seen.append((weights, logit_offset))
         raise Stopped
 
-    monkeypatch.setattr(loop, "make_update", stop)
+    monkeypatch.setattr(build, "make_update", stop)
     for number, wanted in enumerate(({"class_weights": True}, {"logit_adjustment": 2.0})):
         with pytest.raises(Stopped):
             train(config_of(dataclasses.replace(STREAM, **wanted)), DATASET, tmp_path / str(number))
@@ -344,8 +345,8 @@ def test_loss_that_is_not_finite(tmp_path: Path) -> None:
 
 
 def test_weights_that_are_not_finite_are_never_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = loop.score_streams
-    monkeypatch.setattr(loop, "score_streams", lambda *given: [array * np.nan for array in real(*given)])
+    real = validate.score_streams
+    monkeypatch.setattr(validate, "score_streams", lambda *given: [array * np.nan for array in real(*given)])
     with pytest.raises(TrainingError, match="validation scores are NaN or infinite at update 22"):
         train(config_of(STREAM), DATASET, tmp_path / "run")
     assert not (tmp_path / "run" / "best").exists()

@@ -48,8 +48,8 @@ def test_chunks_of_streams(given_: tuple[list[int], int], lanes: int, seed: int)
     assert 0 <= chunks - updates * width <= min(chunks // min(lanes, chunks), min(lanes, chunks) - 1)
 
     # a lane goes on where it stopped, unless it says that it does not
-    assert plan.fresh[0].all()
-    on = ~plan.fresh[1:]
+    assert (plan.age[0] == 0).all()
+    on = plan.age[1:] > 0
     assert (plan.stream[1:][on] == plan.stream[:-1][on]).all()
     assert (plan.start[1:][on] == plan.start[:-1][on] + ticks).all()
     assert (plan.mirrored[1:][on] == plan.mirrored[:-1][on]).all()
@@ -70,7 +70,7 @@ def test_windows(given_: tuple[list[int], int], batch: int, seed: int) -> None:
     assert len(set(chosen)) == len(chosen)
     everything = sum(length - ticks + 1 for length in lengths)
     assert everything - len(chosen) < plan.stream.shape[1] <= batch
-    assert plan.fresh.all()
+    assert (plan.age == 0).all()
     assert same(plan, plan_windows(lengths, ticks, batch, np.random.default_rng(seed)))
 
 
@@ -159,14 +159,14 @@ def test_a_long_stream_by_a_part_a_short_one_repeated() -> None:
         assert chosen == list(range(chosen[0], chosen[0] + 500, 10))
         starts.append(chosen[0])
         assert sorted(start for stream, start in chunks_of(plan) if stream == 1) == sorted(5 * list(range(0, 100, 10)))
-        assert plan.fresh.sum() <= 4 + 6
+        assert (plan.age == 0).sum() <= 4 + 6
     assert starts[0] != starts[1]
 
 
 def test_streams_run_long() -> None:
     """Most chunks carry a state: a lane is fresh only at the start of its part and of a stream."""
     plan = plan_streams([10_000, 5_000], 50, 8, np.random.default_rng(0))
-    assert plan.fresh.sum() <= 8 + 2
+    assert (plan.age == 0).sum() <= 8 + 2
 
 
 CONFIG = DataConfig(horizons=(2, 5), threshold_ticks=0.5, threshold_spreads=0.0)
