@@ -16,12 +16,11 @@ import time
 from pathlib import Path
 
 import numpy as np
-from flax import nnx
 
 from float64_twin import Float64Twin
-from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint, model_version, named_arrays
-from nanoarb_jax.config import DataConfig, ModelConfig
-from nanoarb_jax.model.mamba import MambaLOB
+from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint, named_arrays
+from nanoarb_jax.bench import random_checkpoint
+from nanoarb_jax.config import DataConfig
 from nanoarb_jax.serving.backends.native import NativeStep, initial_state, pack, step_all
 from nanoarb_jax.serving.backends.native.state import Views, views
 from nanoarb_jax.serving.replay import open_streams
@@ -39,11 +38,8 @@ def main() -> None:
     parser.add_argument("--compared", type=int, default=2_000, help="of them compared, the last")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    if options.checkpoint is not None:
-        checkpoint = load_checkpoint(options.checkpoint)
-    else:
-        model = MambaLOB(ModelConfig.preset(options.preset or "base"), rngs=nnx.Rngs(0))
-        checkpoint = Checkpoint(model, model_version(named_arrays(model)))
+    given, preset = options.checkpoint, options.preset or "base"
+    checkpoint = load_checkpoint(given) if given is not None else random_checkpoint(preset)
     settings = DataConfig(feature_set=checkpoint.config.feature_set)
     features = np.concatenate([stream.features for stream in open_streams(options.data, settings)[0].streams])
     native = NativeStep(pack(named_arrays(checkpoint.model), checkpoint.config), checkpoint.config, checkpoint.version)

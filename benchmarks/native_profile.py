@@ -31,6 +31,7 @@ from nanoarb_jax.serving.backends.native.transform import transform_features
 from nanoarb_jax.serving.backends.native.weights import TRANSFORMS
 
 ROUNDS, CALLS = 25, 200
+Calls = dict[str, Callable[[int], object]]  # each makes a stage so many times
 KINDS = {"fp32": np.float32(0), "bf16": np.uint16(0), "int8": np.int8(0)}
 
 
@@ -86,10 +87,19 @@ def main() -> None:
 
 def profile(config: ModelConfig) -> dict[str, float]:
     """Best-round µs of each stage of one step."""
-    stages: dict[str, Callable[[int], object]] = {}
-    hidden, inner, n, k = whole(config.hidden_dim), whole(config.d_inner), config.d_state, config.d_conv
+    shapes = matrix_shapes(config)
+    best = best_round(matmul_calls(shapes) | stage_calls(config) | step_calls(config))
+    times = {name: count for name, (_, _, count) in shapes.items()}
+    times |= {"recurrence and gate": config.num_layers, "convolution": config.num_layers}
+    times["layer norm"] = config.num_layers + 1
+    return {name: us * times.get(name.partition(" ")[2], times.get(name, 1)) for name, us in best.items()}
+
+
+def matrix_shapes(config: ModelConfig) -> dict[str, tuple[int, int, int]]:
+    """{matrix: (rows, outputs, how often a step multiplies by one like it)}."""
+    hidden, inner, n = whole(config.hidden_dim), whole(config.d_inner), config.d_state
     head = len(config.horizons) * whole(config.hidden_dim // 2)
-    shapes = {
+    return {
         "input projection": (64, hidden, 1),
         "in_proj": (hidden, 2 * inner, config.num_layers),
         "x_proj": (inner, whole(config.rank + 2 * n), config.num_layers),
@@ -98,44 +108,62 @@ def profile(config: ModelConfig) -> dict[str, float]:
         "heads, first layer": (hidden, head, 1),
         "heads, second layer": (head, 16, 1),
     }
+
+
+def matmul_calls(shapes: dict[str, tuple[int, int, int]]) -> Calls:
+    """One product with each matrix, in each precision."""
+    calls: Calls = {}
     rng = np.random.default_rng(0)
-    times: dict[str, float] = {}
     for precision in PRECISIONS:
         for name, (rows, outputs, _) in shapes.items():
             parts = stored_matrix(0.1 * rng.normal(size=(rows, outputs)).astype(np.float32), precision)
             block = aligned(sum(p.nbytes for p in parts))
             block[:] = np.concatenate([p.view(np.uint8) for p in parts])
             arguments = block, KINDS[precision], floats(rows), outputs, floats(outputs)
-            stages[f"{precision} {name}"] = lambda calls, a=arguments: _matmuls(*a, calls)
+            calls[f"{precision} {name}"] = lambda count, a=arguments: _matmuls(*a, count)
+    return calls
+
+
+def stage_calls(config: ModelConfig) -> Calls:
+    """The stages that are no products."""
+    hidden, inner, n, k = whole(config.hidden_dim), whole(config.d_inner), config.d_state, config.d_conv
     h, u, z, delta, mixed = (floats(size) for size in (inner * n, inner, inner, inner, whole(n)))
     decays = aligned(4 * inner * (n + 1))
     decays.view(np.float32)[:] = -0.1
     taps = aligned(4 * inner * (k + 1))
     ticks, statistics = floats(96), aligned(4 * 128)
-    stages["recurrence and gate"] = lambda calls: _recurs(decays, inner, n, h, u, z, delta, mixed, calls)
     past, x, y, channels = floats(inner * k), floats(hidden), floats(hidden), floats(64)
-    stages["convolution"] = lambda calls: _convolves(taps, inner, k, past, u, calls)
-    stages["layer norm"] = lambda calls: _norms(x, y, calls)
+    calls: Calls = {
+        "recurrence and gate": lambda count: _recurs(decays, inner, n, h, u, z, delta, mixed, count),
+        "convolution": lambda count: _convolves(taps, inner, k, past, u, count),
+        "layer norm": lambda count: _norms(x, y, count),
+    }
     for name in ("lob44", "flow"):
         arguments = statistics, TRANSFORMS.index(name), ticks, channels
-        stages[f"input transform, {name}"] = lambda calls, a=arguments: _transforms(*a, calls)
+        calls[f"input transform, {name}"] = lambda count, a=arguments: _transforms(*a, count)
+    return calls
+
+
+def step_calls(config: ModelConfig) -> Calls:
+    """The whole step in each precision."""
+    calls: Calls = {}
     arrays = named_arrays(MambaLOB(config, rngs=nnx.Rngs(0)))
     for precision in PRECISIONS:
         weights = pack(arrays, config, precision)
         arguments = weights, initial_state(weights), floats(44), np.empty((len(config.horizons), 3), np.float32)
-        stages[f"{precision} step"] = lambda calls, a=arguments: _steps(*a, calls)
-    samples: dict[str, list[float]] = {name: [] for name in stages}
+        calls[f"{precision} step"] = lambda count, a=arguments: _steps(*a, count)
+    return calls
+
+
+def best_round(calls: Calls) -> dict[str, float]:
+    """The least µs of one call of each, in turns."""
+    samples: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(ROUNDS):
-        for name, call in stages.items():
+        for name, call in calls.items():
             began = time.perf_counter()
             call(CALLS)
             samples[name].append((time.perf_counter() - began) / CALLS * 1e6)
-    layers = {name: count for name, (_, _, count) in shapes.items()}
-    layers |= {"recurrence and gate": config.num_layers, "convolution": config.num_layers}
-    layers["layer norm"] = config.num_layers + 1
-    for name, values in samples.items():
-        times[name] = min(values) * layers.get(name.partition(" ")[2], layers.get(name, 1))
-    return times
+    return {name: min(values) for name, values in samples.items()}
 
 
 def floats(count: int) -> np.ndarray:

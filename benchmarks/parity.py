@@ -20,7 +20,8 @@ import numpy as np
 from flax import nnx
 
 from nanoarb_jax.serving.backends.jax.step import JaxStep  # isort: skip – first: it sets JAX up before anything computes
-from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint, model_version, named_arrays
+from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint, named_arrays
+from nanoarb_jax.bench import random_checkpoint
 from nanoarb_jax.config import DataConfig, ModelConfig
 from nanoarb_jax.evaluation.scoring import CHUNK
 from nanoarb_jax.exporters import export_step, export_window
@@ -44,11 +45,8 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=500)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    if options.checkpoint is not None:
-        checkpoint = load_checkpoint(options.checkpoint)
-    else:
-        model = MambaLOB(ModelConfig.preset(options.preset or "base"), rngs=nnx.Rngs(0))
-        checkpoint = Checkpoint(model, model_version(named_arrays(model)))
+    given, preset = options.checkpoint, options.preset or "base"
+    checkpoint = load_checkpoint(given) if given is not None else random_checkpoint(preset)
     streams = some_streams(options.data, checkpoint.config, options.ticks)
     result = {
         "preset": checkpoint.config.preset_name,

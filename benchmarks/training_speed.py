@@ -141,16 +141,20 @@ def main(
         "scan": {"seconds": round(scan, 5), "share": round(scan / update, 3)},
         "peak_memory_bytes": peak,
     }
-    print(
-        f"{preset}, {batch_size} x {chunk_length}: {figures['ticks_per_second']:,.0f} labelled ticks/s "
-        f"({paths['sent']['ticks_per_second']:,.0f} with rows sent), {scan / update:.0%} of it the scan, "
-        f"peak memory {peak / 2**20:,.0f} MiB"
-    )
+    print(f"{preset}, {batch_size} x {chunk_length}: {sentence(figures)}")
     if chunk_lengths:
         given = ("--preset", preset, "--batch-size", batch_size, "--device", device)
         figures["chunk_lengths"] = sweep(chunk_lengths, *given)
     if json_path is not None:
         json_path.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def sentence(figures: dict[str, Any]) -> str:
+    paths, share = figures["paths"], figures["scan"]["share"]
+    return (
+        f"{paths['resident']['ticks_per_second']:,.0f} labelled ticks/s ({paths['sent']['ticks_per_second']:,.0f} with "
+        f"rows sent), {share:.0%} of it the scan, peak memory {figures['peak_memory_bytes'] / 2**20:,.0f} MiB"
+    )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,9 @@ from nanoarb_jax.errors import ConfigError
 from .options import parse_counts
 from .output import JsonOption, claim_json, claim_picture, console, noting, say, write_json
 from .tables import latency_table, sweep_table
+
+if TYPE_CHECKING:
+    from nanoarb_jax.bench import Extras
 
 
 def bench(
@@ -46,17 +49,27 @@ def bench(
     claim_picture(picture)
     if preset and checkpoint is not None:
         raise ConfigError(f"--preset {preset[0]} and --checkpoint {checkpoint}: expected one of them; leave one out")
-    from nanoarb_jax.bench import Extras, bench_checkpoint, bench_presets
+    from nanoarb_jax.bench import Extras
 
     extras = Extras(precisions, rivals, parse_counts("--lengths", lengths), parse_counts("--batch", batch))
-    with noting("measuring") as note:
-        if checkpoint is not None:
-            result = bench_checkpoint(checkpoint, rounds, note, extras)
-        else:
-            result = bench_presets(preset or ["base"], rounds, note, extras)
+    result = _measure(preset or ["base"], checkpoint, rounds, extras)
     for measured in (result, *result.get("presets", {}).values()):
         show(measured)
     write_json(json_path, result)
+    _draw(result, picture)
+
+
+def _measure(presets: list[str], checkpoint: Path | None, rounds: int, extras: Extras) -> dict[str, Any]:
+    """Of the checkpoint, or else of the presets."""
+    from nanoarb_jax.bench import bench_checkpoint, bench_presets
+
+    with noting("measuring") as note:
+        if checkpoint is not None:
+            return bench_checkpoint(checkpoint, rounds, note, extras)
+        return bench_presets(presets, rounds, note, extras)
+
+
+def _draw(result: Mapping[str, Any], picture: Path | None) -> None:
     if picture is not None:
         from nanoarb_jax.reports.latency import latency_picture
 

@@ -47,25 +47,31 @@ def evaluate(
     json_path: JsonOption = None,
 ) -> None:
     """Judge a model beside six baselines on the same rows."""
-    if protocol != "split" and (split != "test" or window_mode):
-        met = f"--split {split}" if split != "test" else "--window-mode"
-        raise ConfigError(f"{met}: --protocol {protocol} judges its own test parts, state carried; leave it out")
+    _check_protocol(protocol, split, window_mode)
     claim_json(json_path)
     claim_picture(picture)
-    from nanoarb_jax.artifacts.checkpoint import load_checkpoint
-    from nanoarb_jax.data.dataset import open_dataset
-    from nanoarb_jax.evaluation.validation import evaluate as judge
-
-    with console.status("reading"):
-        model = load_checkpoint(checkpoint)
-        dataset = open_dataset(data, labelled_as_trained(model, data), verify=True)
+    model, dataset = _read(checkpoint, data)
     if protocol == "split":
-        with console.status(f"judging {len(dataset.streams)} series"):
-            result = judge(model, dataset, split, window_mode=window_mode)
+        result = _as_it_is(model, dataset, split, window_mode)
     else:
         result = _by_protocol(protocol, model, dataset, output or Path(f"runs/{protocol}_{model.version}"), folds)
     _show(result, picture)
     write_json(json_path, result)
+
+
+def _read(checkpoint: Path, data: Path) -> tuple[Checkpoint, Dataset]:
+    from nanoarb_jax.artifacts.checkpoint import load_checkpoint
+    from nanoarb_jax.data.dataset import open_dataset
+
+    with console.status("reading"):
+        model = load_checkpoint(checkpoint)
+        return model, open_dataset(data, labelled_as_trained(model, data), verify=True)
+
+
+def _check_protocol(protocol: str, split: str, window_mode: bool) -> None:
+    if protocol != "split" and (split != "test" or window_mode):
+        met = f"--split {split}" if split != "test" else "--window-mode"
+        raise ConfigError(f"{met}: --protocol {protocol} judges its own test parts, state carried; leave it out")
 
 
 def _show(result: Mapping[str, Any], picture: Path | None) -> None:
@@ -79,6 +85,14 @@ def _show(result: Mapping[str, Any], picture: Path | None) -> None:
 
         reliability_picture(result, picture)
         say(f"picture: {picture}")
+
+
+def _as_it_is(model: Checkpoint, dataset: Dataset, split: str, window_mode: bool) -> dict[str, Any]:
+    """Judge the checkpoint itself."""
+    from nanoarb_jax.evaluation.validation import evaluate as judge
+
+    with console.status(f"judging {len(dataset.streams)} series"):
+        return judge(model, dataset, split, window_mode=window_mode)
 
 
 def _by_protocol(protocol: str, model: Checkpoint, dataset: Dataset, output: Path, folds: int) -> dict[str, Any]:

@@ -45,28 +45,41 @@ def export(
 ) -> None:
     """Write a model as one file, checked against JAX."""
     claim_json(json_path)
-    if kind == "native" and (opset is not None or optimize):
-        option = "--optimize" if optimize else f"--opset {opset}"
-        raise ConfigError(f"{option}: --kind native is no ONNX file; leave it out")
+    opset = _check_opset(kind, opset, optimize)
     from nanoarb_jax.artifacts.checkpoint import load_checkpoint
     from nanoarb_jax.data.dataset import open_dataset
-    from nanoarb_jax.exporters import claim_output, export_native, export_step, export_window
+    from nanoarb_jax.exporters import claim_output
 
-    if kind != "native" and opset is None:
-        opset = 17
     claim_output(output, opset)
     with console.status(f"exporting the {kind} model"):
         model = load_checkpoint(checkpoint)
         dataset = None if data is None else open_dataset(data, labelled_as_trained(model, data))
-        if kind == "native":
-            result = export_native(model, output, precision=precision, data=dataset)
-        else:
-            write: Any = export_step if kind == "step" else export_window  # which refuse what is no ONNX precision
-            result = write(model, output, precision=precision, opset=opset, optimized=optimize, data=dataset)
+        options = {} if kind == "native" else {"opset": opset, "optimized": optimize}
+        result = _exporter(kind)(model, output, precision=precision, data=dataset, **options)
     _show(result, f"{kind}, {precision}", opset, model.version)
-    about = {"kind": kind, "precision": precision, "opset": opset, "optimized": optimize}
-    written = {"bytes": result.bytes, "nodes": result.nodes, **asdict(result.accuracy), "version": model.version}
-    write_json(json_path, {"path": str(result.path), **about, **written})
+    asked = {"kind": kind, "precision": precision, "opset": opset, "optimized": optimize}
+    write_json(json_path, {"path": str(result.path), **asked, **_figures(result), "version": model.version})
+
+
+def _check_opset(kind: str, opset: int | None, optimize: bool) -> int | None:
+    """The operator set to write: 17 where none is asked for, None for a native file."""
+    if kind != "native":
+        return 17 if opset is None else opset
+    if opset is not None or optimize:
+        option = "--optimize" if optimize else f"--opset {opset}"
+        raise ConfigError(f"{option}: --kind native is no ONNX file; leave it out")
+    return None
+
+
+def _figures(result: ExportResult) -> dict[str, Any]:
+    return {"bytes": result.bytes, "nodes": result.nodes, **asdict(result.accuracy)}
+
+
+def _exporter(kind: str) -> Any:
+    """The function that writes files of a kind; it refuses precisions that the kind does not have."""
+    from nanoarb_jax.exporters import export_native, export_step, export_window
+
+    return {"native": export_native, "step": export_step, "window": export_window}[kind]
 
 
 def _show(result: ExportResult, what: str, opset: int | None, version: str) -> None:

@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from nanoarb_jax.files import claim_file, new_file
+from nanoarb_jax.progress import Note, silent
 
 JsonOption = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures to this file.")]
 
@@ -27,10 +28,10 @@ def say(line: str) -> None:
 
 
 @contextmanager
-def noting(doing: str) -> Iterator[Callable[[str], None]]:
+def noting(doing: str) -> Iterator[Note]:
     """A line on the terminal that says how far it is, written only when told: no thread that would disturb timings."""
     if not console.is_terminal:
-        yield lambda text: None
+        yield silent
         return
     with Live(console=console, auto_refresh=False, transient=True) as live:
         yield lambda text: live.update(Text(f"{doing}: {text}"), refresh=True)

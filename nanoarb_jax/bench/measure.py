@@ -14,12 +14,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from nanoarb_jax.progress import Note
+
 PERCENTILES = {"p50_us": 50, "p95_us": 95, "p99_us": 99, "p999_us": 99.9}
 MOST_CALLS = 1_000  # of one burst
 
 Kind = Literal["window", "step", "stage", "floor"]
 Call = Callable[[np.ndarray], object]
-Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)

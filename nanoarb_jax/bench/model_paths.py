@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from nanoarb_jax.serving.backends.jax.step import CHUNK, JaxStep  # isort: skip – first: it sets JAX up before anything computes
 from nanoarb_jax.artifacts.checkpoint import Checkpoint, named_arrays
 from nanoarb_jax.bench.loops import EventsToPredictions, NativeLoop, WeightRead, repeats
-from nanoarb_jax.bench.measure import Call, Candidate, Note
+from nanoarb_jax.bench.measure import Call, Candidate
 from nanoarb_jax.exporters import export_step, export_window
 from nanoarb_jax.model.mamba import MambaLOB
+from nanoarb_jax.progress import Note
 from nanoarb_jax.serving.backends.native import NativeStep, initial_state, pack, step
 from nanoarb_jax.serving.backends.onnx.step import OnnxStep
 from nanoarb_jax.serving.predictor import StepPredictor

@@ -11,9 +11,10 @@ from flax import nnx
 
 from nanoarb_jax.serving.backends.jax.step import JaxStep  # isort: skip – first: it sets JAX up before anything computes
 from nanoarb_jax.artifacts.checkpoint import Checkpoint, named_arrays
-from nanoarb_jax.bench.measure import Call, Candidate, Note, load_all, measure, statistics
+from nanoarb_jax.bench.measure import Call, Candidate, load_all, measure, statistics
 from nanoarb_jax.bench.model_paths import jax_window, native_call
 from nanoarb_jax.model.mamba import MambaLOB
+from nanoarb_jax.progress import Note
 from nanoarb_jax.serving.backends.jax.batch import JaxBatch
 from nanoarb_jax.serving.backends.native import initial_states, pack, step_each
 

@@ -77,15 +77,9 @@ def _scan(A: jax.Array, h: jax.Array, ticks: tuple[jax.Array, ...]) -> tuple[jax
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def recur_chunks(
-    chunk: int,
-    h: Float[Array, "b n d"],
-    u: Float[Array, "l b d"],
-    delta: Float[Array, "l b d"],
-    A: Float[Array, "n d"],
-    B: Float[Array, "l b n"],
-    C: Float[Array, "l b n"],
-) -> tuple[Float[Array, "b n d"], Float[Array, "l b d"]]:
-    """`recur` over l ticks, l a multiple of `chunk`: the state after them and y of each."""
+    chunk: int, h: jax.Array, u: jax.Array, delta: jax.Array, A: jax.Array, B: jax.Array, C: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """`recur_sequence`, shapes as there, of l ticks that are a multiple of `chunk`."""
     return _forward(chunk, h, u, delta, A, B, C)[0]
 
 

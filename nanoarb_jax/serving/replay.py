@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from nanoarb_jax.data.ticks import read_books
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.features.feature_set import FEATURE_SETS, feature_set_of
 from nanoarb_jax.market.series import BookSeries, validate_books
+from nanoarb_jax.progress import Note, silent
 from nanoarb_jax.readers.sources import find_sources
 from nanoarb_jax.serving.metrics import ModelMetrics
 from nanoarb_jax.serving.predictor import StepPredictor
@@ -188,7 +189,7 @@ def replay_dataset(
     horizons: Sequence[int],
     metrics: ModelMetrics,
     split: str | None = None,
-    note: Callable[[str], None] = lambda text: None,
+    note: Note = silent,
 ) -> list[Replayed]:
     """`replay` every stream of a dataset, each in a fresh state.
 

@@ -27,8 +27,6 @@ from nanoarb_jax.evaluation.judging import judge_streams
 from nanoarb_jax.evaluation.validation import carried_log_probs
 from nanoarb_jax.training.loop import train
 
-Note = Callable[[str], None]
-
 
 class Forecasts(NamedTuple):
     """Predictions of streams by models that had not seen the rows to be judged.

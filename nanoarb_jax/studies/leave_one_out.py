@@ -13,12 +13,11 @@ from nanoarb_jax.config import Config
 from nanoarb_jax.data.dataset import Dataset
 from nanoarb_jax.data.streams import instrument_of
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.studies.forecasts import Forecasts, Note, refuse_seen, train_and_forecast
+from nanoarb_jax.progress import Note, silent
+from nanoarb_jax.studies.forecasts import Forecasts, refuse_seen, train_and_forecast
 
 
-def leave_one_out(
-    config: Config, dataset: Dataset, work_dir: str | Path, *, note: Note = lambda text: None
-) -> Forecasts:
+def leave_one_out(config: Config, dataset: Dataset, work_dir: str | Path, *, note: Note = silent) -> Forecasts:
     """Forecast each instrument by a model trained on all the others.
 
     Weights, input statistics and the epoch kept come from the other instruments' training and validation parts alone.

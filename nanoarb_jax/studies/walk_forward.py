@@ -15,7 +15,8 @@ from nanoarb_jax.data.labels import UNDEFINED, count_magnitudes, label_moves, la
 from nanoarb_jax.data.splits import Fold, Parts
 from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.studies.forecasts import Forecasts, Note, refuse_seen, train_and_forecast
+from nanoarb_jax.progress import Note, silent
+from nanoarb_jax.studies.forecasts import Forecasts, refuse_seen, train_and_forecast
 
 
 def walk_forward(
@@ -25,7 +26,7 @@ def walk_forward(
     folds: int,
     *,
     expanding: bool = True,
-    note: Note = lambda text: None,
+    note: Note = silent,
 ) -> Forecasts:
     """Forecast one block of every stream after the other, each fold by a model trained on the rows before it.
 

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nanoarb_jax import bench
 from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint
-from nanoarb_jax.bench import Extras, bench_checkpoint, bench_preset, bench_presets
+from nanoarb_jax.bench import Extras, bench_checkpoint, bench_preset, bench_presets, run
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import ConfigError
 from support.random_model import random_model
@@ -40,7 +39,7 @@ def measured(nano_checkpoint: Path, compile_quickly: None) -> tuple[dict[str, An
     """What a short run gives, and what it said."""
     notes: list[str] = []
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(bench, "BURST_SECONDS", 0.002)
+        patched.setattr(run, "BURST_SECONDS", 0.002)
         extras = Extras(lengths=(5,), batches=(3,))
         return bench_checkpoint(nano_checkpoint, 2, notes.append, extras), notes
 
@@ -123,8 +122,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Checkpoint, Extras]]:
         met.append((checkpoint, extras))
         return {"model": checkpoint.config.preset_name, "rounds": rounds}
 
-    monkeypatch.setattr(bench, "MambaLOB", lambda config, rngs: random_model(config))
-    monkeypatch.setattr(bench, "bench", count)
+    monkeypatch.setattr(run, "MambaLOB", lambda config, rngs: random_model(config))
+    monkeypatch.setattr(run, "bench", count)
     return met
 
 
@@ -150,7 +149,7 @@ def test_presets_side_by_side(counted: list[tuple[Checkpoint, Extras]]) -> None:
 def test_other_features_are_refused() -> None:
     model = random_model(ModelConfig(feature_set=10, hidden_dim=8, num_layers=1))
     with pytest.raises(ConfigError, match=r"model.input_dim=10: expected 44 or 86"):
-        bench.bench(Checkpoint(model, "x"), 1)
+        run.bench(Checkpoint(model, "x"), 1)
 
 
 def test_a_flow_model_is_fed_flow_features(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,15 +160,15 @@ def test_a_flow_model_is_fed_flow_features(monkeypatch: pytest.MonkeyPatch) -> N
         fed.append(ticks)
         return [candidate for candidate in paths(checkpoint, ticks, *rest) if candidate.path in fast]
 
-    monkeypatch.setattr(bench, "model_paths", few)
-    monkeypatch.setattr(bench, "export_files", lambda *arguments: {})
-    monkeypatch.setattr(bench, "market_stages", lambda events: [])
-    monkeypatch.setattr(bench, "BURST_SECONDS", 0.002)
+    monkeypatch.setattr(run, "model_paths", few)
+    monkeypatch.setattr(run, "export_files", lambda *arguments: {})
+    monkeypatch.setattr(run, "market_stages", lambda events: [])
+    monkeypatch.setattr(run, "BURST_SECONDS", 0.002)
     flow = dataclasses.replace(ModelConfig.preset("nano"), feature_set="flow")
-    result = bench.bench(Checkpoint(random_model(flow), "x"), 1)
+    result = run.bench(Checkpoint(random_model(flow), "x"), 1)
     assert [row["path"] for row in result["rows"]] == list(fast) and result["model"]["features"] == "flow"
     (ticks,) = fed
-    assert ticks.shape == (bench.TICKS, 86) and ticks[:, 84].any() and (ticks[:, 85] == 1).all()
+    assert ticks.shape == (run.TICKS, 86) and ticks[:, 84].any() and (ticks[:, 85] == 1).all()
 
 
 @pytest.mark.parametrize("extras", [{"lengths": (5, 0)}, {"batches": (-1,)}])
@@ -186,7 +185,7 @@ def test_rivals_need_torch_before_the_work() -> None:
 
 @pytest.mark.skipif(not TORCH, reason="torch is not installed: pip install 'nanoarb-jax[bench]'")
 def test_rivals(nano_checkpoint: Path, compile_quickly: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "BURST_SECONDS", 0.002)
+    monkeypatch.setattr(run, "BURST_SECONDS", 0.002)
     result = bench_checkpoint(nano_checkpoint, 1, extras=Extras(rivals=True, lengths=(5,)))
     kinds = {row["path"]: row["kind"] for row in result["rows"]}
     assert kinds == PATHS | {"transformer_window": "window", "transformer_step": "step", "torch_window": "window"}

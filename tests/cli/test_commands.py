@@ -26,6 +26,7 @@ from typer.testing import CliRunner, Result
 
 from nanoarb_jax import __version__, bench
 from nanoarb_jax.artifacts.checkpoint import load_checkpoint, save_checkpoint
+from nanoarb_jax.bench import run as bench_run
 from nanoarb_jax.cli import data as data_command
 from nanoarb_jax.cli import output, tables
 from nanoarb_jax.cli import train as train_command
@@ -92,7 +93,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         said[name] = done(*arguments, "--json", folder / f"{name}.json")
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(bench, "BURST_SECONDS", 0.005)
+        patched.setattr(bench_run, "BURST_SECONDS", 0.005)
         do("synth", "data", "synth", folder / "books", "--rows", 2_000, "--streams", 2)
         said["prepare"] = done("data", "prepare", folder / "books", "--output", folder / "data", *LABELS)
         do("inspect", "data", "inspect", folder / "data")
@@ -197,7 +198,7 @@ def test_bench_beside_rivals_and_sweeps(world: World, tmp_path: Path, monkeypatc
         figures | {"path": path, "length": length} for path, length in (("jax_window", 5), ("jax_step", None))
     ]
     measured["batches"] = [figures | {"path": "native_batch", "batch": 8, "predictions_per_second": 1_234_567}]
-    monkeypatch.setattr(bench, "bench_preset", lambda *given: asked.append(given) or dict(measured))
+    monkeypatch.setattr(bench_run, "bench_preset", lambda *given: asked.append(given) or dict(measured))
     made = tmp_path / "a.png", tmp_path / "a.json"
     said = done(
         "bench", "--preset", "nano", "--preset", "small", "--lengths", "5,10", "--batch", 8, "--precisions",
@@ -478,7 +479,7 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken_bench(*arguments: object) -> None:
         raise LookupError("a bug")
 
-    monkeypatch.setattr(bench, "bench_preset", broken_bench)
+    monkeypatch.setattr(bench_run, "bench_preset", broken_bench)
     result = run("bench", "--preset", "nano")
     assert result.exit_code == 1 and isinstance(result.exception, LookupError)
     assert result.stderr == ""  # what Python prints for an exception that escapes

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from nanoarb_jax import bench
+from nanoarb_jax.bench import run as bench_run
 from nanoarb_jax.cli import quickstart
 from nanoarb_jax.cli.main import app
 from nanoarb_jax.config import Config, ModelConfig, TrainConfig, load_config
@@ -24,7 +24,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch, compile_quickly: None) -> None:
     monkeypatch.setattr(quickstart, "STREAMS", 2)
     monkeypatch.setattr(quickstart, "ROWS", 1_500)
     monkeypatch.setattr(quickstart, "ROUNDS", 1)
-    monkeypatch.setattr(bench, "BURST_SECONDS", 0.005)
+    monkeypatch.setattr(bench_run, "BURST_SECONDS", 0.005)
 
 
 def test_the_whole_way(tiny: None, tmp_path: Path) -> None:

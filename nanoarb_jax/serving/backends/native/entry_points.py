@@ -42,7 +42,7 @@ def _fingerprint(folder: Path) -> int:
     return int.from_bytes(digest.digest()[:7], "little")
 
 
-def _entry_points(fingerprint: int) -> tuple[Any, Any, Any, Any]:
+def _entry_points(fingerprint: int) -> tuple[Any, Any, Any]:
     """The functions that are cached on disk; `fingerprint`, a variable of theirs, is part of the cache's key."""
 
     @njit(**_OPTIONS)
@@ -85,22 +85,25 @@ def _entry_points(fingerprint: int) -> tuple[Any, Any, Any, Any]:
             step_group(address(weights), first_start, streams, address(states), x, out)
             at += streams
 
-    @functools.cache  # also keeps the function alive
-    def c_function() -> Any:
-        floats = types.CPointer(types.float32)
-        signature = types.void(types.CPointer(types.uint8), floats, floats, floats)
-
-        @cfunc(signature, cache=True, error_model="numpy", _nrt=False)  # type: ignore[call-arg]  # not in numba's stubs
-        def native_step(weights, state, features, probabilities):  # type: ignore[no-untyped-def]
-            _ = fingerprint
-            step_group(weights, first(weights), 1, state, features, probabilities)
-
-        return native_step
-
-    return step, step_all, step_each, c_function
+    return step, step_all, step_each
 
 
-step, step_all, step_each, _c_function = _entry_points(_fingerprint(Path(__file__).parent))
+@functools.cache  # also keeps the function alive
+def _c_step(fingerprint: int) -> Any:
+    """`step` as a C function; `fingerprint` as in `_entry_points`."""
+    floats = types.CPointer(types.float32)
+    signature = types.void(types.CPointer(types.uint8), floats, floats, floats)
+
+    @cfunc(signature, cache=True, error_model="numpy", _nrt=False)  # type: ignore[call-arg]  # not in numba's stubs
+    def native_step(weights, state, features, probabilities):  # type: ignore[no-untyped-def]
+        _ = fingerprint
+        step_group(weights, first(weights), 1, state, features, probabilities)
+
+    return native_step
+
+
+FINGERPRINT = _fingerprint(Path(__file__).parent)
+step, step_all, step_each = _entry_points(FINGERPRINT)
 
 
 def initial_state(weights: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -119,7 +122,7 @@ def step_address() -> int:
 
     Valid as long as this process lives; for ctypes: `ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)(step_address())`.
     """
-    return int(_c_function().address)
+    return int(_c_step(FINGERPRINT).address)
 
 
 def cache_misses() -> int:
