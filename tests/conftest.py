@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from support import examples
+
 # Before anything imports jax or numba. xdist's workers, and processes that tests start, inherit the environment: what
 # one of them compiled the others read. A cache of its own for each run never holds what another version compiled.
 CACHES = None
@@ -29,9 +31,18 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 os.environ.pop("COLUMNS", None)  # xdist's workers have one: a rich console that finds it keeps that width for good
 
-settings.register_profile("local", deadline=None)
-settings.register_profile("ci", deadline=None, derandomize=True)
-settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    help_text = "try every property on as many examples as it asks for, not on a fifth of them"
+    parser.addoption("--all-examples", action="store_true", help=help_text)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose how many examples there are, before the tests that say so are read."""
+    examples.every_one = config.getoption("--all-examples")
+    reproducible = bool(os.environ.get("CI"))
+    settings.register_profile("run", deadline=None, derandomize=reproducible, max_examples=examples.examples(100))
+    settings.load_profile("run")
 
 
 def pytest_unconfigure() -> None:

@@ -1,8 +1,9 @@
-"""Who may import whom: the arrows of the design, and nothing heavy before it is used."""
+"""The rules of docs/architecture.md: who may import whom, what needs no JAX, and nothing heavy before it is used."""
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,65 +11,29 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from support.structure import circles, layers, package_imports, source_files
+from support.structure import imports as imports_of_ours
 
-# What each part may import of ours, beside its own package, errors, files, config; `serving.loading` adds to `serving`.
-ALLOWED: dict[str, set[str]] = {
-    "errors": set(),
-    "files": set(),
-    "config": set(),
-    "market": set(),
-    "features": {"market"},
-    "readers": {"market"},
-    "simulation": {"market", "data.labels"},
-    "data": {"market", "features", "readers"},
-    "reports": {"market", "evaluation"},
-    "model": set(),
-    "artifacts": {"features", "model"},
-    "evaluation": {"features", "data", "model", "artifacts"},
-    "training": {"features", "data", "model", "artifacts", "evaluation"},
-    "studies": {"data", "model", "artifacts", "evaluation", "training"},
-    "exporters": {"simulation", "features", "data", "model", "artifacts", "evaluation", "serving"},
-    "serving": {"features"},
-    "serving.loading": {"artifacts"},
-    "serving.window": {"artifacts"},
-    "serving.backends": {"artifacts", "model"},
-    "serving.replay": {"market", "readers", "data"},
-    "serving.predictions": {"data"},
-    "trading": {"serving"},
-    "bench": {"simulation", "features", "market", "model", "artifacts", "exporters", "serving"},
-}
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "architecture.md").read_text()
+EVERYWHERE = {"errors", "files", "config", "progress"}
+ON_TOP = {"nanoarb_jax", "cli", "benchmarks"}  # nanoarb_jax/__init__.py hands on names of any package
+ROWS = re.findall(r"^\| `(\w+)` \| .*? \| (.*?) \|$", PAGE, re.MULTILINE)
+ALLOWED = {package: re.findall(r"`(\w+)`", listed) for package, listed in ROWS}
+LAYERS = {int(number): names.split() for number, names in re.findall(r"^(\d)   (\w.*)$", PAGE, re.MULTILINE)}
+
 JAX = {"jax", "jaxlib", "flax", "optax", "orbax", "jax2onnx"}
-JAX_FREE = {
-    "market",
-    "data",
-    "simulation",
-    "readers",
-    "features",
-    "trading",
-    "evaluation.calibration",
-    "evaluation.metrics",
-    "evaluation.baselines",
-    "evaluation.baseline_inputs",
-    "evaluation.trading",
-    "evaluation.bootstrap",
-    "evaluation.summaries",
-    "evaluation.judging",
-    "artifacts.card",
-    "artifacts.older",
-    "serving.prediction",
-    "serving.predictor",
-    "serving.loading",
-    "serving.window",
-    "serving.swap",
-    "serving.metrics",
-    "serving.batching",
-    "serving.replay",
-    "serving.predictions",
-    "serving.backends.backend",
-    "serving.backends.onnx",
-    "serving.backends.native",
-}
+NEED_JAX = (
+    "model",
+    "training",
+    "studies",
+    "exporters",
+    "bench",
+    "artifacts.checkpoint",
+    "evaluation.scoring",
+    "evaluation.validation",
+    "serving.backends.jax",
+)
 HEAVY = {
     "jax2onnx",
     "onnx",
@@ -84,24 +49,23 @@ HEAVY = {
 TERMINAL = {"argparse", "click", "rich", "typer"}
 
 
-def modules(folder: Path) -> dict[str, Path]:
-    """{dotted name below the folder: file}, found on disk."""
-    parts = {path: path.relative_to(folder).with_suffix("").parts for path in sorted(folder.rglob("*.py"))}
-    return {".".join(p[:-1] if p[-1] == "__init__" else p): path for path, p in parts.items()}
+def within(folder: str) -> dict[str, Path]:
+    """{dotted name below the folder: file} of the library or the commands."""
+    cut = f"{folder}."
+    return {m.removeprefix(cut): path for m, path in source_files(ROOT).items() if m.startswith(cut) or m == folder}
 
 
-LIBRARY = modules(ROOT / "nanoarb_jax")
-COMMANDS = modules(ROOT / "cli")
+COMMANDS = within("nanoarb_jax.cli")
+LIBRARY = {module: path for module, path in within("nanoarb_jax").items() if not module.startswith("cli")}
 
 
 def imports(tree: ast.AST, deep: bool = True) -> Iterator[str]:
-    """Dotted names a file imports; only what runs at import time unless deep."""
+    """Top-level packages that a file imports; only those that it imports at once unless deep."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            # `from package import module` imports that module
-            yield from (f"{'.' * node.level}{node.module or ''}.{alias.name}" for alias in node.names)
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield (node.module or "").split(".")[0]
         elif deep or not (isinstance(node, ast.FunctionDef) or is_type_checking(node)):
             yield from imports(node, deep)
 
@@ -114,35 +78,36 @@ def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
-def covers(part: str, module: str) -> bool:
-    return module == part or module.startswith(f"{part}.")
+def is_in(module: str, parts: tuple[str, ...]) -> bool:
+    return any(module == part or module.startswith(f"{part}.") for part in parts)
 
 
-@pytest.mark.parametrize("module", [name for name in LIBRARY if name])
-def test_arrows(module: str) -> None:
-    rules = [part for part in ALLOWED if covers(part, module)]
-    assert rules, f"nanoarb_jax.{module}: say in ALLOWED what it may import"
-    own = module.split(".")[0]
-    allowed = {own, "errors", "files", "config"}.union(*(ALLOWED[part] for part in rules))
-    names = list(imports(parse(LIBRARY[module])))
-    assert not [name for name in names if name.startswith(".")], "the library names its modules in full"
-    ours = {name.removeprefix("nanoarb_jax.") for name in names if covers("nanoarb_jax", name)}
-    wrong = {name for name in ours if not any(covers(part, name) for part in allowed)}
-    assert not wrong, f"nanoarb_jax.{module} imports {sorted(wrong)}, may import {sorted(allowed)}"
+def test_every_package_imports_what_its_row_says() -> None:
+    packages = package_imports(ROOT)
+    met = {package: packages[package] - EVERYWHERE for package in packages if package not in ON_TOP | EVERYWHERE}
+    assert {package: set(listed) for package, listed in ALLOWED.items()} == met
+    assert all(packages[package] <= EVERYWHERE for package in EVERYWHERE)
+
+
+def test_packages_lie_in_the_layers_of_the_page() -> None:
+    met = {package: layer for package, layer in layers(package_imports(ROOT)).items() if package != "nanoarb_jax"}
+    assert {package: layer for layer, packages in LAYERS.items() for package in packages} == met
+
+
+def test_no_circles() -> None:
+    assert circles(imports_of_ours(ROOT)) == []
 
 
 @pytest.mark.parametrize("module", LIBRARY)
 def test_packages_stay_in_their_place(module: str) -> None:
     tree = parse(LIBRARY[module])
-    everywhere = {name.split(".")[0] for name in imports(tree)}
-    at_import = {name.split(".")[0] for name in imports(tree, deep=False)}
+    everywhere, at_import = set(imports(tree)), set(imports(tree, deep=False))
     assert not at_import & HEAVY, "heavy packages are imported where they are used"
     assert not everywhere & (TERMINAL | {"cli"}), "the library neither prints nor parses arguments"
-    assert covers("exporters", module) or "jax2onnx" not in everywhere, "only exporters import jax2onnx"
-    if covers("model", module):
+    assert is_in(module, ("exporters",)) or "jax2onnx" not in everywhere, "only exporters import jax2onnx"
+    if is_in(module, ("model",)):
         assert not everywhere & {"optax", "orbax"}
-    if any(covers(part, module) for part in JAX_FREE):
-        assert not everywhere & JAX
+    assert is_in(module, NEED_JAX) or not everywhere & JAX
 
 
 @pytest.mark.parametrize("module", LIBRARY)
@@ -153,7 +118,13 @@ def test_library_does_not_print(module: str) -> None:
 
 @pytest.mark.parametrize("module", COMMANDS)
 def test_commands_start_light(module: str) -> None:
-    assert not {name.split(".")[0] for name in imports(parse(COMMANDS[module]), deep=False)} & (HEAVY | JAX)
+    assert not set(imports(parse(COMMANDS[module]), deep=False)) & (HEAVY | JAX)
+
+
+def test_no_test_imports_another() -> None:
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        named = [node.module or "" for node in ast.walk(parse(path)) if isinstance(node, ast.ImportFrom)]
+        assert not [name for name in named if name.split(".")[-1].startswith("test_")], path
 
 
 def loaded_by(names: list[str]) -> set[str]:
@@ -165,18 +136,21 @@ def loaded_by(names: list[str]) -> set[str]:
 
 
 def dotted(module: str) -> str:
-    return f"nanoarb_jax.{module}".rstrip(".")
+    return f"nanoarb_jax.{module}".removesuffix(".nanoarb_jax")
 
 
+@pytest.mark.subprocess
 def test_books_and_served_files_need_no_jax() -> None:
-    light = [dotted(m) for m in LIBRARY if m == "" or any(covers(p, m) for p in {"errors", "config", *JAX_FREE})]
+    light = [dotted(m) for m in LIBRARY if not is_in(m, NEED_JAX)]
     assert not loaded_by([*light, "nanoarb_jax.cli.main"]) & JAX
 
 
+@pytest.mark.subprocess
 def test_model_needs_no_checkpoints() -> None:
     # optax is loaded by flax.nnx itself
-    assert "orbax" not in loaded_by([dotted(m) for m in LIBRARY if covers("model", m)])
+    assert "orbax" not in loaded_by([dotted(m) for m in LIBRARY if is_in(m, ("model",))])
 
 
+@pytest.mark.subprocess
 def test_nothing_heavy_before_it_is_used() -> None:
     assert not loaded_by([dotted(m) for m in LIBRARY]) & HEAVY

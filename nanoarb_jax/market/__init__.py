@@ -1,1 +1,1 @@
-"""Market data: books, features, labels, readers, a synthetic market. numpy and numba only, never JAX."""
+"""One market: events, the book that they make, and the ticks taken from it. numpy and numba only, never JAX."""

@@ -462,6 +462,7 @@ def command(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*code, *map(str, arguments)], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.subprocess
 def test_no_library_talks_beside_the_line(broken: Path) -> None:
     """In a process of its own, where nothing catches what orbax and JAX log."""
     result = command("bench", "--checkpoint", broken / "cut_arrays")
@@ -500,6 +501,7 @@ def test_a_full_or_locked_disk_is_no_bug(monkeypatch: pytest.MonkeyPatch, error:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a POSIX pipe")
+@pytest.mark.subprocess
 def test_a_closed_pipe_is_no_bug(world: World) -> None:
     code = [sys.executable, "-c", "from nanoarb_jax.cli.main import main; main()"]
     reader, writer = os.pipe()

@@ -22,11 +22,12 @@ from nanoarb_jax.errors import DataError, OutputError
 from nanoarb_jax.market.series import BookSeries
 from nanoarb_jax.readers.book_npz import read_book_npz, write_book_npz
 from nanoarb_jax.simulation.market import synthetic_books
+from support.examples import examples
 
 TOP10 = Path(__file__).parents[3] / "shared" / "data" / "derived_top10"
 CONFIG = DataConfig(horizons=(5, 20))
 BOOKS = synthetic_books(3_000, 0, name="abc_20240102_am")
-quick = settings(deadline=None, max_examples=25, database=None)
+quick = settings(deadline=None, max_examples=examples(25), database=None)
 
 
 def assert_same(first: Stream, second: Stream) -> None:
@@ -240,6 +241,7 @@ def test_what_an_earlier_run_left_is_checked(folder: Path, tmp_path: Path) -> No
             assert_same(stream, memory)
 
 
+@pytest.mark.subprocess
 def test_processes_make_the_same_bytes(folder: Path, tmp_path: Path) -> None:
     prepare([folder], tmp_path / "one", CONFIG)
     prepare([folder], tmp_path / "two", CONFIG, jobs=2)

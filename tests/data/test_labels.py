@@ -27,8 +27,9 @@ from nanoarb_jax.data.labels import (
 from nanoarb_jax.data.streams import make_stream
 from nanoarb_jax.errors import ConfigError, DataError
 from nanoarb_jax.simulation.market import synthetic_books
+from support.examples import examples
 
-quick = settings(deadline=None, max_examples=60, database=None)
+quick = settings(deadline=None, max_examples=examples(60), database=None)
 half_ticks = st.lists(st.integers(-6, 6), min_size=1, max_size=60)
 rules = st.sampled_from([("move", None), ("smoothed", None), ("deeplob", None), ("tlob", 1), ("tlob", 6)])
 

@@ -28,8 +28,9 @@ from nanoarb_jax.data.splits import (
 from nanoarb_jax.data.streams import make_stream
 from nanoarb_jax.errors import ConfigError, DataError
 from nanoarb_jax.simulation.market import synthetic_books
+from support.examples import examples
 
-quick = settings(deadline=None, max_examples=60, database=None)
+quick = settings(deadline=None, max_examples=examples(60), database=None)
 HOUR_NS = 3_600 * 10**9
 sizes = {"rows": st.integers(150, 2_000), "folds": st.integers(2, 8), "ahead": st.integers(0, 15)}
 

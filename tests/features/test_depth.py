@@ -23,6 +23,7 @@ from nanoarb_jax.market.clocks.from_events import tick_chunks
 from nanoarb_jax.market.event import EVENT, EXCH_EVENT, LAST, LOCAL_EVENT
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS
 from nanoarb_jax.readers.binance.feed import open_binance
+from support.examples import examples
 from support.series import joined
 from support.strategies import APART, LOT, REACH, REAL, SCALE, TICK, backtest, one_by_one, synthetic_events
 
@@ -124,7 +125,7 @@ def test_the_layout_is_the_same() -> None:
     assert (hft.types.EXCH_EVENT, hft.types.LOCAL_EVENT) == (EXCH_EVENT, LOCAL_EVENT)
 
 
-@settings(deadline=None, database=None, max_examples=5)
+@settings(deadline=None, database=None, max_examples=examples(5))
 @given(st.integers(0, 2**32 - 1))
 def test_synthetic_books_equal_its_depth(seed: int) -> None:
     events = synthetic_events(seed)
@@ -132,7 +133,7 @@ def test_synthetic_books_equal_its_depth(seed: int) -> None:
     assert (count, quantities, prices, relation, at_end) == (len(events), 0, 0, 0, 0) and crossed > 100
 
 
-@settings(deadline=None, database=None, max_examples=5)
+@settings(deadline=None, database=None, max_examples=examples(5))
 @given(st.integers(0, 2**32 - 1))
 def test_synthetic_features_equal_those_of_a_strategy(seed: int) -> None:
     inside, offline = features_both_ways(synthetic_events(seed), TICK)

@@ -23,10 +23,11 @@ from nanoarb_jax.market.clocks.from_events import tick_chunks
 from nanoarb_jax.market.event import BUY, DEPTH, EVENT, SELL, TRADE
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, SESSION_GAP_NS, BookSeries, validate_books
 from support.book_twin import LOT, TICK, random_events
+from support.examples import examples
 from support.series import joined, random_books
 
 seeds = st.integers(0, 2**32 - 1)
-some = settings(deadline=None, database=None, max_examples=30)
+some = settings(deadline=None, database=None, max_examples=examples(30))
 SCALE = 0.125  # quantity that counts as 1
 SPREAD_SCALE = 2.5  # ticks
 PRICES = [0, 1]  # the features that are prices

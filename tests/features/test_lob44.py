@@ -16,12 +16,13 @@ from nanoarb_jax.features.feature_set import FEATURE_SETS, mirror_features
 from nanoarb_jax.features.lob44 import FEATURE_NAMES, FeatureScale, lob44, lob44_row
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries, validate_books
 from nanoarb_jax.readers.book_npz import read_book_npz, write_book_npz
+from support.examples import examples
 from support.series import random_books
 
 SHARED = Path(__file__).parents[3] / "shared"
 TOP10 = SHARED / "data" / "derived_top10"
 seeds = st.integers(0, 2**32 - 1)
-quick = settings(deadline=None, max_examples=40, database=None)
+quick = settings(deadline=None, max_examples=examples(40), database=None)
 
 
 def two_level_book() -> BookSeries:

@@ -18,9 +18,10 @@ from nanoarb_jax.market.book.order_book import OrderBook
 from nanoarb_jax.market.event import BUY, EVENT, EXCH_EVENT, LAST, LOCAL_EVENT, MAYBE_BAD_BOOK, SELL
 from nanoarb_jax.market.series import EMPTY_PRICE
 from support.book_twin import LOT, TICK, Raised, SlowBook, random_events
+from support.examples import examples
 
 seeds = st.integers(0, 2**32 - 1)
-some = settings(deadline=None, database=None, max_examples=40)
+some = settings(deadline=None, database=None, max_examples=examples(40))
 LENIENT = {"invalid": "skip"}
 names = [kind.name.lower() for kind in Anomaly]
 
@@ -75,7 +76,7 @@ def test_equals_the_slow_book_by_either_clock(seed: int, clock: str) -> None:
     feed_both(random_events(seed, 150, dirt=0.3), small_book("skip", clock), SlowBook("skip", clock=clock))
 
 
-@settings(some, max_examples=8)
+@settings(some, max_examples=examples(8))
 @given(seeds)
 def test_equals_the_slow_book_while_both_tables_grow(seed: int) -> None:
     fast, slow = small_book(LENIENT), SlowBook(LENIENT)

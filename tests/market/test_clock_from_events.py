@@ -22,10 +22,11 @@ from nanoarb_jax.market.clocks.from_events import tick_chunks
 from nanoarb_jax.market.event import BUY, EVENT, EXCH_EVENT, LAST, LOCAL_EVENT, MAYBE_BAD_BOOK, SELL
 from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries, validate_books
 from support.book_twin import LOT, TICK, SlowBook, SlowClock, random_events
+from support.examples import examples
 from support.series import joined
 
 seeds = st.integers(0, 2**32 - 1)
-some = settings(deadline=None, database=None, max_examples=30)
+some = settings(deadline=None, database=None, max_examples=examples(30))
 CLOCKS = [TickClock("book", 1), TickClock("book", 10), TickClock("trade"), TickClock("time", interval_ns=100)]
 clocks = st.sampled_from(CLOCKS)
 SECOND = 10**9
@@ -72,7 +73,7 @@ def test_cuts_between_chunks_do_not_matter(seed: int, clock: TickClock, cuts: li
     assert as_tuples(rows_of([events[a:b] for a, b in pairwise(bounds)], clock)) == as_tuples(rows_of(events, clock))
 
 
-@settings(some, max_examples=15)
+@settings(some, max_examples=examples(15))
 @given(seeds, clocks)
 def test_room_for_few_rows_does_not_matter(seed: int, clock: TickClock) -> None:
     events = random_events(seed)

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from nanoarb_jax.market.book import ladder
 from nanoarb_jax.market.book.ladder import WIDTH, empty_ladder, wider
+from support.examples import examples
 
 sides = st.integers(0, 1)
 EMPTY = 2**63 - 1
@@ -115,11 +116,13 @@ class LadderMachine(RuleBasedStateMachine):
         self.twin.check_blocks()
 
 
-LadderMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None, database=None)
+LadderMachine.TestCase.settings = settings(
+    max_examples=examples(40), stateful_step_count=25, deadline=None, database=None
+)
 TestLadder = LadderMachine.TestCase
 
 
-@settings(max_examples=15, deadline=None, database=None)
+@settings(max_examples=examples(15), deadline=None, database=None)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 2000))
 def test_long_random_walks(seed: int, span: int) -> None:
     rng, twin = np.random.default_rng(seed), Twin()

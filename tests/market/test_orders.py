@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from nanoarb_jax.market.book import orders
 from nanoarb_jax.market.book.orders import empty_table, rehash
+from support.examples import examples
 
 SLOTS = 16
 
@@ -78,11 +79,13 @@ class OrdersMachine(RuleBasedStateMachine):
         self.twin.check()
 
 
-OrdersMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None, database=None)
+OrdersMachine.TestCase.settings = settings(
+    max_examples=examples(40), stateful_step_count=40, deadline=None, database=None
+)
 TestOrders = OrdersMachine.TestCase
 
 
-@settings(max_examples=30, deadline=None, database=None)
+@settings(max_examples=examples(30), deadline=None, database=None)
 @given(st.permutations(COLLIDING[:7]), st.permutations(COLLIDING[:7]))
 def test_colliding_ids_leave_in_any_order(come: list[int], go: list[int]) -> None:
     # homes at both ends of the table: the searches wrap around

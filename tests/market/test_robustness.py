@@ -20,6 +20,7 @@ from nanoarb_jax.market.clocks.from_events import tick_chunks
 from nanoarb_jax.market.event import EVENT
 from nanoarb_jax.market.series import validate_books
 from support.book_twin import LOT, TICK, random_events
+from support.examples import examples
 
 seeds = st.integers(0, 2**32 - 1)
 CLOCKS = [TickClock(), TickClock(levels=1), TickClock("trade"), TickClock("time", interval_ns=1000)]
@@ -83,7 +84,7 @@ def settle_all(events: NDArray, clock: TickClock, policy: str | None) -> BookSta
     return done[0]
 
 
-@settings(deadline=None, database=None, max_examples=40)
+@settings(deadline=None, database=None, max_examples=examples(40))
 @given(seeds, st.sampled_from(CLOCKS), st.sampled_from(["skip", "resync", "raise", "keep", None]))
 @pytest.mark.parametrize("damage", [cut, shuffled, repeated, flipped, mistimed, noise], ids=lambda f: f.__name__)
 def test_damaged_events(

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nanoarb_jax as nj
+from support.examples import examples
 
 compiled = jax.jit(nj.selective_scan, static_argnames="checkpoint_ticks")
 
@@ -86,7 +87,7 @@ def test_reference_and_its_gradients(reference: dict[str, np.ndarray], checkpoin
         assert relative(gradient, reference[f"grad_{name}"]) <= 1e-4, name
 
 
-@settings(deadline=None, max_examples=10, database=None)
+@settings(deadline=None, max_examples=examples(10), database=None)
 @given(
     b=st.integers(1, 3),
     length=st.integers(1, 12),

@@ -16,8 +16,9 @@ from nanoarb_jax.market.clocks.from_events import tick_chunks
 from nanoarb_jax.readers.binance import feed as binance
 from nanoarb_jax.readers.binance.feed import open_binance
 from support.binance_lines import SIZES, diff, line, read, snapshot, trade
+from support.examples import examples
 
-scarce = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+scarce = settings(max_examples=examples(100), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def session(futures: bool) -> list[str]:

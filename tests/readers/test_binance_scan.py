@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from nanoarb_jax.market.event import BBO, BUY, DEPTH, DEPTH_SNAPSHOT, EVENT, SELL, TRADE
 from nanoarb_jax.readers.binance import scan
 from nanoarb_jax.readers.compression import open_bytes
+from support.examples import examples
 
 T0 = 1_723_161_253_937_085_768
 IDS = ("kind", "local_ts", "exch_ts", "first_id", "last_id", "previous_id", "trade_id")
@@ -124,7 +125,7 @@ def lines(draw: st.DrawFn) -> bytes:
     return f"{T0 + draw(st.integers(0, 10**12))} {json.dumps(message, separators=(',', ':'))}".encode()
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(st.lists(lines(), min_size=1, max_size=5))
 def test_generated_lines(made: list[bytes]) -> None:
     read = scanned(made)

@@ -15,6 +15,7 @@ from nanoarb_jax.errors import DataError
 from nanoarb_jax.market import event
 from nanoarb_jax.readers.coinbase import open_coinbase
 from nanoarb_jax.readers.feed import ReadOptions
+from support.examples import examples
 
 pytest.importorskip("pyarrow", reason="needs the package pyarrow")
 
@@ -107,7 +108,7 @@ def test_missing_files(tmp_path: Path) -> None:
         open_coinbase(untimed)
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(100), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_damaged_files(tmp_path: Path, data: st.DataObject) -> None:
     path = folder(tmp_path / "btc")

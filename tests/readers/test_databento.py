@@ -21,6 +21,7 @@ from nanoarb_jax.readers.databento.csv_form import open_databento_csv
 from nanoarb_jax.readers.databento.dbn import open_dbn
 from nanoarb_jax.readers.databento.records import RECORDS
 from nanoarb_jax.readers.feed import BookFeed, EventFeed, ReadOptions
+from support.examples import examples
 
 dbn = pytest.importorskip("databento_dbn", reason="needs the package databento-dbn")
 pytest.importorskip("zstandard", reason="needs the package zstandard")
@@ -241,7 +242,7 @@ def test_what_is_no_market_data(tmp_path: Path, shared: Path) -> None:
         open_dbn(tmp_path / "missing.dbn")
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_damaged_files(shared: Path, tmp_path: Path, data: st.DataObject) -> None:
     """Truncated or with flipped bits, compressed or not: a DataError or, where nothing tells, the same records."""
@@ -357,7 +358,7 @@ def test_csv_of_several_instruments(tmp_path: Path) -> None:
         open_databento_csv(path, ReadOptions(symbol="C"))
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_damaged_csv(tmp_path: Path, data: st.DataObject) -> None:
     original = MBO_CSV.encode()

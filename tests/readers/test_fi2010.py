@@ -17,8 +17,9 @@ from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries, validate_books
 from nanoarb_jax.readers import fi2010
 from nanoarb_jax.readers.fi2010 import HORIZONS, fi2010_books, read_fi2010, stock_boundaries
+from support.examples import examples
 
-quick = settings(deadline=None, max_examples=60, database=None)
+quick = settings(deadline=None, max_examples=examples(60), database=None)
 DECPRE = "Train_Dst_NoAuction_DecPre_CF_7.txt"
 
 

@@ -18,6 +18,7 @@ from nanoarb_jax.readers import hftbacktest
 from nanoarb_jax.readers.feed import ReadOptions
 from nanoarb_jax.readers.hftbacktest import open_hftbacktest
 from nanoarb_jax.readers.sources import recognise
+from support.examples import examples
 
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 
@@ -131,7 +132,7 @@ def test_more_than_the_header_says(tmp_path: Path) -> None:
         list(open_hftbacktest(path).chunks)
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(300), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(WAYS), st.lists(st.integers(0, 10**6), min_size=1, max_size=2, unique=True), st.booleans())
 def test_flipped_bits(tmp_path: Path, way: tuple[str, int], bits: list[int], head: bool) -> None:
     """An archive with damaged data is never taken for whole."""

@@ -22,8 +22,9 @@ from nanoarb_jax.readers.feed import BookFeed, ReadOptions
 from nanoarb_jax.readers.lobster import feed as lobster
 from nanoarb_jax.readers.lobster.feed import open_lobster
 from nanoarb_jax.readers.lobster.seconds import parse_seconds
+from support.examples import examples
 
-quick = settings(deadline=None, max_examples=60, database=None)
+quick = settings(deadline=None, max_examples=examples(60), database=None)
 NEW_YORK = ZoneInfo("America/New_York")
 DAY = "2012-06-21"
 # two levels: ask price, ask size, bid price, bid size; the second row has an empty second level on both sides

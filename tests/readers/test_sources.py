@@ -18,6 +18,7 @@ from nanoarb_jax.readers.book_npz import write_book_npz
 from nanoarb_jax.readers.feed import BookFeed, EventFeed, ReadOptions
 from nanoarb_jax.readers.sources import FORMATS, find_sources, open_source, recognise
 from nanoarb_jax.simulation.market import synthetic_books, synthetic_events
+from support.examples import examples
 
 Found = list[tuple[str, str, list[str]]]
 
@@ -240,7 +241,7 @@ def test_a_folder_of_many_formats(tmp_path: Path) -> None:
             assert recognise(tmp_path / "renamed") == expected[name]
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_damaged_files(tmp_path: Path, data: st.DataObject) -> None:
     """Any bytes: a format, or one clear error; opening it likewise."""

@@ -20,11 +20,12 @@ from nanoarb_jax.readers import columns as read_columns
 from nanoarb_jax.readers.feed import BookFeed, EventFeed, ReadOptions
 from nanoarb_jax.readers.table import file as table_file
 from nanoarb_jax.readers.table.feed import open_table
+from support.examples import examples
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
-quick = settings(deadline=None, max_examples=60, database=None)
+quick = settings(deadline=None, max_examples=examples(60), database=None)
 T0 = 1_700_000_000_123_456_789
 BOOKS = f"""\
 ts_ns,bid_px_0,bid_sz_0,ask_px_0,ask_sz_0,bid_px_1,bid_sz_1,ask_px_1,ask_sz_1,note

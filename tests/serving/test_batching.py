@@ -209,6 +209,7 @@ def test_load(nano_checkpoint: Path, tmp_path: Path, alone: dict[str, list[Predi
         MicroBatcher.load(tmp_path / "gone", instruments=2, batch=2, max_wait_ns=0)
 
 
+@pytest.mark.subprocess
 def test_the_module_itself_needs_no_jax() -> None:
     code = "import sys, nanoarb_jax.serving.batching; assert not {'jax', 'jaxlib', 'flax'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

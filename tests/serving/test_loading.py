@@ -29,6 +29,7 @@ def test_what_is_no_model(nano_onnx: Path, tmp_path: Path) -> None:
         read_card(nano_onnx, "native")
 
 
+@pytest.mark.subprocess
 def test_the_card_of_an_exported_file_needs_no_jax(nano_onnx: Path) -> None:
     code = f"""
 import sys

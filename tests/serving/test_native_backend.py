@@ -62,6 +62,7 @@ from nanoarb_jax.serving.backends.native.memory import address
 from nanoarb_jax.serving.backends.native.state import views
 from nanoarb_jax.serving.predictor import StepPredictor
 from nanoarb_jax.simulation.market import synthetic_books
+from support.examples import examples
 from support.random_model import random_model
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
@@ -130,7 +131,7 @@ def matmul(block, kind, x, outputs, plus, y):  # type: ignore[no-untyped-def]
     matmul_one(address(block), kind, address(x), x.size, outputs, address(plus), address(y))
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(st.integers(1, 9), st.integers(1, 11), st.sampled_from(PRECISIONS), st.integers(0, 2**32 - 1))
 def test_a_product_is_that_of_the_stored_weights(fours: int, sixteens: int, precision: str, seed: int) -> None:
     """And these are at most half a step of their format from the weights."""
@@ -314,7 +315,7 @@ def test_a_faded_state_is_zero_not_denormal() -> None:
     assert not ((sizes > 0) & (sizes < 1e-30)).any()
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.booleans(), st.integers(0, 85), st.sampled_from([0.0, -1.0, 1e-30, 1e20, -1e20, 3e37]))
 def test_any_finite_features_give_probabilities(lob44: bool, column: int, value: float) -> None:
     config = NANO if lob44 else FLOW
@@ -364,6 +365,7 @@ def test_a_file_is_served_as_the_checkpoint(nano_checkpoint: Path, tmp_path: Pat
     np.testing.assert_array_equal(np.frombuffer(path.read_bytes(), np.uint8)[: len(weights)], weights)
 
 
+@pytest.mark.subprocess
 def test_a_file_is_served_without_jax(nano_checkpoint: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.native"
     path.write_bytes(native_file(pack(arrays_of(NANO), NANO), NANO, "v"))
@@ -408,6 +410,7 @@ def test_a_spoilt_file_is_refused(tmp_path: Path) -> None:
         read_native_file(tmp_path / "nowhere")
 
 
+@pytest.mark.subprocess
 def test_it_says_what_compiling_took(tmp_path: Path) -> None:
     """And that it was kept: the second process fetches what the first compiled."""
     path = tmp_path / "model.native"

@@ -29,6 +29,7 @@ from nanoarb_jax.serving.prediction import Prediction
 from nanoarb_jax.serving.predictor import StepPredictor
 from nanoarb_jax.serving.window import WindowPredictor
 from nanoarb_jax.simulation.market import synthetic_books
+from support.examples import examples
 
 WINDOW = 100
 TICKS = lob44(synthetic_books(2 * WINDOW + 130, seed=5), quantity_scale=50.0)
@@ -202,7 +203,7 @@ def other(step: StepPredictor, nano_checkpoint: Path) -> StepPredictor:
     return StepPredictor.load(nano_checkpoint, "native" if isinstance(step._backend, NativeStep) else "jax")
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(split=st.integers(0, 130), strayed=st.integers(0, 5))
 def test_a_snapshot_goes_on_bit_for_bit(step: StepPredictor, other: StepPredictor, split: int, strayed: int) -> None:
     step.reset()
@@ -267,7 +268,7 @@ def test_a_damaged_or_foreign_snapshot_leaves_the_state_as_it_was(
     assert step.snapshot() == blob and step.ticks == 12
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(data=st.data())
 def test_any_damage_to_a_snapshot_is_refused_or_harmless(step: StepPredictor, data: st.DataObject) -> None:
     step.reset()
@@ -290,6 +291,7 @@ def test_one_thread_in_order(window: WindowPredictor) -> None:
     assert window._session.get_providers() == ["CPUExecutionProvider"]
 
 
+@pytest.mark.subprocess
 def test_an_exported_file_is_served_without_jax(nano_onnx: Path) -> None:
     code = f"""
 import sys
@@ -412,7 +414,7 @@ def test_a_spoilt_file_is_refused(
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(share=st.floats(0, 0.9999))
 def test_a_truncated_file_is_refused(nano_onnx: Path, tmp_path_factory: pytest.TempPathFactory, share: float) -> None:
     path = tmp_path_factory.mktemp("cut") / "cut.onnx"

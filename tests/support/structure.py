@@ -1,10 +1,10 @@
-"""The structure of a checkout in figures: rooms, floors, imports, circles, long files and functions, repeated lines.
+"""The structure of a checkout in figures: packages, layers, imports, circles, long files and functions, repeated lines.
 
     python tests/support/structure.py [CHECKOUT]
 
-A room is what stands directly in `nanoarb_jax/` – a package, or a module beside the packages – and the folders `cli`
-and `benchmarks`. A room stands one floor above the highest room that it imports. Imports inside functions count, and
-those for type checkers alone, since a reader follows them as well.
+A package is here what lies directly in `nanoarb_jax/`, a single module too, and the folders `cli` and `benchmarks`. It
+is one layer above the highest package that it imports. Imports inside functions count, and those for type checkers
+alone, since a reader follows them as well.
 """
 
 from __future__ import annotations
@@ -52,25 +52,27 @@ def imports(root: Path) -> dict[str, set[str]]:
     return {module: imported(path, module, set(files)) for module, path in files.items()}
 
 
-def room_of(module: str) -> str:
-    """The room that a module is in; the package's own face is a room, too."""
+def package_of(module: str) -> str:
+    """The package that a module is in; `nanoarb_jax/__init__.py` counts as one."""
     parts = module.split(".")
     return parts[1] if parts[0] == LIBRARY and len(parts) > 1 else parts[0]
 
 
-def room_imports(root: Path) -> dict[str, set[str]]:
-    """{room: rooms that it imports}."""
+def package_imports(root: Path) -> dict[str, set[str]]:
+    """{package: packages that it imports}."""
     found: dict[str, set[str]] = defaultdict(set)
     for module, others in imports(root).items():
-        found[room_of(module)] |= {room_of(other) for other in others} - {room_of(module)}
+        found[package_of(module)] |= {package_of(other) for other in others} - {package_of(module)}
     return dict(found)
 
 
-def floors(rooms: dict[str, set[str]]) -> dict[str, int]:
-    """{room: floor}, 1 for a room that imports none."""
-    level = dict.fromkeys(rooms, 1)
-    for _ in rooms:
-        level = {room: 1 + max((level[other] for other in others), default=0) for room, others in rooms.items()}
+def layers(packages: dict[str, set[str]]) -> dict[str, int]:
+    """{package: layer}, 1 for a package that imports none."""
+    level = dict.fromkeys(packages, 1)
+    for _ in packages:
+        level = {
+            package: 1 + max((level[other] for other in others), default=0) for package, others in packages.items()
+        }
     return level
 
 
@@ -131,12 +133,12 @@ def repeated_runs(files: dict[str, Path]) -> list[tuple[str, str]]:
 
 def figures(root: Path) -> dict[str, object]:
     """What `docs/architecture.md` compares."""
-    files, graph, rooms = source_files(root), imports(root), room_imports(root)
+    files, graph, packages = source_files(root), imports(root), package_imports(root)
     long_files = [(module, len(path.read_text().splitlines())) for module, path in files.items()]
     return {
-        "rooms": len(rooms),
-        "floors": max(floors(rooms).values()),
-        "imports between rooms": sum(map(len, rooms.values())),
+        "packages": len(packages),
+        "layers": max(layers(packages).values()),
+        "imports between packages": sum(map(len, packages.values())),
         "loose modules": len([p for p in (root / LIBRARY).glob("*.py") if p.name != "__init__.py"]),
         "circles": [sorted(circle) for circle in circles(graph)],
         f"files above {LONG_FILE} lines": [f"{module} ({n})" for module, n in long_files if n > LONG_FILE],
@@ -151,11 +153,11 @@ def main() -> None:
         print(f"{name}: {len(value) if isinstance(value, list) else value}")
         if isinstance(value, list):
             print("".join(f"    {one}\n" for one in value), end="")
-    by_floor: dict[int, list[str]] = defaultdict(list)
-    for room, floor in floors(room_imports(root)).items():
-        by_floor[floor].append(room)
-    for floor in sorted(by_floor, reverse=True):
-        print(f"floor {floor}: {', '.join(by_floor[floor])}")
+    by_layer: dict[int, list[str]] = defaultdict(list)
+    for package, layer in layers(package_imports(root)).items():
+        by_layer[layer].append(package)
+    for layer in sorted(by_layer, reverse=True):
+        print(f"layer {layer}: {', '.join(by_layer[layer])}")
 
 
 if __name__ == "__main__":
