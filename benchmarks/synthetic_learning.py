@@ -3,7 +3,7 @@
     python benchmarks/synthetic_learning.py --json benchmarks/results/synthetic_learning.json
 
 Trains on some series of the market and asks at ticks of another one that nobody has seen. There the oracle
-(`market.synthetic_oracle`) counts the classes among many futures of the market's true state. These frequencies q judge:
+(`simulation.oracle`) counts the classes among many futures of the market's true state. These frequencies q judge:
 the expected log loss of a forecast p is -Σ q·log p, no luck of single labels in it. The least that can be reached is
 the entropy of the true probabilities; that of q, too small by about (classes met - 1) / (2·futures), is corrected by
 that (Miller 1955). The gap that is closed: (loss of the class frequencies - loss) / (… - least loss).
