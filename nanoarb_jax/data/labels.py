@@ -10,7 +10,7 @@ Every rule is a difference of two means of the price p, in ticks, at anchor tick
 
 Zhang et al. print 1/k before the sum of the k + 1 prices p[t-k] … p[t]; that is read as the mean of those prices, as
 in Tsantekidis et al. 2017. The papers divide a move by the price and compare it with a relative threshold; here moves
-and thresholds stay in ticks, and `ticks_of_return` converts such a threshold.
+and thresholds stay in ticks: a threshold of the papers times the mean price of the training part, in ticks.
 
 Row t depends on rows t - back … t + ahead alone (`reach`), to the last bit: a block of rows with `back` rows before it
 and `ahead` after it gets the labels that the whole series gets.
@@ -183,15 +183,6 @@ def count_magnitudes(moves: NDArray[np.float64]) -> list[ValueCounts]:
     """
     known = (np.abs(column[~np.isnan(column)]) for column in moves.T)
     return [count_values(np.rint(sizes * _MAGNITUDES_PER_TICK).astype(np.int64)) for sizes in known]
-
-
-def ticks_of_return(relative: float, price_ticks_train: NDArray[np.floating]) -> float:
-    """A threshold of the literature, a return such as 0.002, in ticks at the mean price of the training part.
-
-    >>> ticks_of_return(0.002, np.array([900.0, 1100.0]))
-    2.0
-    """
-    return float(relative) * float(np.mean(price_ticks_train))
 
 
 def mirror_labels(labels: NDArray[np.int8]) -> NDArray[np.int8]:

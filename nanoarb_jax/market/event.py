@@ -33,7 +33,6 @@ CLEAR = 3  # a side's levels are void up to and including px; without a side eve
 DEPTH_SNAPSHOT = 4  # a level of a replayed book
 BBO = 5  # the best level of a side is now px, qty
 ADD, CANCEL, MODIFY, FILL = 10, 11, 12, 13  # of one order; a fill changes no book, the cancel after it does
-KINDS = (DEPTH, TRADE, CLEAR, DEPTH_SNAPSHOT, BBO, ADD, CANCEL, MODIFY, FILL)
 
 EXCH_EVENT, LOCAL_EVENT = 1 << 31, 1 << 30  # valid at the exchange; valid at the receiver; neither: valid at both
 BOTH_SEE = EXCH_EVENT | LOCAL_EVENT

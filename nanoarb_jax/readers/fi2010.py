@@ -5,7 +5,7 @@ with machine learning methods*, Journal of Forecasting 37 (2018). A file has 149
 1–40 are ask price, ask volume, bid price, bid volume of each level, rows 41–144 derived features, rows 145–149 labels.
 
 Stocks and days follow each other in a file without a mark, and there are no times: a series across them is not one
-stream. `stock_boundaries` finds the joints between stocks by their jumps of price; those between days stay hidden.
+stream. The joints between stocks mostly show as a jump of the price by more than 5 %; those between days stay hidden.
 """
 
 from __future__ import annotations
@@ -110,18 +110,6 @@ def fi2010_books(path: str | Path) -> BookFeed:
     ts_ns = np.arange(features.shape[1], dtype=np.int64)
     books = BookSeries(ts_ns, bid_px, bid_lots, ask_px, ask_lots, px_scale, lots_per_unit, tick, series_name(path))
     return BookFeed(books.name, "fi2010", _chunks(books), timed=False)
-
-
-def stock_boundaries(mid: NDArray[np.float64], jump: float = 0.05) -> NDArray[np.int64]:
-    """Rows at which another stock begins: where the mid jumps by more than a share of itself.
-
-    A rule of thumb: consecutive days of a stock open within 5 %, and different stocks rarely cost the same, but
-    neither is certain; look at the result before relying on it.
-
-    >>> stock_boundaries(np.array([26.0, 26.1, 13.2, 13.1]))
-    array([2])
-    """
-    return np.flatnonzero(np.abs(np.diff(mid)) > jump * np.abs(mid[:-1])) + 1
 
 
 def _chunks(books: BookSeries) -> Iterator[BookSeries]:

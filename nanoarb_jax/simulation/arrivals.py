@@ -47,7 +47,7 @@ def start(config: MarketConfig, rules: NDArray[np.void], seed: SeedSequence) -> 
     state["best"] = config.start_ticks, config.start_ticks + 1
     state["clock_ns"] = _START_NS
     state["rng"] = seed.generate_state(4, np.uint64)
-    warm_up(state, rules, BURN_IN)
+    burn_in(state, rules, BURN_IN)
     return state
 
 
@@ -171,7 +171,7 @@ def advance(state, rules, base, journal):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def warm_up(states, rulebook, orders):  # type: ignore[no-untyped-def]
+def burn_in(states, rulebook, orders):  # type: ignore[no-untyped-def]
     """Fill an empty book and let `orders` orders happen."""
     state, rules = states[0], rulebook[0]
     for side in range(2):

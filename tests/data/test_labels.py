@@ -22,7 +22,6 @@ from nanoarb_jax.data.labels import (
     quantile_thresholds,
     reach,
     signed_moves,
-    ticks_of_return,
 )
 from nanoarb_jax.data.streams import make_stream
 from nanoarb_jax.errors import ConfigError, DataError
@@ -214,10 +213,6 @@ def test_a_third_each() -> None:
     for column in labels.T:
         shares = np.bincount(column[column != UNDEFINED], minlength=3) / (column != UNDEFINED).sum()
         np.testing.assert_allclose(shares, 1 / 3, atol=0.05)
-
-
-def test_threshold_of_a_return() -> None:
-    assert ticks_of_return(0.002, np.array([900.0, 1_100.0])) == pytest.approx(2.0)
 
 
 @quick

@@ -16,7 +16,7 @@ from nanoarb_jax.data.labels import DOWN, NEUTRAL, UP
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries, validate_books
 from nanoarb_jax.readers import fi2010
-from nanoarb_jax.readers.fi2010 import HORIZONS, fi2010_books, read_fi2010, stock_boundaries
+from nanoarb_jax.readers.fi2010 import HORIZONS, fi2010_books, read_fi2010
 from support.examples import examples
 
 quick = settings(deadline=None, max_examples=examples(60), database=None)
@@ -132,11 +132,6 @@ def test_a_file_of_unknown_name_is_judged_by_its_numbers(tmp_path: Path) -> None
     minmax[:40] = np.random.default_rng(1).random((40, 30))
     with pytest.raises(DataError, match=r"only 0\.0% of its rows"):
         fi2010_books(write(tmp_path, minmax, "fold.txt"))
-
-
-def test_boundaries_of_stocks() -> None:
-    assert stock_boundaries(np.array([26.0, 26.5, 13.0, 13.1, 13.0, 17.0])).tolist() == [2, 5]
-    assert stock_boundaries(np.array([26.0])).tolist() == []
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from nanoarb_jax.market.event import BUY, EVENT, EXCH_EVENT, LAST, LOCAL_EVENT, 
 
 TICK, LOT = 0.25, 0.5
 SIDES = (BUY, SELL)
+KINDS = (ev.DEPTH, ev.TRADE, ev.CLEAR, ev.DEPTH_SNAPSHOT, ev.BBO, ev.ADD, ev.CANCEL, ev.MODIFY, ev.FILL)
 
 
 class Raised(Exception):
@@ -121,7 +122,7 @@ class SlowBook:
             self._reduce(kind, key, int(lots))
         elif (
             side < 0
-            or kind not in ev.KINDS
+            or kind not in KINDS
             or not (abs(ticks) <= 2**52 and abs(ticks - np.rint(ticks)) <= 1e-3)
             or (kind >= ev.ADD and lots > 2**43 and self.levels[side].get(round(ticks), [0])[0] > 2**62)
         ):

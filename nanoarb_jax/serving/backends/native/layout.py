@@ -28,7 +28,6 @@ HEADER_WORDS = 32  # int64, of which the first are `Header`; the rest are 0
 HEADER_BYTES = 8 * HEADER_WORDS
 TILE = 64  # outputs that the kernel sums up at once
 ROWS = 4  # of a cell
-CELL = ROWS * LANES
 
 
 class Header(NamedTuple):
