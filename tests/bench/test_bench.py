@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint
-from nanoarb_jax.bench import Extras, bench_checkpoint, bench_preset, bench_presets, run
+from nanoarb_jax.bench import Candidate, Extras, bench_checkpoint, bench_preset, bench_presets, run
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import ConfigError
 from support.random_model import random_model
@@ -154,9 +154,9 @@ def test_other_features_are_refused() -> None:
 
 def test_a_flow_model_is_fed_flow_features(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of all paths only those that load fast are measured here."""
-    paths, fast, fed = bench.model_paths, ("native_step", "tick_to_prediction", "weight_read"), []
+    paths, fast, fed = run.model_paths, ("native_step", "tick_to_prediction", "weight_read"), []
 
-    def few(checkpoint: Checkpoint, ticks: np.ndarray, *rest: Any) -> list[bench.Candidate]:
+    def few(checkpoint: Checkpoint, ticks: np.ndarray, *rest: Any) -> list[Candidate]:
         fed.append(ticks)
         return [candidate for candidate in paths(checkpoint, ticks, *rest) if candidate.path in fast]
 

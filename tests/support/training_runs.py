@@ -16,6 +16,7 @@ from nanoarb_jax.data.dataset import Dataset
 from nanoarb_jax.data.streams import make_stream
 from nanoarb_jax.simulation.market import synthetic_books
 from nanoarb_jax.training.loop import Progress
+from nanoarb_jax.training.update import Update
 
 HORIZONS = (2, 5, 10)
 DATA = DataConfig(horizons=HORIZONS, threshold_ticks=0.5, threshold_spreads=0.0)
