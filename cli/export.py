@@ -36,10 +36,7 @@ def export(
         bool, typer.Option("--optimize", help="Write what onnxruntime makes of the graph; a step then has one stream.")
     ] = False,
     data: Annotated[
-        Path | None,
-        typer.Option(
-            help="Labelled data to compare file and model on: its test parts. A simulated market if left out."
-        ),
+        Path | None, typer.Option(help="Labelled data to compare with JAX on, test parts; else a simulated market.")
     ] = None,
     json_path: JsonOption = None,
 ) -> None:

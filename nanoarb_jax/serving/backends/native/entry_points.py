@@ -42,7 +42,7 @@ def _fingerprint(folder: Path) -> int:
     return int.from_bytes(digest.digest()[:7], "little")
 
 
-def _entry_points(fingerprint: int) -> tuple[Any, Any, Any]:
+def _entry_points(fingerprint: int) -> tuple[Any, Any]:
     """The functions that are cached on disk; `fingerprint`, a variable of theirs, is part of the cache's key."""
 
     @njit(**_OPTIONS)
@@ -67,6 +67,12 @@ def _entry_points(fingerprint: int) -> tuple[Any, Any, Any]:
         for i in range(features.shape[0]):
             step_group(w, first(w), 1, address(state), address(features[i]), address(probabilities[i]))
 
+    return step, step_all
+
+
+def _batch_entry_point(fingerprint: int) -> Any:
+    """The same of `step_each`."""
+
     @njit(**_OPTIONS)
     def step_each(weights, states, starts, features, probabilities):  # type: ignore[no-untyped-def]
         """`step` for one tick of each of b instruments, four at a time: every reading of the weights serves four.
@@ -85,7 +91,7 @@ def _entry_points(fingerprint: int) -> tuple[Any, Any, Any]:
             step_group(address(weights), first_start, streams, address(states), x, out)
             at += streams
 
-    return step, step_all, step_each
+    return step_each
 
 
 @functools.cache  # also keeps the function alive
@@ -103,7 +109,8 @@ def _c_step(fingerprint: int) -> Any:
 
 
 FINGERPRINT = _fingerprint(Path(__file__).parent)
-step, step_all, step_each = _entry_points(FINGERPRINT)
+step, step_all = _entry_points(FINGERPRINT)
+step_each = _batch_entry_point(FINGERPRINT)
 
 
 def initial_state(weights: NDArray[np.uint8]) -> NDArray[np.float32]:
