@@ -84,7 +84,7 @@ def _about(checkpoint: Path, backend: str) -> tuple[DataConfig, set[str]]:
     if made is None:  # a model that does not say still reads the features of one set
         known = feature_set_of(card.config.input_dim)
         made = {} if known is None else {"feature_set": known.name}
-    return data_settings(card.config.horizons, made, str(checkpoint)), set(card.series)
+    return data_settings(card.config.horizons, made, str(checkpoint)), set(card.stream_names)
 
 
 def _print(figures: dict[str, Any]) -> None:

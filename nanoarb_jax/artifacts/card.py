@@ -16,12 +16,11 @@ from importlib import metadata
 from typing import Any, Literal
 
 from nanoarb_jax.artifacts.older import OLDER_FORMATS, respell
-from nanoarb_jax.config import ModelConfig, config_from_dict
+from nanoarb_jax.config import CLASS_NAMES, ModelConfig, config_from_dict
 from nanoarb_jax.errors import ConfigError
 from nanoarb_jax.features.feature_set import feature_set_of
 
 FORMAT = 3  # the formats before it were numbered by kind of file, see `older.py`
-CLASSES = ("down", "neutral", "up")
 Kind = Literal["checkpoint", "window", "step", "native"]
 
 
@@ -81,8 +80,8 @@ class ModelCard:
     states: Mapping[str, tuple[int | str, ...]] | None = None
 
     @property
-    def series(self) -> tuple[str, ...]:
-        """Names of the series that the model was trained on."""
+    def stream_names(self) -> tuple[str, ...]:
+        """Names of the streams that the model was trained on."""
         return tuple(stream["name"] for stream in self.data.get("streams", []))
 
     def to_dict(self) -> dict[str, Any]:
@@ -94,7 +93,7 @@ class ModelCard:
             "version": self.version,
             "preset": self.config.preset_name,
             "config": dataclasses.asdict(self.config),
-            "classes": CLASSES,
+            "classes": CLASS_NAMES,
             "features": None if self.features is None else dataclasses.asdict(self.features),
             "precision": self.precision,
             "data": dict(self.data),

@@ -5,11 +5,12 @@
 """
 
 from nanoarb_jax.config.data import DataConfig, session_time, time_zone
-from nanoarb_jax.config.model import PRESETS, ModelConfig
+from nanoarb_jax.config.model import CLASS_NAMES, PRESETS, ModelConfig
 from nanoarb_jax.config.tables import Config, config_from_dict, load_config
 from nanoarb_jax.config.train import TrainConfig
 
 __all__ = [
+    "CLASS_NAMES",
     "PRESETS",
     "Config",
     "DataConfig",

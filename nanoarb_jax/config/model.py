@@ -10,6 +10,8 @@ from typing import Literal
 from nanoarb_jax.config.checks import check_horizons, check_types, require
 from nanoarb_jax.errors import ConfigError
 
+CLASS_NAMES = ("down", "neutral", "up")  # what a model forecasts at each horizon, in the order of labels 0, 1, 2
+
 # feature sets that a model may read, and how many features each has per tick; `nanoarb_jax.features` defines them
 FEATURE_COUNTS = {"lob44": 44, "flow": 86}
 

@@ -113,6 +113,11 @@ def level1_medians(books: BookSeries, stop: int) -> Level1Medians:
     return Level1Medians(lots.sorted().median() / books.lots_per_unit, spreads.sorted().median() / books.tick)
 
 
+def first_medians(books: BookSeries, share: float) -> Level1Medians:
+    """`level1_medians` over the first share of the rows, one row at least: for series that need no labels."""
+    return level1_medians(books, max(1, int(share * books.rows)))
+
+
 class StreamFacts(NamedTuple):
     """Splits of a stream, and the scales and label thresholds learnt from its training part; fields as in `Stream`."""
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nanoarb_jax.config import DataConfig
+from nanoarb_jax.config import CLASS_NAMES, DataConfig
 from nanoarb_jax.data.labelling import Block, StreamFacts, measure_stream, stream_blocks
 from nanoarb_jax.data.labels import UNDEFINED, mirror_labels
 from nanoarb_jax.data.splits import RowRange
@@ -116,7 +116,7 @@ def describe_stream(stream: Stream, horizons: Sequence[int]) -> dict[str, Any]:
     for column, horizon in enumerate(horizons):
         labels = stream.labels[:, column]
         counts = np.bincount(labels[labels != UNDEFINED], minlength=3)
-        shares[f"h{horizon}"] = dict(zip(("down", "neutral", "up"), (counts / counts.sum()).tolist(), strict=True))
+        shares[f"h{horizon}"] = dict(zip(CLASS_NAMES, (counts / counts.sum()).tolist(), strict=True))
     return {
         "name": stream.name,
         "instrument": stream.instrument,

@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from nanoarb_jax.config import DataConfig
-from nanoarb_jax.data.labelling import level1_medians
+from nanoarb_jax.data.labelling import first_medians
 from nanoarb_jax.data.labels import direction_labels
 from nanoarb_jax.data.ticks import read_books
 from nanoarb_jax.errors import DataError
@@ -56,7 +56,7 @@ def create_training_samples(
         raise DataError(f"{met}: expected a length of at least 1, positive horizons and a positive scale or None")
     samples = _sample_count(books, sequence_length, max(horizons))
     if quantity_scale is None:
-        quantity_scale = level1_medians(books, max(1, int(0.7 * books.rows))).qty
+        quantity_scale = first_medians(books, DataConfig().train_fraction).qty
     windows = sliding_window_view(lob44(books, quantity_scale), sequence_length, axis=0).transpose(0, 2, 1)
     labels, _ = direction_labels(books.mid / books.tick_size, horizons, threshold_ticks=1.0)
     return windows[:samples], labels[sequence_length - 1 :][:samples].astype(np.int64)

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nanoarb_jax.config import CLASS_NAMES
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.evaluation.calibration import brier_score, expected_calibration_error, log_loss
 
-CLASS_NAMES = ("down", "neutral", "up")
 CLASSES = len(CLASS_NAMES)
 TAU_GRID = np.linspace(0.0, 1.5, 16)
 # A class never seen in training has prior 0; its correction must stay finite. 1.5·log(1e-6) is -21, less than the -28

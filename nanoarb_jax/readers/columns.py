@@ -31,12 +31,13 @@ Batch = Mapping[str, Array]
 
 
 def import_pyarrow() -> Any:
-    """pyarrow with its readers.
+    """pyarrow with its readers and what it computes on columns.
 
     Raises:
         DataError: it is not installed.
     """
     try:
+        import pyarrow.compute
         import pyarrow.csv
         import pyarrow.parquet
     except ImportError as error:

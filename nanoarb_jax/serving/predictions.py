@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from nanoarb_jax.config import CLASS_NAMES
 from nanoarb_jax.data.labels import UNDEFINED
 from nanoarb_jax.files import claim_file, new_file
 from nanoarb_jax.serving.replay import Replayed
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SUFFIXES = (".npz", ".csv", ".parquet")
-CLASSES = ("down", "neutral", "up")
 
 
 def write_predictions(path: Path, replayed: Sequence[Replayed], horizons: Sequence[int], version: str) -> None:
@@ -89,7 +89,7 @@ def _table(one: Replayed, horizons: Sequence[int]) -> pa.Table:
         "ready": pa.array(one.ready),
     }
     for i, horizon in enumerate(horizons):
-        for j, name in enumerate(CLASSES):
+        for j, name in enumerate(CLASS_NAMES):
             columns[f"h{horizon}_{name}"] = pa.array(one.probabilities[:, i, j])
         columns[f"h{horizon}_direction"] = pa.array(one.direction[:, i])
         columns[f"h{horizon}_label"] = pa.array(one.labels[:, i], mask=one.labels[:, i] == UNDEFINED)

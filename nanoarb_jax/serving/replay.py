@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.dataset import MANIFEST, SPLITS, Dataset, open_dataset
-from nanoarb_jax.data.labelling import check_finite, level1_medians, measure_stream
+from nanoarb_jax.data.labelling import check_finite, first_medians, measure_stream
 from nanoarb_jax.data.labels import UNDEFINED
 from nanoarb_jax.data.streams import Stream, instrument_of, make_stream
 from nanoarb_jax.data.ticks import read_books
@@ -83,7 +83,7 @@ def open_streams(path: str | Path, config: DataConfig | None = None) -> tuple[Da
 
 def _unlabelled_stream(books: BookSeries, config: DataConfig) -> Stream:
     """Features of all rows; no label is known and all parts are empty."""
-    medians = level1_medians(books, max(1, int(config.train_fraction * books.rows)))
+    medians = first_medians(books, config.train_fraction)
     scale = config.quantity_scale or medians.qty
     spread_scale = config.spread_scale or medians.spread_scale
     feature_set = FEATURE_SETS[config.feature_set]

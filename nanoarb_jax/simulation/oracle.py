@@ -15,6 +15,7 @@ from numba import njit
 from numpy.random import SeedSequence
 from numpy.typing import ArrayLike, NDArray
 
+from nanoarb_jax.config import CLASS_NAMES
 from nanoarb_jax.data.labels import direction_labels
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.book.ladder import ASK, BID
@@ -23,7 +24,7 @@ from nanoarb_jax.simulation.config import MarketConfig
 from nanoarb_jax.simulation.market import begin
 from nanoarb_jax.simulation.queues import MAX_PARTS, STATE, TYPES
 
-_CLASSES = 3
+_CLASSES = len(CLASS_NAMES)
 
 
 class ClassProbabilities(NamedTuple):

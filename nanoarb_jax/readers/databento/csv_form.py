@@ -22,6 +22,7 @@ from nanoarb_jax.readers.columns import (
     column_of,
     csv_names,
     distinct_words,
+    import_pyarrow,
     integers,
     require_all,
     require_columns,
@@ -76,12 +77,11 @@ def _record_batches(
 
 def _has_decimals(columns: Batch) -> bool | None:
     """Whether prices have a decimal point; None: every price is missing."""
-    import pyarrow.compute as pc
-
+    compute = import_pyarrow().compute
     prices = [column for name, column in columns.items() if name == "price" or "_px_" in name]
     if all(column.null_count == len(column) for column in prices):
         return None
-    return any(pc.any(pc.match_substring(column, ".")).as_py() for column in prices)
+    return any(compute.any(compute.match_substring(column, ".")).as_py() for column in prices)
 
 
 def _records(path: Path, schema: str, columns: Batch, decimal: bool) -> NDArray[np.void]:
@@ -121,12 +121,10 @@ def _prices(path: Path, column: Array, name: str, decimal: bool) -> NDArray[np.i
     what = column_of(path, name)
     if not decimal:
         return integers(column, what, missing=EMPTY_PRICE)
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    exact = cast(column, pa.decimal128(20, 9), what, "numbers of at most 9 decimals")
-    scaled = pc.multiply(exact, pa.scalar(_NANO, pa.decimal128(10, 0)))
-    whole = cast(scaled, pa.int64(), what, "numbers below 9e9")
+    arrow = import_pyarrow()
+    exact = cast(column, arrow.decimal128(20, 9), what, "numbers of at most 9 decimals")
+    scaled = arrow.compute.multiply(exact, arrow.scalar(_NANO, arrow.decimal128(10, 0)))
+    whole = cast(scaled, arrow.int64(), what, "numbers below 9e9")
     return whole.fill_null(EMPTY_PRICE).to_numpy(zero_copy_only=False)
 
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nanoarb_jax.artifacts.card import CLASSES, FORMAT, ModelCard, check_format
+from nanoarb_jax.artifacts.card import FORMAT, ModelCard, check_format
+from nanoarb_jax.config import CLASS_NAMES
 from nanoarb_jax.errors import ConfigError, ExportError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def write_metadata(model: onnx.ModelProto, card: ModelCard) -> None:
         "precision": card.precision,
         "window": str(card.config.window),
         "horizons": json.dumps(card.config.horizons),
-        "classes": json.dumps(CLASSES),
+        "classes": json.dumps(CLASS_NAMES),
     }
     if card.features is not None:
         entries |= {"feature_schema": card.features.schema, "feature_names": json.dumps(card.features.names)}
