@@ -42,9 +42,9 @@ def _matmuls(block, kind, x, outputs, y, calls):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _recurs(block, inner, states, h, u, z, delta, mixed, calls):  # type: ignore[no-untyped-def]
+def _recurs(block, inner, state_size, h, u, z, delta, mixed, calls):  # type: ignore[no-untyped-def]
     for _ in range(calls):
-        selective_step(address(block), inner, states, address(h), address(u), address(z), address(delta),
+        selective_step(address(block), inner, state_size, address(h), address(u), address(z), address(delta),
                address(mixed), address(mixed))  # fmt: skip
 
 

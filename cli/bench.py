@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nanoarb_jax.errors import ConfigError
+from nanoarb_jax.reports.figure import claim_picture
 
 from .options import parse_counts
-from .output import JsonOption, claim_json, claim_picture, console, noting, say, write_json
+from .output import JsonOption, claim_json, console, noting, say, write_json
 from .tables import latency_table, sweep_table
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def bench(
 ) -> None:
     """Measure what one prediction costs on every path, in one run."""
     claim_json(json_path)
-    claim_picture(picture)
+    if picture is not None:
+        claim_picture(picture, "--picture")
     if preset and checkpoint is not None:
         raise ConfigError(f"--preset {preset[0]} and --checkpoint {checkpoint}: expected one of them; leave one out")
     from nanoarb_jax.bench import Extras

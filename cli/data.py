@@ -10,8 +10,8 @@ from typing import Annotated, Literal, TypeAlias
 import typer
 
 from nanoarb_jax.config import DataConfig, load_config
-from nanoarb_jax.errors import OutputError
-from nanoarb_jax.files import claim_folder
+from nanoarb_jax.errors import ConfigError
+from nanoarb_jax.files import claim_folder, new_folder
 
 from .inspection import inspect
 from .options import LotSizeOption, PolicyOption, SymbolOption, TickSizeOption, parse_policy
@@ -26,7 +26,8 @@ TICK_SIZES = (0.25, 0.01, 0.1, 1.0)  # of synthetic streams, in turn
 
 @app.command()
 def synth(
-    out: Path = typer.Argument(help="Folder for the files, new or empty."),
+    folder: Path | None = typer.Argument(None, hidden=True, help="Older form of --output."),
+    output: Path | None = typer.Option(None, help="Folder for the files, new or empty.  [required]"),
     rows: int = typer.Option(50_000, min=1, help="Books per stream, or events."),
     streams: int = typer.Option(4, min=1, help="Independent streams."),
     seed: int = typer.Option(0, min=0, help="The same seed gives the same market."),
@@ -36,6 +37,11 @@ def synth(
 ) -> None:
     """Simulate order books, or the events that make them, of a seeded market."""
     claim_json(json_path)
+    if folder is not None and output is not None:
+        raise ConfigError(f"--output {output}: {folder} is given, too; leave one out")
+    out = output or folder
+    if out is None:
+        raise ConfigError("--output: missing; give a folder for the files, new or empty")
     write_synthetic(out, rows=rows, streams=streams, seed=seed, market=market, events=events)
     say(f"{streams} streams of {rows:,} {'events' if events else 'books'} in {out}")
     write_json(json_path, {"folder": str(out), "streams": streams, "rows": rows, "seed": seed, "market": market})
@@ -58,11 +64,7 @@ def write_synthetic(
     from nanoarb_jax.simulation.market import synthetic_books, synthetic_events
 
     config = MarketConfig.preset(market)
-    claim_folder(out, "folder")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"folder {out}: cannot be created ({error.strerror}); give another folder") from error
+    new_folder(out, "--output")
     for i in track(range(streams), "simulating", console=console, disable=not console.is_terminal):
         name = f"synthetic_{i:02d}"
         if market == "shallow":
@@ -93,6 +95,7 @@ def prepare(
     from nanoarb_jax.data import prepare as preparing
     from nanoarb_jax.readers.feed import ReadOptions
 
+    claim_folder(output, "--output")
     settings = dataclasses.replace(load_config(config).data if config else DataConfig(), **given["data"])
     with bar("preparing") as tell:
         made = preparing.prepare(

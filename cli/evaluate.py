@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from nanoarb_jax.errors import ConfigError
+from nanoarb_jax.reports.figure import claim_picture
 
 from .evaluation_tables import evaluation_tables
 from .options import labelled_as_trained
-from .output import JsonOption, claim_json, claim_picture, console, noting, say, write_json
+from .output import JsonOption, claim_json, console, noting, say, write_json
 from .tables import metrics_table
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def evaluate(
     """Judge a model beside six baselines on the same rows."""
     _check_protocol(protocol, split, window_mode)
     claim_json(json_path)
-    claim_picture(picture)
+    if picture is not None:
+        claim_picture(picture, "--picture")
     model, dataset = _read(checkpoint, data)
     if protocol == "split":
         result = _as_it_is(model, dataset, split, window_mode)
@@ -97,11 +99,11 @@ def _as_it_is(model: Checkpoint, dataset: Dataset, split: str, window_mode: bool
 
 def _by_protocol(protocol: str, model: Checkpoint, dataset: Dataset, output: Path, folds: int) -> dict[str, Any]:
     """Train models as the checkpoint was trained, let them forecast what they have not seen, and judge that."""
-    from nanoarb_jax.studies.forecasts import judge_forecasts, settings_of
+    from nanoarb_jax.studies.forecasts import judge_forecasts, training_settings_of
     from nanoarb_jax.studies.leave_one_out import leave_one_out
     from nanoarb_jax.studies.walk_forward import walk_forward
 
-    settings = settings_of(model)
+    settings = training_settings_of(model)
     with noting(f"training, {protocol}") as note:
         if protocol == "leave-one-out":
             forecasts = leave_one_out(settings, dataset, output, note=note)

@@ -47,7 +47,7 @@ def export(
     from nanoarb_jax.data.dataset import open_dataset
     from nanoarb_jax.exporters import claim_output
 
-    claim_output(output, opset)
+    claim_output(output, opset, "--output")
     with console.status(f"exporting the {kind} model"):
         model = load_checkpoint(checkpoint)
         dataset = None if data is None else open_dataset(data, labelled_as_trained(model, data))

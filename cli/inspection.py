@@ -11,9 +11,10 @@ import typer
 
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.errors import DataError
+from nanoarb_jax.reports.figure import claim_picture
 
 from .options import LotSizeOption, PolicyOption, SymbolOption, TickSizeOption, parse_policy
-from .output import JsonOption, bar, claim_json, claim_picture, console, say, write_json
+from .output import JsonOption, bar, claim_json, console, say, write_json
 from .settings_options import Given, settings_of, settings_options
 from .tables import figure_table
 
@@ -39,7 +40,7 @@ def inspect(
     claim_json(json_path)
     if (path / MANIFEST).is_file():
         if picture:
-            raise DataError(f"picture {picture}: datasets hold no books; inspect the market data they were made of")
+            raise DataError(f"--picture {picture}: datasets hold no books; inspect the market data they were made of")
         write_json(json_path, _inspect_dataset(path))
         return
     options = ReadOptions(tick_size, lot_size, symbol)
@@ -91,8 +92,9 @@ def _inspect_sources(
 
     sources = find_sources([path])
     if picture and len(sources) > 1:
-        raise DataError(f"picture {picture}: {len(sources)} sources in {path}; inspect one of them")
-    claim_picture(picture)
+        raise DataError(f"--picture {picture}: {len(sources)} sources in {path}; inspect one of them")
+    if picture is not None:
+        claim_picture(picture, "--picture")
     figures = []
     for i, source in enumerate(sources):
         with bar("reading") as tell:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nanoarb_jax.errors import ConfigError
+from nanoarb_jax.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from nanoarb_jax.artifacts.checkpoint import Checkpoint
@@ -62,8 +62,7 @@ def parse_policy(words: Sequence[str] | None) -> dict[str, Policy]:
     """{anomaly: policy} of words such as "crossed=raise".
 
     Raises:
-        ConfigError: a word that is not of this form.
-        DataError: no such anomaly or policy.
+        ConfigError: a word that is not of this form, or no such anomaly or policy.
     """
     from nanoarb_jax.market.anomaly import policies
 
@@ -73,5 +72,8 @@ def parse_policy(words: Sequence[str] | None) -> dict[str, Policy]:
         if not equals:
             raise ConfigError(f"--policy {word}: expected ANOMALY=POLICY, e.g. crossed=raise")
         chosen[name] = policy
-    policies(chosen)  # type: ignore[arg-type]  # refuses what is none
+    try:
+        policies(chosen)  # type: ignore[arg-type]  # refuses what is none
+    except DataError as error:  # "policy crossed=keep: …"
+        raise ConfigError(f"--{error}") from error
     return chosen  # type: ignore[return-value]

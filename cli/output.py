@@ -53,12 +53,6 @@ def claim_json(path: Path | None) -> None:
         claim_file(path, "--json")
 
 
-def claim_picture(path: Path | None) -> None:
-    """The same of the file of `--picture`."""
-    if path is not None:
-        claim_file(path, "picture", (".png", ".svg", ".pdf"))
-
-
 def write_json(path: Path | None, figures: Mapping[str, Any]) -> None:
     """Write the figures where `--json` asked for them, rows of plain numbers on one line."""
     if path is None:

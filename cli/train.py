@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nanoarb_jax.config import Config, ModelConfig, TrainConfig, load_config
-from nanoarb_jax.errors import ConfigError
+from nanoarb_jax.config import Config, DataConfig, ModelConfig, TrainConfig, load_config
+from nanoarb_jax.errors import CheckpointError, ConfigError
 
 from .bench import show as show_latencies
 from .export import export
@@ -53,7 +53,7 @@ def train(
     if export_onnx is not None:
         from nanoarb_jax.exporters import claim_output
 
-        claim_output(export_onnx)
+        claim_output(export_onnx, what="--export-onnx")
     if benchmark:
         from nanoarb_jax.bench import bench_checkpoint  # before the training: it sets JAX up for short calls
     settings, dataset = _with_data(settings, data, data_are_set=resume or config is not None)
@@ -115,13 +115,23 @@ def _chosen(config: Path | None, preset: str | None, given: Given) -> Config:
     if "init" in given["train"] and config is None and preset is None:
         from nanoarb_jax.artifacts.checkpoint import load_checkpoint
 
-        model = load_checkpoint(str(train_config.init)).config
-        base = dataclasses.replace(base, model=model, data=dataclasses.replace(base.data, horizons=model.horizons))
+        try:
+            model = load_checkpoint(str(train_config.init)).config
+        except CheckpointError as error:
+            raise CheckpointError(f"--init: {error}") from error
+        base = dataclasses.replace(base, model=model, data=_read_by(model, base.data))
     model = base.model
     if preset is not None:
-        model = dataclasses.replace(ModelConfig.preset(preset), horizons=model.horizons, dropout=model.dropout)
+        kept: dict[str, Any] = {"horizons": model.horizons, "feature_set": model.feature_set, "dropout": model.dropout}
+        model = dataclasses.replace(ModelConfig.preset(preset), **kept)
     model = dataclasses.replace(model, **given["model"])
     return dataclasses.replace(base, model=model, train=train_config)
+
+
+def _read_by(model: ModelConfig, data: DataConfig) -> DataConfig:
+    """The settings of data with the horizons and the features of a model."""
+    features = data.feature_set if isinstance(model.feature_set, int) else model.feature_set
+    return dataclasses.replace(data, horizons=model.horizons, feature_set=features)
 
 
 def _with_data(settings: Config, data: Path, data_are_set: bool) -> tuple[Config, Dataset]:

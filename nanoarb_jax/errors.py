@@ -47,7 +47,7 @@ class ExportError(NanoarbError):
 
 
 class DeviceError(NanoarbError):
-    """The device that was asked for is not there."""
+    """The devices, or the processes that share them, are not those of one run."""
 
 
 class TrainingError(NanoarbError):

@@ -60,6 +60,19 @@ def claim_folder(path: str | Path, what: str) -> None:
         raise OutputError(f"{what} {path}: exists and is not an empty folder; nothing is overwritten, give another")
 
 
+def new_folder(path: str | Path, what: str) -> None:
+    """Make a folder to fill, and those above it; an empty one may be there already.
+
+    Raises:
+        OutputError: see `claim_folder`; or it cannot be made.
+    """
+    claim_folder(path, what)
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{what} {path}: cannot be made ({error.strerror}); give another") from error
+
+
 @contextlib.contextmanager
 def new_file(path: str | Path, what: str) -> Iterator[IO[bytes]]:
     """A file that does not exist yet, open for writing; one that fails half-way is removed. Makes its folder.

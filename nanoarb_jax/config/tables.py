@@ -31,6 +31,9 @@ class Config:
             self.model.horizons == self.data.horizons,
             "model.horizons", self.model.horizons, f"the label horizons data.horizons={self.data.horizons}",
         )  # fmt: skip
+        read, made = self.model.feature_set, self.data.feature_set
+        unnamed = isinstance(read, int)  # so many features, whatever they are
+        require(unnamed or read == made, "model.feature_set", read, f'that of data.feature_set="{made}", or a number')
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Plain values, for JSON."""
@@ -50,8 +53,8 @@ class Config:
 def config_from_dict(tables: dict[str, Any], source: str) -> Config:
     """Build a `Config` from plain tables.
 
-    The table `model` may name a `preset` to begin from; where it does not say what the model reads, that is the feature
-    set of the table `data`.
+    The table `model` may name a `preset` to begin from. Where one of `model` and `data` names a feature set and the
+    other does not say, it holds for both.
 
     Args:
         tables: {"model" | "data" | "train": {key: value}}; what they leave out keeps its default.
@@ -68,8 +71,11 @@ def config_from_dict(tables: dict[str, Any], source: str) -> Config:
             raise ConfigError(f"{source}: {table}={values!r}: expected a table, [{table}] and keys below it")
     model, data, train = (dict(tables.get(table, {})) for table in known)
     start = ModelConfig.preset(model.pop("preset", "base"))
+    model = _with_feature_set(model)
+    if model.get("feature_set") in tuple(FEATURE_COUNTS):
+        data.setdefault("feature_set", model["feature_set"])
     data_config = _settings("data", DataConfig(), data, source)
-    model_config = _settings("model", start, _with_feature_set(model, data_config.feature_set), source)
+    model_config = _settings("model", start, {"feature_set": data_config.feature_set, **model}, source)
     return Config(model_config, data_config, _settings("train", TrainConfig(), train, source))
 
 
@@ -84,11 +90,11 @@ def _settings(table: str, start: Settings, values: dict[str, Any], source: str) 
     return dataclasses.replace(start, **values)
 
 
-def _with_feature_set(model: dict[str, Any], default: str) -> dict[str, Any]:
-    """The table `model` with its `feature_set`; older files say `input_transform` and `input_dim` instead."""
+def _with_feature_set(model: dict[str, Any]) -> dict[str, Any]:
+    """The table `model` with the `feature_set` that it says; older files say `input_transform` and `input_dim`."""
     rest = {key: value for key, value in model.items() if key not in ("input_transform", "input_dim")}
     if len(rest) == len(model):
-        return {"feature_set": default, **rest}
+        return rest
     transform, features = model.get("input_transform", "lob44"), model.get("input_dim", 44)
     if transform == "identity":
         return {**rest, "feature_set": features}

@@ -40,7 +40,7 @@ def _blocks(rows: int) -> Iterator[slice]:
 def split_rows(rows: int, config: DataConfig, ts_ns: NDArray[np.int64] | None = None) -> Parts:
     """Chronological train, validation and test ranges of anchor rows, purged before each boundary.
 
-    The train range starts where the label rule has seen its past, so no row of train or validation is unlabelled.
+    The train range starts at the first row with enough earlier rows for the label rule.
 
     Args:
         rows: of the stream.
@@ -99,7 +99,7 @@ class Level1Medians(NamedTuple):
 
     @property
     def spread_scale(self) -> float:
-        """Half the median spread, in ticks, but no less than one tick: what moves of an instrument are measured by."""
+        """The unit in which this instrument's price moves are expressed: half the median spread, at least one tick."""
         return max(1.0, self.spread_ticks / 2)
 
 
@@ -130,7 +130,8 @@ class StreamFacts(NamedTuple):
 def measure_stream(books: BookSeries, config: DataConfig) -> StreamFacts:
     """Split a valid series, and learn its scales and label thresholds from the training part alone.
 
-    Medians and quantiles come from counts of distinct values, block by block, so that books on disk stay there.
+    Medians and quantiles come from counts of distinct values, block by block, so that memory-mapped books
+    are never loaded whole.
 
     Raises:
         DataError: too short for the splits.

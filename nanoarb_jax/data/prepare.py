@@ -61,7 +61,7 @@ def prepare(
             then are kept: mend or leave out the source and run it again.
     """
     out = Path(out).absolute()
-    claim_folder(out, "dataset --output")
+    claim_folder(out, "dataset")
     work = [Job(source, config, options, policy or {}) for source in find_sources(sources)]
     part = out.with_name(f".{out.name}.part")
     tell = progress or (lambda done, total, name: None)
@@ -88,7 +88,7 @@ def _sole_writer(part: Path, out: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DataError(
-                f"dataset {out}: another run is preparing it; wait for it, or give another --output"
+                f"dataset {out}: another run is preparing it; wait for it, or give another folder"
             ) from None
         try:
             yield

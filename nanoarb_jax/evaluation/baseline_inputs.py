@@ -59,10 +59,10 @@ def order_flow_inputs(stream: Stream) -> NDArray[np.float32]:
 
 def order_flow_imbalance(stream: Stream) -> NDArray[np.float64]:
     """(n,) what each tick added to demand less supply at the best prices, in quantity scales; first row 0."""
-    bid_queue, ask_queue = (stream.features[:, column].astype(np.float64) for column in (BID_SIZES, ASK_SIZES))
+    bid_qty, ask_qty = (stream.features[:, column].astype(np.float64) for column in (BID_SIZES, ASK_SIZES))
     # best prices in ticks; rounded, as the mid of an odd spread lies between ticks and a float is never quite there
     middle, half = stream.mid / stream.tick_size, stream.spread.astype(np.float64) / 2
-    return best_order_flow(np.rint(middle - half), bid_queue, np.rint(middle + half), ask_queue)
+    return best_order_flow(np.rint(middle - half), bid_qty, np.rint(middle + half), ask_qty)
 
 
 def _past(series: NDArray[np.float64], ticks: int) -> NDArray[np.float64]:

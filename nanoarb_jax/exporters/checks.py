@@ -17,18 +17,19 @@ TOLERANCES = {"fp32": 1e-5, "fp16": 5e-3, "bf16": 5e-3, "int8": 2e-2}
 CHANGED = 0.01
 
 
-def claim_output(path: Path, opset: int | None = DEFAULT_OPSET) -> None:
+def claim_output(path: Path, opset: int | None = DEFAULT_OPSET, what: str = "export") -> None:
     """Fail before the work, not after it, if the file cannot be made.
 
     Args:
         path: file to make; its folder is made with it.
         opset: of an ONNX file; None for a native one.
+        what: the file is, for the error: "--output" on the command line.
 
     Raises:
         OutputError: it exists.
         ExportError: the opset is not supported, or a package that only exports need is not installed.
     """
-    claim_file(path, "export", makes_folder=True)
+    claim_file(path, what, makes_folder=True)
     if opset is None:
         return
     if opset not in OPSETS:

@@ -1,9 +1,10 @@
 """The model as the exporter traces it: the formulas of `model/`, arranged so that an operation becomes one ONNX node.
 
 A node costs onnxruntime a third of a microsecond, more than the arithmetic of a tick's small vectors. So everything
-runs on rows (ticks of all streams, channels), whose projections are one Gemm with its bias or residual; constants are
-folded beforehand (`constants.py`); heads share one matrix product; the channels of the input transform are quotients of
-two products. These functions compute what `MambaLOB` computes: the export compares them before it keeps a file.
+works on matrices with one row per tick of each stream; each projection is one Gemm that also adds the bias or residual;
+constants are folded beforehand (`constants.py`); heads share one matrix product; the channels of the input transform
+are quotients of two products. These functions compute what `MambaLOB` computes: the export compares them before it
+keeps a file.
 
 Shapes as in `model/mamba.py`; rows = batch · ticks.
 """

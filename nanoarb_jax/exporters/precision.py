@@ -49,7 +49,8 @@ def optimize(model: onnx.ModelProto) -> onnx.ModelProto:
             onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own kinds have no common base
             raise ExportError(
-                f"onnxruntime cannot optimise the graph ({first_line(error)}); leave --optimize out"
+                f"onnxruntime cannot optimise the graph ({first_line(error)}); leave optimized, on the "
+                "command line --optimize, out"
             ) from error
         return onnx.load_model(path)
 

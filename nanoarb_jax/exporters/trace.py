@@ -1,4 +1,4 @@
-"""From the form to an ONNX graph: jax2onnx traces it, and what it leaves undone is done afterwards (`graph.py`).
+"""From the form to an ONNX graph: jax2onnx traces it, then `graph.py` tidies the graph.
 
 The only module that imports jax2onnx.
 """
@@ -83,6 +83,7 @@ def trace(function: Traced, shapes: Shapes, outputs: Sequence[str], opset: int) 
         ValueError,
     ) as error:
         raise ExportError(
-            f"opset {opset}: the graph cannot be built ({first_line(error)}); try another --opset"
+            f"opset {opset}: the graph cannot be built ({first_line(error)}); try another opset, "
+            "on the command line --opset"
         ) from error
     return graph

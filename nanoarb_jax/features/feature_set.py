@@ -71,7 +71,7 @@ def names_hash(names: Sequence[str]) -> str:
 def _lob44_rows(
     books: BookSeries, quantity_scale: float, memory: None = None, *, spread_scale: float = 1.0
 ) -> NDArray[np.float32]:
-    """`lob44`, which needs no memory and has no feature in scales of the spread."""
+    """`lob44` with the signature of `FeatureSet.rows`; `memory` and `spread_scale` are not used."""
     return lob44(books, quantity_scale)
 
 

@@ -15,8 +15,8 @@ Quantities are in quantity scales, prices in ticks.
              sides are known, so no bulk classification; 0 until the first bucket is full
     83       volatility: root of the exponentially weighted mean of squared mid changes per tick, 100 ticks long
     84       mid minus the mid of the previous tick
-    85       spread scale, what moves of this instrument are measured by: half its training-median spread, at least 1;
-             the same at every tick
+    85       spread scale, the unit in which this instrument's price moves are expressed: half its training-median
+             spread, at least 1; the same at every tick
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ FLOW_NAMES: tuple[str, ...] = (
     "spread_scale_ticks",
 )
 OFFSET, OFI, SIGNED, VOLUME = 44, 45, 55, 56
-BID_GAP, ASK_GAP, EVENT, SECONDS, VPIN, VOLATILITY = 57, 66, 75, 81, 82, 83
+BID_GAP, ASK_GAP, HAPPENED, SECONDS, VPIN, VOLATILITY = 57, 66, 75, 81, 82, 83
 MID_CHANGE, SPREAD_SCALE = 84, 85
 BUCKETS, BUCKET_QUANTITY = 50, 20.0
 _FORGET = 1.0 / 100.0  # weight of the newest squared change of the mid in the volatility
@@ -95,13 +95,13 @@ def _order_flow(bid_px, bid_lots, ask_px, ask_lots, top, unit, out):  # type: ig
         ask = queue_change(ask_px[level], ask_lots[level], top[2, level], top[3, level], -1)
         out[OFI + level] = (bid - ask) * unit
         if bid > 0:
-            out[EVENT] = 1.0
+            out[HAPPENED] = 1.0
         elif bid < 0:
-            out[EVENT + 1] = 1.0
+            out[HAPPENED + 1] = 1.0
         if ask > 0:
-            out[EVENT + 2] = 1.0
+            out[HAPPENED + 2] = 1.0
         elif ask < 0:
-            out[EVENT + 3] = 1.0
+            out[HAPPENED + 3] = 1.0
 
 
 @compiled
@@ -111,7 +111,7 @@ def _vpin(bought, sold, ring, running):  # type: ignore[no-untyped-def]
     if rest > 0.0:
         share = bought / rest
         if rest > (BUCKETS + 1) * BUCKET_QUANTITY:
-            # any more would fill the ring with the same again
+            # more volume than this fills every bucket of the ring with the same share, so it need not be looped over
             rest = (BUCKETS + 1) * BUCKET_QUANTITY + rest % BUCKET_QUANTITY
         while rest > 0.0:
             room = BUCKET_QUANTITY - running.bucket_bought - running.bucket_sold
@@ -183,7 +183,7 @@ def flow_row(ts_ns, bid_px, bid_lots, ask_px, ask_lots, bought, sold, scale, mem
     out[SPREAD_SCALE] = scale.spread_scale
     _offset_and_gaps(bid_px, bid_lots, ask_px, ask_lots, scale.tick, out)
     out[SIGNED], out[VOLUME] = (bought - sold) * unit, (bought + sold) * unit
-    out[EVENT + 4], out[EVENT + 5] = 1.0 if bought > 0 else 0.0, 1.0 if sold > 0 else 0.0
+    out[HAPPENED + 4], out[HAPPENED + 5] = 1.0 if bought > 0 else 0.0, 1.0 if sold > 0 else 0.0
     if running.ticks > 0 and ts_ns - running.ts_ns > SESSION_GAP_NS:
         _start_session(memory)
     mid = 0.5 * (bid_px[0] + ask_px[0]) / scale.tick

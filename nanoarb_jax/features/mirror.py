@@ -40,8 +40,8 @@ def _mirror(features: int, swapped: Sequence[tuple[int, int, int]], negated: Seq
 _QUANTITIES = [(lob44.BID_SIZES, lob44.ASK_SIZES, LEVELS), (lob44.BID_SUMS, lob44.ASK_SUMS, LEVELS)]
 _FLOWS = [
     (flow.BID_GAP, flow.ASK_GAP, LEVELS - 1),
-    (flow.EVENT, flow.EVENT + 2, 2),
-    (flow.EVENT + 4, flow.EVENT + 5, 1),
+    (flow.HAPPENED, flow.HAPPENED + 2, 2),
+    (flow.HAPPENED + 4, flow.HAPPENED + 5, 1),
 ]
 _SIGNED = [flow.OFFSET, flow.SIGNED, flow.MID_CHANGE, *range(flow.OFI, flow.OFI + LEVELS)]
 

@@ -17,7 +17,7 @@ def queue_change(px, lots, px_before, lots_before, better):  # type: ignore[no-u
     change of the queue counts.
 
     Args:
-        px, lots: of the level now; EMPTY_PRICE and 0 where it is empty.
+        px, lots: of the level now, in lots or any other unit of quantity; EMPTY_PRICE and 0 where it is empty.
         px_before, lots_before: of the level at the previous tick.
         better: 1 for bids, which improve upwards; -1 for asks.
     """
@@ -31,23 +31,23 @@ def queue_change(px, lots, px_before, lots_before, better):  # type: ignore[no-u
 
 
 @compiled
-def _fill_best_order_flow(bid_px, bid_lots, ask_px, ask_lots, out):  # type: ignore[no-untyped-def]
+def _fill_best_order_flow(bid_px, bid_qty, ask_px, ask_qty, out):  # type: ignore[no-untyped-def]
     for i in range(1, len(out)):
-        joined_bid = queue_change(bid_px[i], bid_lots[i], bid_px[i - 1], bid_lots[i - 1], 1)
-        joined_ask = queue_change(ask_px[i], ask_lots[i], ask_px[i - 1], ask_lots[i - 1], -1)
+        joined_bid = queue_change(bid_px[i], bid_qty[i], bid_px[i - 1], bid_qty[i - 1], 1)
+        joined_ask = queue_change(ask_px[i], ask_qty[i], ask_px[i - 1], ask_qty[i - 1], -1)
         out[i] = joined_bid - joined_ask
 
 
 def best_order_flow(
     bid_px: NDArray[np.float64],
-    bid_lots: NDArray[np.float64],
+    bid_qty: NDArray[np.float64],
     ask_px: NDArray[np.float64],
-    ask_lots: NDArray[np.float64],
+    ask_qty: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Order flow imbalance at the best prices: what each tick added to the bid less what it added to the ask.
 
     Args:
-        bid_px, bid_lots, ask_px, ask_lots: (n,) float64, best prices in ticks and the quantities there.
+        bid_px, bid_qty, ask_px, ask_qty: (n,) float64, best prices in ticks and the quantities there.
 
     Returns:
         (n,) float64 in the unit of the quantities; the first row is 0.
@@ -57,5 +57,5 @@ def best_order_flow(
     [0.0, 3.0, 2.0]
     """
     out = np.zeros(len(bid_px))
-    _fill_best_order_flow(bid_px, bid_lots, ask_px, ask_lots, out)
+    _fill_best_order_flow(bid_px, bid_qty, ask_px, ask_qty, out)
     return out

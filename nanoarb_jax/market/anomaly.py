@@ -59,8 +59,9 @@ def policies(chosen: Policy | Mapping[str, Policy] | None = None) -> NDArray[np.
     book is emptied and waits for the next snapshot. raise: a `DataError` that names the event.
 
     Args:
-        chosen: {kind in lower case: policy} over the defaults, or one policy for all kinds that allow it (an invalid
-            book is never a tick: `crossed` cannot be kept, `one_sided` and `unsynced` can only be skipped or raised).
+        chosen: {kind in lower case: policy}, which replaces the default of that kind, or one policy for all kinds that
+            allow it (an invalid book is never a tick: `crossed` cannot be kept, `one_sided` and `unsynced` can only be
+            skipped or raised).
 
     Raises:
         DataError: an unknown kind or policy.
@@ -74,10 +75,10 @@ def policies(chosen: Policy | Mapping[str, Policy] | None = None) -> NDArray[np.
     for name, policy in (chosen or {}).items():
         if name.upper() not in Anomaly.__members__:
             known = ", ".join(kind.name.lower() for kind in Anomaly)
-            raise DataError(f"book policy for {name!r}: no such anomaly; expected one of {known}")
+            raise DataError(f"policy {name}={policy}: no such anomaly; expected one of {known}")
         kind = Anomaly[name.upper()]
         allowed = _ALLOWED.get(kind, _POLICIES)
         if policy not in allowed:
-            raise DataError(f"book policy {policy!r} for {name!r}: expected one of {', '.join(map(repr, allowed))}")
+            raise DataError(f"policy {name}={policy}: expected one of {', '.join(allowed)}")
         table[kind] = policy
     return np.array([_POLICIES.index(table[kind]) for kind in Anomaly], np.int8)

@@ -22,6 +22,6 @@ def inlined(function: Callable[..., Any]) -> Any:
     """Compile a function as `compiled` does, as a part of every compiled function that calls it.
 
     For the steps of a longer function that take a whole book: a call passes every field of every array of the tuple,
-    about ninety values, and LLVM does not always see to it that there is no call.
+    about ninety values, and LLVM does not always inline the call.
     """
     return njit(cache=True, error_model="numpy", _nrt=False, inline="always")(function)  # type: ignore[call-overload]

@@ -1,4 +1,6 @@
-"""Market-data events: one 64-byte record per message part, in hftbacktest's layout, so its data is ours and ours its.
+"""Market-data events: one 64-byte record per message part, in the layout of hftbacktest.
+
+Files can therefore be exchanged with hftbacktest unchanged.
 
 An event's kind is in the low byte of `ev`, its side and validity in the high bits. `ival` carries Databento's record
 flags: LAST ends a message, and only there is the book a tick; SNAPSHOT marks a replayed book; MAYBE_BAD_BOOK says that
@@ -45,7 +47,7 @@ LAST, SNAPSHOT, MAYBE_BAD_BOOK = 128, 32, 4
 def mark_messages(chunks: Iterator[NDArray[np.void]]) -> Iterator[NDArray[np.void]]:
     """Set LAST, in place, where a feed has no record flags: the events of one message share both times.
 
-    What only the exchange sees ends no message of the receiver's, and the other way round.
+    Events valid only at the exchange and events valid at the receiver are grouped into messages separately.
 
     Args:
         chunks: (n,) arrays of EVENT in the order of the feed, none of them empty; all are left alone if the first one

@@ -20,9 +20,9 @@ COLUMNS = ("ts_ns", *SIDE_COLUMNS, "bought", "sold")
 
 
 class BookSeries(NamedTuple):
-    """Order books in time order; row i is one tick, level 0 is the best, prices and sizes are integers.
+    """Order books in time order; row i is one tick, level 0 is the best, prices and lots are integers.
 
-    An empty level has the price EMPTY_PRICE and the size 0.
+    An empty level has the price EMPTY_PRICE and 0 lots.
 
     Attributes:
         ts_ns: (n,) int64, when the book was known (receive time; exchange time where a feed has no other), ns since
@@ -149,7 +149,7 @@ def validate_books(books: BookSeries) -> None:
 
     Raises:
         DataError: wrong shape, dtype or scale, no rows, or a first bad row: time going backwards, an empty or
-            crossed best level (locked is fine), a negative size, levels out of order.
+            crossed best level (locked is fine), a negative quantity, levels out of order.
     """
     _validate_layout(books)
     backwards = np.zeros(books.rows, bool)
@@ -159,12 +159,12 @@ def validate_books(books: BookSeries) -> None:
         (backwards, "time goes backwards", "rows in time order"),
         (faults.one_sided, "a side is empty at its best level", "both sides quoted; drop such rows"),
         (faults.crossed, "the book is crossed", "best bid <= best ask; drop such rows"),
-        (faults.negative_lots, "a size is negative", "sizes of 0 or more"),
-        (faults.negative_trades, "a traded size is negative", "sizes of 0 or more"),
+        (faults.negative_lots, "a quantity is negative", "quantities of 0 or more"),
+        (faults.negative_trades, "a traded quantity is negative", "quantities of 0 or more"),
         (
             faults.lots_without_price,
-            f"a size without a price (price {EMPTY_PRICE} marks an empty level)",
-            "size 0 at empty levels",
+            f"a quantity without a price (price {EMPTY_PRICE} marks an empty level)",
+            "quantity 0 at empty levels",
         ),
         (faults.unordered, "levels are out of order", "level 0 best, prices strictly worsening"),
     )

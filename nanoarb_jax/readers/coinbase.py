@@ -40,8 +40,8 @@ _LOT_SIZE = 1e-8  # the exchange's smallest unit; sizes in files may carry the n
 def open_coinbase(files: Iterable[str | Path], options: ReadOptions = ReadOptions()) -> EventFeed:  # noqa: B008
     """Open the files of one session, in any order; a folder among them stands for the files in it.
 
-    The exchange's time is the only one there is, so it is both times. Every update is a message of its own: several
-    with one time do not belong together (the books between them are what the exchange showed).
+    The files have only the exchange's time, which also serves as receive time. Every update is a message of its own:
+    several with one time do not belong together (the books between them are what the exchange showed).
 
     Raises:
         DataError: a file is missing, damaged or truncated, or the updates are not in order of time; also while the

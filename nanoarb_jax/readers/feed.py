@@ -21,7 +21,7 @@ class ReadOptions(NamedTuple):
 
     Attributes:
         tick_size: price of one tick; None: as the file says, or the coarsest grid that its first chunk's prices lie on.
-        lot_size: smallest quantity kept apart; None: as the file says, or fine enough for the sizes of its first chunk.
+        lot_size: quantity of one lot; None: as the file says, or fine enough for the quantities of its first chunk.
         symbol: the instrument wanted, of a file that holds several.
         exchange_time: date books by the exchange's time, where a file has two (events bear both).
     """
@@ -87,7 +87,9 @@ def infer_tick_size(px: NDArray[np.float64], what: str) -> float:
     """
     px = np.unique(px[np.isfinite(px)])
     if len(px) == 0:
-        raise DataError(f"{what}: no price to infer the tick size from; give --tick-size")
+        raise DataError(
+            f"{what}: no price to infer the tick size from; give tick_size, on the command line --tick-size"
+        )
     for decimals in range(10):
         units = np.rint(px * 10.0**decimals)
         if np.abs(units).max() < 2**53 and np.allclose(units / 10.0**decimals, px, rtol=1e-13, atol=0):
@@ -95,11 +97,14 @@ def infer_tick_size(px: NDArray[np.float64], what: str) -> float:
             if len(px) > 1:
                 return max(grid, 1) / 10.0**decimals
             return 1 / 10.0**decimals
-    raise DataError(f"{what}: prices such as {float(px[0])!r} have more than nine decimals; give --tick-size")
+    raise DataError(
+        f"{what}: prices such as {float(px[0])!r} have more than nine decimals; give tick_size, on the command line "
+        "--tick-size"
+    )
 
 
 def infer_lot_size(qty: NDArray[np.float64], what: str) -> float:
-    """A power of ten, at most 1e-8 where sizes allow it, of which a thousand times the largest quantity stays exact.
+    """A power of ten, 1e-8 where quantities allow it, of which a thousand times the largest quantity stays exact.
 
     >>> infer_lot_size(np.array([0.001, 250.0]), "example")
     1e-08

@@ -31,7 +31,7 @@ class Head(NamedTuple):
 
     @property
     def is_parquet(self) -> bool:
-        """Whether the bytes are those of a Parquet file; its name tells nothing then."""
+        """Whether the bytes are those of a Parquet file; then the file's extension is ignored."""
         return self.start.startswith(PARQUET)
 
     @property

@@ -1,4 +1,4 @@
-"""Prices and sizes as files give them, in decimals, put on the integer grid of a series."""
+"""Prices and quantities as files give them, in decimals, put on the integer grid of a series."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from nanoarb_jax.errors import DataError
 
 _LARGEST = 2.0**62  # in units; below EMPTY_PRICE, and sums of two still fit
-_OFF_GRID = 1e-6  # in units; what a division by the unit may cost, and no more
+_OFF_GRID = 1e-6  # largest rounding error, in units, that still counts as on the grid; it grows beyond 1e9 units
 
 
 def price_scale(tick_size: float, what: str) -> tuple[float, int]:
@@ -45,10 +45,10 @@ def on_grid(
     """Values in whole units, times a factor.
 
     Args:
-        values: prices or sizes, any shape, all finite.
+        values: prices or quantities, any shape, all finite.
         unit: the step of the grid, e.g. the tick size.
         what: the file and the kind of value, for the error.
-        option: to advise, e.g. "--tick-size"; None: values between the steps are rounded.
+        option: to advise, e.g. "tick_size"; None: values between the steps are rounded.
         factor: of the result, e.g. price units per tick.
 
     Raises:
@@ -61,5 +61,6 @@ def on_grid(
     whole = np.rint(units)
     off = np.abs(units - whole) > np.maximum(_OFF_GRID, np.abs(units) * 1e-15)
     if option is not None and off.any():
-        raise DataError(f"{what} {values[off][0]:.17g} is no multiple of {unit}; give {option} with the finer step")
+        finer = f"a finer {option}, on the command line --{option.replace('_', '-')}"
+        raise DataError(f"{what} {values[off][0]:.17g} is no multiple of {unit}; give {finer}")
     return whole.astype(np.int64) * factor

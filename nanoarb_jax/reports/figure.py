@@ -11,13 +11,17 @@ from nanoarb_jax.files import claim_file
 SUFFIXES = (".png", ".svg", ".pdf")
 
 
-def claim_picture(path: str | Path) -> Path:
+def claim_picture(path: str | Path, what: str = "picture") -> Path:
     """Fail before the work, not after it, if the picture cannot be made; returns its path.
+
+    Args:
+        path: of the file to make.
+        what: it is, for the error: "--picture" on the command line.
 
     Raises:
         OutputError: it exists, its folder does not, or its suffix is none of SUFFIXES.
     """
-    claim_file(path, "picture", SUFFIXES)
+    claim_file(path, what, SUFFIXES)
     return Path(path)
 
 

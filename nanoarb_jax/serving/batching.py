@@ -69,9 +69,9 @@ class MicroBatcher:
 
         Args:
             path: checkpoint folder, or the output folder of a training run.
-            instruments: most that will ever be told apart.
+            instruments: the largest number of different instruments that will be submitted.
             batch: most ticks stepped together; one at a time is what `StepPredictor` is for.
-            backend: "native" (on the CPU, four instruments to a reading of the weights) or "jax" (wherever JAX runs).
+            backend: "native" (on the CPU, reads the weights once for four instruments) or "jax" (wherever JAX runs).
             max_wait_ns, clock: see the class.
 
         Raises:

@@ -52,7 +52,7 @@ class ModelMetrics:
         """Count one prediction.
 
         Args:
-            prediction: ready or not; leave those out, or their outcome, that nobody should judge.
+            prediction: any; to keep one out of the accuracy, pass `actual=None`; out of all figures, do not record it.
             actual: where the price went, -1, 0 or +1 (a label less one); None: not known, so not judged.
             latency_ns: from features to prediction, 0 to an hour.
 

@@ -31,7 +31,7 @@ class Prediction(NamedTuple):
 
 
 def make_prediction(probabilities: np.ndarray, ready: bool, version: str) -> Prediction:
-    """Name the parts of (h, c) probabilities."""
+    """Make a `Prediction` of (h, c) probabilities."""
     horizons = len(probabilities)
     direction, confidence = np.empty(horizons, np.int8), np.empty(horizons, np.float32)
     _most_probable(probabilities, direction, confidence)
@@ -89,7 +89,7 @@ def check_many(features: ArrayLike, expected: int) -> np.ndarray:
 
 def _as_float32(features: ArrayLike) -> np.ndarray:
     try:
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as that
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused later
             return np.asarray(features, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise DataError(f"features: expected the numbers of one tick ({error}); mend the feed") from error

@@ -1,7 +1,7 @@
 """The predictor that every backend shares: one tick in, one `Prediction` out.
 
-A backend is a pure step and its state; the predictor around it checks the features, counts ticks, and names the parts
-of what comes out.
+A backend is a pure step and its state; the predictor around it checks the features, counts ticks, and makes
+a `Prediction` of the probabilities.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The arrivals of the synthetic market: when the next order comes, of which type, and what it stirs up.
+"""The arrivals of the synthetic market: when the next order comes, of which type, and how it excites later orders.
 
 Orders are of six types, three kinds (limit, cancel, market) on two sides of the book, and arrive with the intensities
 
@@ -36,9 +36,9 @@ from nanoarb_jax.simulation.queues import (
     weigh_side,
 )
 
-BURN_IN = 5_000  # orders until the market has forgotten how it was started
+SETTLING_ORDERS = 5_000  # orders until the market has forgotten how it was started
 _START_NS = 1_704_205_800_000_000_000  # 2 January 2024, 14:30 UTC
-_INNER_TICKS = 4  # of a wide spread that count
+_INNER_TICKS = 4  # most ticks inside a wide spread that add to the rate of orders into it
 
 
 def start(config: MarketConfig, rules: NDArray[np.void], seed: SeedSequence) -> NDArray[np.void]:
@@ -47,7 +47,7 @@ def start(config: MarketConfig, rules: NDArray[np.void], seed: SeedSequence) -> 
     state["best"] = config.start_ticks, config.start_ticks + 1
     state["clock_ns"] = _START_NS
     state["rng"] = seed.generate_state(4, np.uint64)
-    burn_in(state, rules, BURN_IN)
+    settle(state, rules, SETTLING_ORDERS)
     return state
 
 
@@ -171,7 +171,7 @@ def advance(state, rules, base, journal):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def burn_in(states, rulebook, orders):  # type: ignore[no-untyped-def]
+def settle(states, rulebook, orders):  # type: ignore[no-untyped-def]
     """Fill an empty book and let `orders` orders happen."""
     state, rules = states[0], rulebook[0]
     for side in range(2):

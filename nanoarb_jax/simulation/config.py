@@ -41,7 +41,7 @@ class MarketConfig:
 
     Attributes:
         tick_size: price of one tick.
-        lot_size: quantity of one lot, the unit of sizes.
+        lot_size: quantity of one lot; the sizes below are in lots.
         start_ticks: first best bid, in ticks; at least 1,000, to stay well above zero. Market orders pull back to it.
         pull: relative change of the rate of spontaneous market orders per relative distance from `start_ticks`.
         latency_ns: from the exchange to the receiver.

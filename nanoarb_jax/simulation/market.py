@@ -40,7 +40,7 @@ def _copy_row_before(row, px, lots):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _fill_books(states, rulebook, ts_ns, bid_px, bid_lots, ask_px, ask_lots, bought, sold):  # type: ignore[no-untyped-def]
-    """Fill the arrays of a `BookSeries` with one book per order, prices in ticks, sizes in lots."""
+    """Fill the arrays of a `BookSeries` with one book per order, prices in ticks, quantities in lots."""
     state, rules = states[0], rulebook[0]
     base, journal = np.empty(TYPES), np.empty((MAX_PARTS, 4), np.int64)
     for i in range(len(ts_ns)):
@@ -106,7 +106,7 @@ def synthetic_books(
         name: of the series.
 
     Returns:
-        A valid series with traded sizes; sizes in lots (`lots_per_unit` lots per 1 of quantity).
+        A valid series with trades; quantities are in lots (`lots_per_unit` lots per 1 of quantity).
 
     Raises:
         DataError: rows below 1, or a seed that is none.
@@ -139,9 +139,9 @@ def synthetic_events(
 ) -> NDArray[np.void]:
     """Simulate a feed of price levels (L2) or orders (L3), and trades; the same seed gives the same events.
 
-    It begins with a snapshot. Then every order is one message: the trades, the new sizes of the levels it changed and,
-    where the best price moved, the levels that came into view (`config.depth` ticks a side are published) or dropped
-    out; or, order by order, what `orders.order_events` says. The book after message i is row i of
+    It begins with a snapshot. Then every order is one message: the trades, the new quantities of the levels it changed
+    and, where the best price moved, the levels that came into view (`config.depth` ticks a side are published) or
+    dropped out; or, order by order, what `orders.order_events` says. The book after message i is row i of
     `synthetic_books` with the same seed and config.
 
     Args:
@@ -197,12 +197,12 @@ def _require_count(label: str, value: int) -> None:
 
 
 def _scales(config: MarketConfig) -> tuple[float, float]:
-    """Ticks per 1 of price, lots per 1 of quantity; dividing by them gives decimals as they are written."""
+    """Ticks per 1 of price, lots per 1 of quantity; these divide, since 3 / 10.0 is 0.3 but 3 * 0.1 is not."""
     return 1.0 / config.tick_size, 1.0 / config.lot_size
 
 
 def _snapshot(state: NDArray[np.void], config: MarketConfig, px_scale: float, lots_per_unit: float) -> NDArray[np.void]:
-    """(n,) EVENT: the book before the first order, each side voided first."""
+    """(n,) EVENT: the book before the first order, each side cleared first."""
     queue, best = state["queue"][0], state["best"][0]
     sides = []
     for side, bits, worse in ((BID, _BUY, -1), (ASK, _SELL, 1)):

@@ -17,7 +17,7 @@ from nanoarb_jax.simulation.arrivals import advance
 from nanoarb_jax.simulation.config import MAX_DEPTH, MarketConfig
 from nanoarb_jax.simulation.queues import MAX_PARTS, TRADED, TYPES
 
-_SLOTS = 2 * MAX_DEPTH  # prices modulo this: a side's levels lie within MAX_DEPTH ticks, so none meet
+_SLOTS = 2 * MAX_DEPTH  # a level's slot is its price modulo this: a side spans at most MAX_DEPTH ticks, so none share
 _MOST_ORDERS = 8  # of a level that comes into view
 _NEWEST, _LIVE = 0, 1
 # an order is number i of its array, from 1; before and after are its neighbours, 0 if it has none

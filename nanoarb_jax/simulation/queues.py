@@ -31,7 +31,7 @@ STATE = np.dtype(
         ("queue", "i8", (2, MAX_DEPTH)),  # lots; column 0 is never 0, columns from the config's depth on are not used
         ("limit_weight", "f8", (2, MAX_DEPTH)),  # shares of the levels in the limit ...
         ("cancel_weight", "f8", (2, MAX_DEPTH)),  # ... and cancel intensity
-        ("multiplier", "f8", TYPES),  # g of the module's formula
+        ("multiplier", "f8", TYPES),  # g in the formula of arrivals.py
         ("fast", "f8", TYPES),  # excitation, per second
         ("slow", "f8", TYPES),
         ("clock_ns", "i8"),  # time of the last order
@@ -214,7 +214,7 @@ def _take(state, rules, side, level, lots, traded, journal, parts):  # type: ign
     queue, best = state.queue, state.best
     taken = min(lots, queue[side, level])
     if level == 0 and side == BID and best[BID] <= rules.start_ticks // 4:
-        taken = min(taken, queue[side, 0] - 1)  # prices stay positive: here the bid is held whatever comes
+        taken = min(taken, queue[side, 0] - 1)  # prices stay positive: this low, the best bid keeps a lot
     price = best[side] - level if side == BID else best[side] + level
     queue[side, level] -= taken
     if traded and taken > 0:

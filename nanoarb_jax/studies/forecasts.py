@@ -1,6 +1,6 @@
 """Forecasts of streams by models that never saw the rows they are judged on, and how they are judged.
 
-    forecasts = leave_one_out(settings_of(checkpoint), dataset, "runs/leave_one_out")
+    forecasts = leave_one_out(training_settings_of(checkpoint), dataset, "runs/leave_one_out")
     result = judge_forecasts(forecasts, dataset.horizons)
 
 `leave_one_out.py` and `walk_forward.py` say what each model learns from. Every model is a run of its own in the working
@@ -43,7 +43,7 @@ class Forecasts(NamedTuple):
     origins: list[dict[str, Any]]
 
 
-def settings_of(checkpoint: Checkpoint) -> Config:
+def training_settings_of(checkpoint: Checkpoint) -> Config:
     """The settings that a checkpoint was trained with, to train others alike; on whatever device there is.
 
     Raises:

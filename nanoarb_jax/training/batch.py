@@ -65,7 +65,7 @@ def gather(rows: TrainingRows, picks: Picks, ticks: int, config: TrainConfig) ->
 
 
 def _mirrored(x: jax.Array, reference: jax.Array) -> jax.Array:
-    """The same as `mirror_features`, bit for bit: of float32 prices, either rounds the mirrored price just once."""
+    """The same as `mirror_features`, bit for bit: for float32 prices, both round the mirrored price only once."""
     order, sign = mirror_of(x.shape[-1])
     prices = 2 * reference[:, None, None] - x[..., :2]
     return jnp.concatenate([prices, x[..., order[2:]] * sign[None, None, 2:]], axis=-1)

@@ -8,7 +8,7 @@ import sys
 import jax
 import jax.numpy as jnp
 
-from nanoarb_jax.errors import DeviceError
+from nanoarb_jax.errors import SettingError
 
 
 def choose_devices(name: str, count: int | None = None) -> list[jax.Device]:
@@ -19,19 +19,17 @@ def choose_devices(name: str, count: int | None = None) -> list[jax.Device]:
         count: how many; None: all.
 
     Raises:
-        DeviceError: a GPU was asked for and JAX sees none, or more devices than there are.
+        SettingError: a GPU was asked for and JAX sees none, or more devices than there are.
     """
     try:
         found = jax.devices(None if name == "auto" else name)
     except RuntimeError as error:
-        raise DeviceError(
-            f"device {name!r}: JAX sees only {jax.default_backend()}; use --device auto, or install "
-            "nanoarb-jax[cuda12] or [cuda13] on a machine with an NVIDIA GPU"
-        ) from error
+        seen = f'"auto" where JAX sees only {jax.default_backend()}'
+        remedy = "a GPU needs nanoarb-jax[cuda12] or [cuda13], and a machine with an NVIDIA one"
+        raise SettingError("train.device", name, f"{seen}; {remedy}") from error
     if count is not None and count > len(found):
-        raise DeviceError(
-            f"devices={count}: JAX sees {len(found)} of kind {found[0].platform}; ask for at most as many"
-        )
+        expected = f"at most {len(found)}, as many as JAX sees of kind {found[0].platform}"
+        raise SettingError("train.devices", count, expected)
     return found[:count]
 
 

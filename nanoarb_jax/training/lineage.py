@@ -9,14 +9,14 @@ import jax.numpy as jnp
 
 from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint
 from nanoarb_jax.config import Config, ModelConfig
-from nanoarb_jax.errors import CheckpointError, ConfigError
+from nanoarb_jax.errors import CheckpointError, SettingError
 
 
 def load_learnt_from(config: Config, dtype: jnp.dtype) -> dict[str, Checkpoint]:
     """The checkpoints that a run learns from, as its settings name them: "initial" and "teacher", where there are any.
 
     Raises:
-        CheckpointError, ConfigError: see `load_initial` and `load_teacher`.
+        CheckpointError, SettingError: see `load_initial` and `load_teacher`.
     """
     found = {"initial": load_initial(config, dtype), "teacher": load_teacher(config, dtype)}
     return {name: checkpoint for name, checkpoint in found.items() if checkpoint is not None}
@@ -34,7 +34,7 @@ def load_teacher(config: Config, dtype: jnp.dtype) -> Checkpoint | None:
 
     Raises:
         CheckpointError: there is no such checkpoint, or it is damaged.
-        ConfigError: it predicts other horizons or reads other features than the student.
+        SettingError: it predicts other horizons or reads other features than the student.
     """
     name, student = config.train.teacher, config.model
     if name is None:
@@ -43,9 +43,8 @@ def load_teacher(config: Config, dtype: jnp.dtype) -> Checkpoint | None:
     for setting, what in (("horizons", "predicts horizons {}"), ("input_dim", "reads {} features per tick")):
         met, expected = getattr(teacher.config, setting), getattr(student, setting)
         if met != expected:
-            raise ConfigError(
-                f"teacher {name}: {what.format(met)}, the student {expected}; give one trained on data prepared alike"
-            )
+            like = f"a checkpoint that {what.format(expected)} like the student, not {met}"
+            raise SettingError("train.teacher", name, f"{like}; give one trained on data prepared alike")
     return teacher
 
 
@@ -62,7 +61,7 @@ def load_initial(config: Config, dtype: jnp.dtype) -> Checkpoint | None:
 
     Raises:
         CheckpointError: there is no such checkpoint, or it is damaged.
-        ConfigError: its model has another shape than the run's; dropout may differ.
+        SettingError: its model has another shape than the run's; dropout may differ.
     """
     name = config.train.init
     if name is None:
@@ -71,10 +70,9 @@ def load_initial(config: Config, dtype: jnp.dtype) -> Checkpoint | None:
     met, expected = _shape(initial.config), _shape(config.model)
     for setting, value in expected.items():
         if met[setting] != value:
-            raise ConfigError(
-                f"init {name}: model.{setting}={met[setting]!r}, the run's is {value!r}; give the run the shape of the "
-                "checkpoint, or data prepared as its were"
-            )
+            like = f"a checkpoint with model.{setting}={value!r} like the run's, not {met[setting]!r}"
+            remedy = "give the run the shape of the checkpoint, or data prepared as its were"
+            raise SettingError("train.init", name, f"{like}; {remedy}")
     return initial
 
 
@@ -87,7 +85,7 @@ def _load(setting: str, name: str, dtype: jnp.dtype) -> Checkpoint:
     try:
         return load_checkpoint(name, dtype)
     except CheckpointError as error:
-        raise CheckpointError(f"{setting}: {error}") from error
+        raise CheckpointError(f"train.{setting}: {error}") from error
 
 
 def _shape(model: ModelConfig) -> dict[str, Any]:

@@ -7,17 +7,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-from nanoarb_jax.errors import ConfigError
+from nanoarb_jax.errors import SettingError
 
 
 def require_tensorboard() -> None:
     """See that event files can be written, before a run begins.
 
     Raises:
-        ConfigError: tensorboardX is not installed.
+        SettingError: tensorboardX is not installed.
     """
     if importlib.util.find_spec("tensorboardX") is None:
-        raise ConfigError("train.tensorboard=True: no tensorboardX here; pip install tensorboardX or --no-tensorboard")
+        expected = "false, on the command line --no-tensorboard, without tensorboardX; or pip install tensorboardX"
+        raise SettingError("train.tensorboard", True, expected)
 
 
 class RunLog:
@@ -25,7 +26,7 @@ class RunLog:
 
     Args:
         folder: of the run.
-        update, epoch: where the run stands; what an interrupted run logged past them is dropped, it will come again.
+        update, epoch: where the run stands; later records of an interrupted run are dropped and made again.
         tensorboard: also write event files.
     """
 

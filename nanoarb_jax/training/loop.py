@@ -95,9 +95,10 @@ def train(
         on_epoch: called with each line of metrics.jsonl.
 
     Raises:
-        ConfigError, DataError: settings, teacher or data do not fit each other or the run.
-        CheckpointError: nothing to resume, the folder holds a run already, or the teacher is missing or another.
-        DeviceError: no such device, or several processes.
+        ConfigError, DataError: settings, devices, teacher or data do not fit each other or the run.
+        CheckpointError: nothing to resume, or the teacher is missing or another.
+        OutputError: the folder holds a run already, or cannot be written.
+        DeviceError: several processes.
         TrainingError: the loss stopped being finite.
 
     Example:
@@ -148,7 +149,8 @@ class _Run:
         if holds_state(folder):  # a run that was stopped before it kept anything begins anew
             state, self.progress = self.checkpoints.restore(state)
             drop_newer_best(folder, int(state.update))
-        # put where it stays: an update compiled for arrays that may be anywhere would be compiled anew for its result
+        # placed explicitly: otherwise the second update would be compiled again, because its input (the first one's
+        # result) lies on a fixed device
         self.state = jax.device_put(state, parts.placement)
         self.log = RunLog(folder, int(self.state.update), self.progress["epoch"], plan.config.train.tensorboard)
 
@@ -228,7 +230,8 @@ class _Run:
         if best is not None:
             kept = f"the best weights so far are in {self.folder / 'best' / str(best['update'])}"
         return TrainingError(
-            f"{met} at update {int(self.state.update)}, expected finite numbers; lower --lr or check the data; {kept}"
+            f"{met} at update {int(self.state.update)}, expected finite numbers; lower train.lr, on the "
+            f"command line --lr, or check the data; {kept}"
         )
 
     def _save(self, done: int) -> None:

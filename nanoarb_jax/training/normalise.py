@@ -19,8 +19,8 @@ ROWS = 65_536  # worked through at a time
 def fit_transform(model: MambaLOB, streams: Sequence[Stream]) -> None:
     """Set the statistics of the model's input channels to those of the training rows of all streams.
 
-    Every stream has the same weight, however long it is. Its mirror image counts beside it, so that standardising the
-    inputs of a mirrored market gives the mirrored inputs.
+    Every stream has the same weight, however long it is. Its mirror image is counted too, so that mirroring and
+    standardising give the same result in either order.
     """
     if model.transform.kind == "identity":
         return

@@ -20,7 +20,7 @@ def label_loss(
     """The settings' loss against the labels: logits (b, h, c), the others (b, h), see `Batch`."""
     cap = config.magnitude_cap
     if config.loss == "expected-pnl":
-        # cut at the costs and a fixed profit, not at a fixed move: a trade must be able to pay at any spread
+        # moves are cut at the costs plus a fixed profit, not at a fixed move, so that a trade can pay at any spread
         return expected_pnl_loss(logits, jnp.clip(moves, -costs - cap, costs + cap), costs, known=labels >= 0)
     if config.loss == "cross-entropy":
         return transaction_cost_aware_loss(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nanoarb_jax.data.streams import Stream
-from nanoarb_jax.errors import ConfigError, DataError
+from nanoarb_jax.errors import ConfigError, DataError, SettingError
 
 
 class Plan(NamedTuple):
@@ -119,7 +119,7 @@ def quotas(counts: Sequence[int], instruments: Sequence[str] | None, rng: np.ran
 
 
 def _shape(chunks: int, lanes: int, multiple: int) -> tuple[int, int]:
-    """Numbers of updates and lanes, at most `lanes`, that leave out fewer chunks.
+    """Choose the numbers of updates and lanes (at most `lanes`) so that fewer chunks are left out.
 
     54 chunks fill 32 lanes once and leave 22 out; 27 lanes are filled twice, and none is left out.
     """
@@ -131,13 +131,12 @@ def _shape(chunks: int, lanes: int, multiple: int) -> tuple[int, int]:
 
 def _rounded(lanes: int, available: int, multiple: int) -> int:
     """As many lanes as there are chunks or windows for, rounded down to a multiple."""
-    rounded = min(lanes, available) // multiple * multiple
-    if rounded == 0:
-        raise ConfigError(
-            f"{min(lanes, available)} lanes in an update (batch_size={lanes}, {available} chunks or windows in an "
-            f"epoch): expected at least devices × accumulate = {multiple}; lower these or raise that"
-        )
-    return rounded
+    least = f"at least train.devices × train.accumulate = {multiple}"
+    if lanes < multiple:
+        raise SettingError("train.batch_size", lanes, f"{least}; raise it or lower these")
+    if available < multiple:
+        raise ConfigError(f"{available} chunks or windows in an epoch: expected {least}; lower these or give more data")
+    return min(lanes, available) // multiple * multiple
 
 
 def training_lengths(streams: Sequence[Stream], ticks: int, setting: str, burn_in: int = 0) -> list[int]:
@@ -146,7 +145,7 @@ def training_lengths(streams: Sequence[Stream], ticks: int, setting: str, burn_i
     Args:
         streams: to train on.
         ticks: of a chunk or window.
-        setting: that gave `ticks`, for the error.
+        setting: that gave `ticks`, for the error: "train.chunk_length".
         burn_in: ticks of a stream that do not count in the loss.
 
     Raises:
@@ -163,7 +162,7 @@ def training_lengths(streams: Sequence[Stream], ticks: int, setting: str, burn_i
             )
         if length <= burn_in:
             raise DataError(
-                f"stream {stream.name!r}: {length} training rows, burn_in={burn_in} leaves none that counts; shorten "
-                "it or leave the stream out"
+                f"stream {stream.name!r}: {length} training rows, train.burn_in={burn_in} leaves none that counts; "
+                "shorten it or leave the stream out"
             )
     return lengths

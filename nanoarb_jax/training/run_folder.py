@@ -22,7 +22,7 @@ from flax import nnx
 
 from nanoarb_jax.artifacts.checkpoint import save_checkpoint
 from nanoarb_jax.config import Config, load_config
-from nanoarb_jax.errors import CheckpointError, ConfigError, DataError
+from nanoarb_jax.errors import CheckpointError, ConfigError, DataError, OutputError
 from nanoarb_jax.files import first_line
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.training.run_plan import RunPlan
@@ -39,19 +39,20 @@ def begin_run(folder: Path, config: Config, record: dict[str, Any]) -> None:
         record: what the run learns from, see `run_plan.describe_run`.
 
     Raises:
-        CheckpointError: the folder holds a run already, or cannot be written.
+        OutputError: the folder holds a run already, or cannot be written.
     """
     for name in (_CONFIG, _RECORD, "metrics.jsonl", "latest", "best", "tensorboard"):
         if (folder / name).exists():
-            raise CheckpointError(
-                f"{folder}: holds a training run ({name}); resume it with --resume or choose another folder"
+            raise OutputError(
+                f"{folder}: holds a training run ({name}); resume it, on the command line with --resume, or choose "
+                "another folder"
             )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _CONFIG).write_text(config.to_toml(), encoding="utf-8")
         (folder / _RECORD).write_text(json.dumps(record, indent=1) + "\n")
     except OSError as error:
-        raise CheckpointError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
+        raise OutputError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
 
 
 def check_resumed_run(folder: Path, config: Config, record: dict[str, Any]) -> None:

@@ -29,7 +29,7 @@ class RunPlan:
     Attributes:
         config: the settings.
         dataset: labelled streams.
-        devices: that share the lanes of an update; the first one does what is done once.
+        devices: that share the lanes of an update; the first one also does the work that is not shared.
         ticks: rows per lane and update.
         lengths: training rows of each stream.
         lanes: parallel streams, or windows, of an update.
@@ -70,7 +70,7 @@ class RunPlan:
 
     @property
     def updates(self) -> int:
-        """Of all epochs."""
+        """Updates of all epochs together."""
         return self.updates_per_epoch * self.config.train.epochs
 
     @property
@@ -92,7 +92,9 @@ def plan_run(config: Config, dataset: Dataset, devices: Sequence[jax.Device]) ->
     """
     check_fit(dataset, config.model)
     windows = config.train.objective == "window"
-    ticks, setting = (config.model.window, "window") if windows else (config.train.chunk_length, "chunk_length")
+    ticks, setting = config.train.chunk_length, "train.chunk_length"
+    if windows:
+        ticks, setting = config.model.window, "model.window"
     lengths = tuple(training_lengths(dataset.streams, ticks, setting, config.train.burn_in))
     updates, lanes = _plan_epoch(config, dataset, devices, ticks, lengths, 0).start.shape
     return RunPlan(config, dataset, tuple(devices), ticks, lengths, lanes, updates)

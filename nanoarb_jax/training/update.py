@@ -45,7 +45,7 @@ def initial_state(
 ) -> TrainState:
     """The state before the first update."""
     params = nnx.state(model, nnx.Param)
-    own = jax.tree.map(jnp.copy, params)  # donated later: the model keeps its arrays
+    own = jax.tree.map(jnp.copy, params)  # copied, since updates donate their state and the model must keep its arrays
     average = jax.tree.map(jnp.copy, params)
     return TrainState(
         update=jnp.zeros((), jnp.int32),

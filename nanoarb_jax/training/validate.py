@@ -25,7 +25,7 @@ def validation_log_probs(score: Score, weights: Any, model: MambaLOB, streams: S
         streams: to score.
     """
     rows = [(max(0, stream.validation[0] - LEAST_HISTORY), stream.validation[1]) for stream in streams]
-    weights = jax.device_get(weights)  # bound to no device: several would all do the same work
+    weights = jax.device_get(weights)  # so that one device scores: with weights on several, each would do all the work
     scored = score_streams(score, weights, model, streams, rows)
     return [
         log_p[stream.validation[0] - start :] for log_p, stream, (start, _) in zip(scored, streams, rows, strict=True)

@@ -94,7 +94,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(bench_run, "BURST_SECONDS", 0.005)
-        do("synth", "data", "synth", folder / "books", "--rows", 2_000, "--streams", 2)
+        do("synth", "data", "synth", "--output", folder / "books", "--rows", 2_000, "--streams", 2)
         said["prepare"] = done("data", "prepare", folder / "books", "--output", folder / "data", *LABELS)
         do("inspect", "data", "inspect", folder / "data")
         start = ("train", "--data", folder / "data", "--output", folder / "run")
@@ -260,6 +260,20 @@ def test_settings_from_a_file_and_options_beside_it(
     assert (settings.model.hidden_dim, settings.model.horizons, settings.train.epochs) == (64, (5, 20), 2)
 
 
+def test_features_from_a_file(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever table names them, with a preset too; two that differ are refused."""
+    start = ("--data", world.folder / "books", "--config", tmp_path / "c.toml")
+    for table in ("data", "model"):
+        (tmp_path / "c.toml").write_text(f'[{table}]\nfeature_set = "flow"\n')
+        for options in ((), ("--preset", "nano")):
+            settings = settings_of(monkeypatch, *start, *options)
+            assert (settings.data.feature_set, settings.model.feature_set) == ("flow", "flow")
+    (tmp_path / "c.toml").write_text('[data]\nfeature_set = "flow"\n[model]\nfeature_set = "lob44"\n')
+    result = run("train", *start)
+    assert result.exit_code == 2
+    assert "c.toml: model.feature_set='lob44': expected that of data.feature_set=\"flow\"" in result.stderr
+
+
 def test_every_setting_is_an_option(monkeypatch: pytest.MonkeyPatch, world: World) -> None:
     """Also those that a shell seldom needs; and the same words as in a file."""
     given = ("--ema-decay", 0.5, "--warmup-fraction", 0.1, "--matmul-dtype", "float32", "--devices", 1)
@@ -381,7 +395,17 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         f"train --data {{0}}/data {NEW} --config {{0}}/unknown.toml", ["'learning_rate'", "expected one of", "lr"]
     ),
     "export, opset": ("export --checkpoint {0}/run --output {0}/new.onnx --opset 5", ["opset 5", "17 to 23"]),
-    "train, no such device": (f"train --data {{0}}/data {NEW} --device gpu", ["'gpu'", "only cpu", "--device auto"]),
+    "train, no such device": (
+        f"train --data {{0}}/data {NEW} --device gpu", ["error: --device gpu: expected", "only cpu", '"auto"']
+    ),
+    "train, more devices": (f"train --data {{0}}/data {NEW} --devices 99", ["error: --devices 99: expected at most"]),
+    "train, no such teacher": (
+        f"train --data {{0}}/data {NEW} --teacher {{0}}/gone", ["error: train.teacher: checkpoint ", "gone"]
+    ),
+    "train, few lanes": (
+        f"train --data {{0}}/data {NEW} --batch-size 3 --accumulate 4",
+        ["error: --batch-size 3: expected at least ", "train.accumulate = 4"],
+    ),
     # data
     "data missing": (f"train --data {{0}}/gone {NEW}", ["gone", "no such file or folder", "expected"]),
     "data empty": (f"train --data {{0}}/empty {NEW}", ["empty", "book-npz"]),
@@ -389,7 +413,8 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "books without rows": ("data prepare {0}/no_rows --output {0}/new", ["'a'", "no rows", "at least one"]),
     "books too short": (f"train --data {{0}}/short {NEW}", ["synthetic_00", "900 rows", "at least 1340"]),
     "training part too short": (
-        f"train --data {{0}}/data {NEW} --chunk-length 5000", ["chunk_length=5000", "1300 training rows", "shorten"]
+        f"train --data {{0}}/data {NEW} --chunk-length 5000",
+        ["train.chunk_length=5000", "1300 training rows", "shorten"],
     ),
     "books truncated": (
         "data prepare {0}/cut_books --output {0}/new", ["synthetic_01.npz", "damaged", "fetch it again"]
@@ -423,22 +448,31 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "run exists": ("train --data {0}/data --output {0}/run --preset nano", ["run", "--resume", "another folder"]),
     "run where a file is": ("train --data {0}/data --output {0}/notes.txt --preset nano", ["notes.txt"]),
     "run below a file": ("train --data {0}/data --output {0}/notes.txt/new --preset nano", ["notes.txt"]),
-    "export exists": ("export --checkpoint {0}/run --output {0}/notes.txt", ["notes.txt", "exists", "another name"]),
+    "export exists": (
+        "export --checkpoint {0}/run --output {0}/notes.txt", ["error: --output", "notes.txt", "exists", "another name"]
+    ),
     "export exists before training": (
-        f"train --data {{0}}/data {NEW} --preset nano --export-onnx {{0}}/notes.txt", ["notes.txt", "exists"]
+        f"train --data {{0}}/data {NEW} --preset nano --export-onnx {{0}}/notes.txt",
+        ["error: --export-onnx", "notes.txt", "exists"],
     ),
     "JSON exists": ("bench --preset nano --json {0}/notes.txt", ["--json", "notes.txt", "another name"]),
     "JSON in no folder": ("bench --preset nano --json {0}/gone/a.json", ["--json", "no such folder", "make it first"]),
     "picture of a judged model exists": (
         "evaluate --checkpoint {0}/run --data {0}/data --picture {0}/reliability.png",
-        ["picture", "reliability.png", "another name"],
+        ["error: --picture", "reliability.png", "another name"],
     ),
-    "picture exists": ("bench --preset nano --picture {0}/reliability.png", ["reliability.png", "another name"]),
-    "picture of no kind": ("bench --preset nano --picture {0}/a.gif", ["picture", "'.gif'", ".png, .svg, .pdf"]),
-    "synth into a full folder": ("data synth {0}/full", ["full", "not an empty folder", "give another"]),
-    "synth into a file": ("data synth {0}/notes.txt", ["notes.txt", "give another"]),
+    "picture exists": (
+        "bench --preset nano --picture {0}/reliability.png", ["error: --picture", "reliability.png", "another name"]
+    ),
+    "picture of no kind": (
+        "bench --preset nano --picture {0}/a.gif", ["error: --picture", "'.gif'", ".png, .svg, .pdf"]
+    ),
+    "synth into a full folder": (
+        "data synth --output {0}/full", ["--output", "full", "not an empty folder", "give another"]
+    ),
+    "synth into a file": ("data synth --output {0}/notes.txt", ["--output", "notes.txt", "give another"]),
     "prepare into a full folder": (
-        "data prepare {0}/books --output {0}/full", ["full", "nothing is overwritten, give another"]
+        "data prepare {0}/books --output {0}/full", ["error: --output", "full", "nothing is overwritten, give another"]
     ),
     "prepare below a file": ("data prepare {0}/books --output {0}/notes.txt/new", ["notes.txt", "cannot be written"]),
     "quickstart into a full folder": ("quickstart --output {0}/full", ["--output", "full", "give another"]),

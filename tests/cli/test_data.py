@@ -28,9 +28,10 @@ def refused(message: str, *arguments: object) -> None:
 
 def test_from_synthetic_books_to_a_dataset(tmp_path: Path) -> None:
     books, out, figures = tmp_path / "books", tmp_path / "ds", tmp_path / "figures.json"
-    said = run("synth", books, "--rows", 3_000, "--streams", 2, "--seed", 7, "--json", tmp_path / "synth.json")
+    made = tmp_path / "synth.json"
+    said = run("synth", "--output", books, "--rows", 3_000, "--streams", 2, "--seed", 7, "--json", made)
     assert "2 streams of 3,000 books" in said
-    assert json.loads((tmp_path / "synth.json").read_text())["seed"] == 7
+    assert json.loads(made.read_text())["seed"] == 7
     assert sorted(file.name for file in books.iterdir()) == ["synthetic_00.npz", "synthetic_01.npz"]
     said = run("prepare", books, "--output", out, "--label-price", "microprice", "--threshold-ticks", 1.5)
     assert "2 streams, 6,000 rows" in said
@@ -57,8 +58,9 @@ def test_a_look_at_market_data(tmp_path: Path) -> None:
     assert found["spread_ticks"]["p50"] >= 1 and found["invalid_share"] == 0
     assert picture.read_bytes()[:4] == b"\x89PNG" and picture.stat().st_size > 20_000
     refused("exists already", "inspect", file, "--picture", picture)
-    refused("suffix '.txt'", "inspect", file, "--picture", tmp_path / "a.txt")
-    refused("no such anomaly", "inspect", file, "--policy", "crosed=raise")
+    refused("^--picture .*suffix '.txt'", "inspect", file, "--picture", tmp_path / "a.txt")
+    refused("^--policy crosed=raise: no such anomaly", "inspect", file, "--policy", "crosed=raise")
+    refused("^--policy crossed=keep: expected one of skip, ", "inspect", file, "--policy", "crossed=keep")
     refused("expected ANOMALY=POLICY", "inspect", file, "--policy", "crossed")
     refused("^--clock second: expected ", "inspect", file, "--clock", "second")
     out = tmp_path / "ds"
@@ -112,9 +114,12 @@ def test_mistakes_are_named_and_nothing_is_overwritten(tmp_path: Path) -> None:
     taken.mkdir()
     (taken / "notes.txt").write_text("mine")
     figures = taken / "notes.txt"
-    refused("not an empty folder; nothing is overwritten, give another", "synth", taken)
-    refused("cannot be created", "synth", figures / "deeper")
-    refused("nothing is overwritten, give another", "prepare", books, "--output", taken)
+    for form in ((taken,), ("--output", taken)):
+        refused("^--output .*not an empty folder; nothing is overwritten, give another", "synth", *form)
+    refused("^--output .*cannot be made", "synth", figures / "deeper")
+    refused("^--output .*: .*books is given, too; leave one out", "synth", books, "--output", tmp_path / "ds")
+    refused("^--output: missing; give a folder", "synth")
+    refused("^--output .*nothing is overwritten, give another", "prepare", books, "--output", taken)
     refused("^--label-price last: expected ", "prepare", books, "--output", tmp_path / "ds", "--label-price", "last")
     refused("no such file", "prepare", tmp_path / "nowhere", "--output", tmp_path / "ds")
     refused("exists already", "inspect", books, "--json", figures)

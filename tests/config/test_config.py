@@ -32,6 +32,7 @@ share = st.floats(0.01, 0.45)
 @st.composite
 def configs(draw: st.DrawFn) -> Config:
     ticks = draw(horizons)
+    features = draw(st.sampled_from(["lob44", "flow", 7]))
     rule = draw(st.sampled_from(["move", "smoothed", "deeplob", "tlob"]))
     return Config(
         ModelConfig(
@@ -39,10 +40,11 @@ def configs(draw: st.DrawFn) -> Config:
             horizons=ticks,
             dropout=draw(st.floats(0, 0.99)),
             dt_rank=draw(st.none() | st.integers(1, 64)),
-            feature_set=draw(st.sampled_from(["lob44", "flow", 7])),
+            feature_set=features,
         ),
         DataConfig(
             horizons=ticks,
+            feature_set=draw(st.sampled_from(["lob44", "flow"])) if features == 7 else features,
             label_price=draw(st.sampled_from(["mid", "microprice"])),
             label_rule=rule,
             smoothing_ticks=draw(st.integers(1, 1_000)) if rule == "tlob" else None,
@@ -183,6 +185,10 @@ def test_the_window_of_tlob_is_named() -> None:
         ("[model]\npreset = 'large'\n", r"unknown preset 'large': expected one of base, small, nano"),
         ("[model]\npreset = ['nano']\n", r"unknown preset \['nano'\]"),
         ("[model]\nhorizons = [5, 9]\n", r"model.horizons=\(5, 9\): expected the label horizons data.horizons=\(10, "),
+        (
+            "[model]\nfeature_set = 'lob44'\n[data]\nfeature_set = 'flow'\n",
+            r"c.toml: model.feature_set='lob44': expected that of data.feature_set=\"flow\", or a number$",
+        ),
         ("[model\n", r"c.toml: not valid TOML"),
         ("[train]\nlr = '1e-3'\n", r"train.lr='1e-3': expected a finite number"),
     ],
@@ -203,8 +209,13 @@ def test_what_a_model_reads_is_said_once(tmp_path: Path) -> None:
         # as files were written before there was model.feature_set
         older = {"input_transform": transform, "input_dim": features}
         assert config_from_dict({"model": older}, "older").model == model
+        for named in ("lob44", "flow"):  # a number may be of any data
+            if transform in ("identity", named):
+                assert Config(model, DataConfig(feature_set=named)).model == model
     assert config_from_dict({"data": {"feature_set": "flow"}}, "text").model == ModelConfig(feature_set="flow")
-    assert config_from_dict({"model": {"input_transform": "flow"}}, "text").model == ModelConfig(feature_set="flow")
+    for named in ({"input_transform": "flow"}, {"feature_set": "flow"}):
+        config = config_from_dict({"model": named}, "text")
+        assert (config.model.feature_set, config.data.feature_set) == ("flow", "flow")
     with pytest.raises(ConfigError, match=r'^model\.input_dim=43: expected 44 for input_transform "lob44"$'):
         config_from_dict({"model": {"input_dim": 43}}, "older")
     with pytest.raises(ConfigError, match=r"^model\.feature_set='x': expected "):

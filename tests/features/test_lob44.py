@@ -101,7 +101,7 @@ def spoil(field: str, index: tuple[int, ...], value: int) -> BookSeries:
         ("bid_px", (7, 0), EMPTY_PRICE, "row 7: a side is empty"),
         ("ask_lots", (7, 0), 0, "row 7: a side is empty"),
         ("bid_px", (7, 0), 10**7, "row 7: the book is crossed"),
-        ("bid_lots", (7, 1), -5, "row 7: a size is negative"),
+        ("bid_lots", (7, 1), -5, "row 7: a quantity is negative"),
         ("bid_px", (7, 1), 10**7, "row 7: levels are out of order"),
         ("ask_px", (7, 1), 1, "row 7: levels are out of order"),
     ],
@@ -125,7 +125,7 @@ def test_validation_of_the_layout() -> None:
         validate_books(books._replace(**none))
     ghost = books.bid_px.copy()
     ghost[:, -1] = EMPTY_PRICE
-    with pytest.raises(DataError, match="a size without a price"):
+    with pytest.raises(DataError, match="a quantity without a price"):
         validate_books(books._replace(bid_px=ghost, bid_lots=np.full_like(ghost, 7)))
 
 

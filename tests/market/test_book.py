@@ -299,9 +299,9 @@ def test_what_is_no_event_and_no_setting() -> None:
         ({"tick_size": 1.0, "lot_size": -1}, "lot_size=-1"),
         ({"tick_size": 1.0, "clock": "wall"}, "clock='wall'"),
         ({"tick_size": 1.0, "levels": 1}, "levels=1"),
-        ({"tick_size": 1.0, "policy": {"gab": "skip"}}, "'gab': no such anomaly"),
-        ({"tick_size": 1.0, "policy": {"gap": "ignore"}}, "policy 'ignore' for 'gap'"),
-        ({"tick_size": 1.0, "policy": "ignore"}, "policy 'ignore'"),
+        ({"tick_size": 1.0, "policy": {"gab": "skip"}}, "policy gab=skip: no such anomaly"),
+        ({"tick_size": 1.0, "policy": {"gap": "ignore"}}, "policy gap=ignore: expected one of keep, skip"),
+        ({"tick_size": 1.0, "policy": "ignore"}, "=ignore: expected one of keep, skip"),
     ):
         with pytest.raises(DataError, match=re.escape(met)):
             OrderBook(**kwargs)

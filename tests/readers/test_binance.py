@@ -215,11 +215,11 @@ def test_trades(tmp_path: Path) -> None:
 
 def test_symbols(tmp_path: Path) -> None:
     other, own = diff(1, 11, 11, [(7, 7)], [], s="XYZ"), diff(2, 11, 11, [(100, 7)], [])
-    with pytest.raises(DataError, match="several symbols; choose one with --symbol"):
+    with pytest.raises(DataError, match=r"several symbols; choose one with symbol, on the command line --symbol$"):
         read(write(tmp_path, snapshot(0, 10), own, other))
     # whose snapshot is it?
     for lines in ((snapshot(0, 10), other, own), (other, own, snapshot(3, 10))):
-        with pytest.raises(DataError, match="a snapshot that does not say whose it is; give the right --symbol"):
+        with pytest.raises(DataError, match="a snapshot that does not say whose it is; give the right symbol, "):
             read(write(tmp_path, *lines), symbol="abc")
     others = snapshot(0, 500, [(7, 1)], [(8, 1)], symbol="XYZ"), snapshot(1, 10, symbol="ABC")
     events, feed = read(write(tmp_path, other, *others, own, other, trade(4, 1, s="XYZ")), symbol="abc")

@@ -26,7 +26,7 @@ def scanned(lines: list[bytes]) -> Read:
     """Messages' kinds, times and ids, each with its events."""
     data = b"".join(line.rstrip(b"\n") + b"\n" for line in lines)
     messages, events = np.zeros(len(lines), scan.MESSAGE), np.zeros(len(data) // 10 + 2, EVENT)
-    scratch = np.zeros(1, scan.SHOWN)
+    scratch = np.zeros(1, scan.LINE_STATE)
     count, filled, malformed = scan.scan(np.frombuffer(data, np.uint8), len(data), messages, events, scratch)
     assert (count, malformed) == (len(lines), 0), lines[count]
     fields = events[["ev", "px", "qty", "order_id", "exch_ts", "local_ts"]][:filled].tolist()
@@ -171,5 +171,5 @@ def test_malformed_lines(text: str) -> None:
         f"\n{good}\r{text}\n{good}".encode() if not text else f"{good}{text}\n{good}".encode(), np.uint8
     )
     messages, events = np.zeros(4, scan.MESSAGE), np.zeros(len(data) // 10 + 2, EVENT)
-    read = scan.scan(data, len(data), messages, events, np.zeros(1, scan.SHOWN))
+    read = scan.scan(data, len(data), messages, events, np.zeros(1, scan.LINE_STATE))
     assert read == (1, 1, 1)

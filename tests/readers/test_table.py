@@ -199,9 +199,9 @@ def test_given_grids(tmp_path: Path) -> None:
         6,
     ]
     assert books_of(write(tmp_path, BOOKS.replace("3.5", "4")), lot_size=0.3 / 3).lots_per_unit == 10.0
-    with pytest.raises(DataError, match=r"bid price 100\.25 is no multiple of 0\.5; give --tick-size"):
+    with pytest.raises(DataError, match=r"bid price 100\.25 is no multiple of 0\.5; give a finer tick_size, .*--tick"):
         books_of(write(tmp_path, BOOKS), tick_size=0.5)
-    with pytest.raises(DataError, match=r"bid size 3\.5 is no multiple of 1.*; give --lot-size"):
+    with pytest.raises(DataError, match=r"bid size 3\.5 is no multiple of 1.*; give a finer lot_size, .* --lot-size"):
         books_of(write(tmp_path, BOOKS), lot_size=1.0)
     with pytest.raises(DataError, match="lot size -1"):
         books_of(write(tmp_path, BOOKS), lot_size=-1)

@@ -18,7 +18,7 @@ from nanoarb_jax.config import Config
 from nanoarb_jax.data.dataset import Dataset
 from nanoarb_jax.errors import CheckpointError, ConfigError, DataError, NanoarbError
 from nanoarb_jax.studies import forecasts as studied
-from nanoarb_jax.studies.forecasts import Forecasts, judge_forecasts, settings_of
+from nanoarb_jax.studies.forecasts import Forecasts, judge_forecasts, training_settings_of
 from nanoarb_jax.studies.leave_one_out import leave_one_out
 from nanoarb_jax.studies.walk_forward import walk_forward
 from nanoarb_jax.training import build, loop
@@ -121,7 +121,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path, monkeypatch: pytest
     config = config_of(dataclasses.replace(STREAM, epochs=1, chunk_length=128, init=str(initial)))
     leave_one_out(config, DATASET, tmp_path / "runs")
     kept = load_checkpoint(tmp_path / "runs" / "market_1")
-    assert kept.data["streams"][0]["name"] == "market_0" and settings_of(kept) == config
+    assert kept.data["streams"][0]["name"] == "market_0" and training_settings_of(kept) == config
 
     def refuse(*_: Any, **__: Any) -> Any:
         return pytest.fail
@@ -155,7 +155,7 @@ def test_command(learnt: dict[str, Dataset], monkeypatch: pytest.MonkeyPatch, tm
 
     monkeypatch.setattr("nanoarb_jax.artifacts.checkpoint.load_checkpoint", lambda _: model)
     monkeypatch.setattr("nanoarb_jax.data.dataset.open_dataset", lambda *_, **__: DATASET)
-    monkeypatch.setattr(studied, "settings_of", lambda met: CONFIG if met is model else None)
+    monkeypatch.setattr(studied, "training_settings_of", lambda met: CONFIG if met is model else None)
     monkeypatch.setattr(studied, "judge_forecasts", judge)
     monkeypatch.chdir(tmp_path)
     assert "error: seen" in command("leave-one-out").stderr
@@ -170,7 +170,7 @@ def test_command(learnt: dict[str, Dataset], monkeypatch: pytest.MonkeyPatch, tm
 
 def test_settings_that_a_checkpoint_does_not_say() -> None:
     with pytest.raises(CheckpointError, match="does not say how it was trained; give a run's best"):
-        settings_of(Checkpoint(random_model(MODEL), "0"))
+        training_settings_of(Checkpoint(random_model(MODEL), "0"))
 
 
 def test_refused(tmp_path: Path) -> None:

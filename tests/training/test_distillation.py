@@ -157,7 +157,7 @@ def test_another_teacher_in_its_place(whole: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(whole, tmp_path / "run")
     config = taught(place)
     (folder / "config.toml").write_text(config.to_toml(), encoding="utf-8")
-    with pytest.raises(CheckpointError, match=r"^teacher: checkpoint .*teacher: no such folder"):
+    with pytest.raises(CheckpointError, match=r"^train.teacher: checkpoint .*teacher: no such folder"):
         train(config, DATASET, folder, resume=True)
     other = save_checkpoint(place, random_model(dataclasses.replace(WIDER, horizons=HORIZONS, d_state=4)))
     with pytest.raises(
@@ -170,9 +170,9 @@ def test_another_teacher_in_its_place(whole: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"horizons": (2, 5)}, ConfigError, r"predicts horizons \(2, 5\), the student \(2, 5, 10\); give one"),
-        ({"feature_set": 43}, ConfigError, "reads 43 features per tick, the student 44"),
-        (None, CheckpointError, r"^teacher: checkpoint .*: holds no checkpoint.json"),
+        ({"horizons": (2, 5)}, ConfigError, r"^train.teacher=.*horizons \(2, 5, 10\) like .*, not \(2, 5\); give one"),
+        ({"feature_set": 43}, ConfigError, "^train.teacher=.*reads 44 features per tick like the student, not 43;"),
+        (None, CheckpointError, r"^train.teacher: checkpoint .*: holds no checkpoint.json"),
     ],
 )
 def test_teachers_that_do_not_fit(

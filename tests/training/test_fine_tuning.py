@@ -58,7 +58,7 @@ def test_a_run_begins_from_it(initial: Path, tmp_path: Path, monkeypatch: pytest
     assert kept.streams_seen == {"before", "first", "second", "market_0", "market_1"}
 
     place.rename(tmp_path / "away")
-    with pytest.raises(CheckpointError, match=r"^init: checkpoint .*initial: no such folder"):
+    with pytest.raises(CheckpointError, match=r"^train.init: checkpoint .*initial: no such folder"):
         train(config, DATASET, folder, resume=True)
     other = random_model(DROPPED)
     other.heads.bias_out[...] += 1.0
@@ -70,8 +70,8 @@ def test_a_run_begins_from_it(initial: Path, tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"d_state": 5}, "model.d_state=5, the run's is 4; give the run the shape"),
-        ({"horizons": (2, 5)}, r"model.horizons=\(2, 5\), the run's is \(2, 5, 10\)"),
+        ({"d_state": 5}, "model.d_state=4 like the run's, not 5; give the run the shape"),
+        ({"horizons": (2, 5)}, r"model.horizons=\(2, 5, 10\) like the run's, not \(2, 5\); give"),
         ({"dt_rank": 1}, None),  # what None comes to
     ],
 )
@@ -80,7 +80,7 @@ def test_another_shape_is_refused(changes: dict[str, Any], message: str | None, 
     if message is None:
         assert load_initial(tuned(place), jnp.float32) is not None
         return
-    with pytest.raises(ConfigError, match=f"^init .*initial: {message}") as caught:
+    with pytest.raises(ConfigError, match=f"^train.init='.*initial': expected a checkpoint with {message}") as caught:
         train(tuned(place), DATASET, tmp_path / "run")
     assert "\n" not in str(caught.value) and not (tmp_path / "run").exists()
 
@@ -98,8 +98,14 @@ def test_command(initial: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
     monkeypatch.setattr("nanoarb_jax.data.dataset.open_dataset", lambda *_: DATASET)
     refused = command(tmp_path / "run", "--init", initial, "--preset", "nano")
-    assert refused.exit_code == 2 and "model.hidden_dim=8, the run's is 16" in refused.output.replace("\n", " ")
+    assert refused.exit_code == 2 and f"--init {initial}: expected" in refused.output
+    assert "model.hidden_dim=16 like the run's, not 8" in refused.output
+    missing = command(tmp_path / "run", "--init", tmp_path / "none")
+    assert missing.exit_code == 2 and "error: --init: checkpoint " in missing.output
     monkeypatch.setattr("nanoarb_jax.training.loop.train", stop)
     assert command(tmp_path / "run", "--init", initial, "--dropout", "0.2").exit_code == 2
     assert seen[0].model == dataclasses.replace(MODEL, dropout=0.2) and seen[0].train.init == str(initial)
+    flow = save_checkpoint(tmp_path / "flow", random_model(dataclasses.replace(MODEL, feature_set="flow")))
+    assert command(tmp_path / "run", "--init", flow).exit_code == 2  # of other features: what is read, the data say
+    assert seen[1].model == MODEL and seen[1].data == DATASET.config
     assert TrainConfig().init is None

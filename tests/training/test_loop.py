@@ -22,7 +22,16 @@ import pytest
 from nanoarb_jax.artifacts.checkpoint import MANIFEST, load_checkpoint
 from nanoarb_jax.config import Config, TrainConfig, load_config
 from nanoarb_jax.data.dataset import Dataset
-from nanoarb_jax.errors import CheckpointError, ConfigError, DataError, DeviceError, NanoarbError, TrainingError
+from nanoarb_jax.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DeviceError,
+    NanoarbError,
+    OutputError,
+    SettingError,
+    TrainingError,
+)
 from nanoarb_jax.training import build, loop, validate
 from nanoarb_jax.training.balance import class_weights, log_prior
 from nanoarb_jax.training.device import choose_device, choose_devices, matmul_dtype
@@ -209,17 +218,17 @@ def test_a_run_is_not_overwritten(streams: Run, tmp_path: Path) -> None:
     untouched(
         streams.folder,
         lambda: train(config_of(STREAM), DATASET, streams.folder),
-        CheckpointError,
+        OutputError,
         "holds a training run",
     )
     for name in ("metrics.jsonl", "best", "latest"):  # what is left of one, too
         (tmp_path / name / name).mkdir(parents=True)
         act = functools.partial(train, config_of(STREAM), DATASET, tmp_path / name)
-        untouched(tmp_path, act, CheckpointError, rf"holds a training run \({name}\)")
+        untouched(tmp_path, act, OutputError, rf"holds a training run \({name}\)")
     (tmp_path / "file").write_text("mine")
     for place in ("file", "file/run"):
         act = functools.partial(train, config_of(STREAM), DATASET, tmp_path / place)
-        untouched(tmp_path, act, CheckpointError, "cannot be written")
+        untouched(tmp_path, act, OutputError, "cannot be written")
 
 
 def test_resume_wants_the_same_settings_and_data(streams: Run, tmp_path: Path) -> None:
@@ -334,7 +343,7 @@ def test_classes_are_balanced_as_asked(monkeypatch: pytest.MonkeyPatch, tmp_path
 def test_loss_that_is_not_finite(tmp_path: Path) -> None:
     settings = dataclasses.replace(STREAM, lr=1e30, checkpoint_every=1)
     with pytest.raises(
-        TrainingError, match=r"loss=(nan|inf) at update \d+, .*; lower --lr .*; no weights were kept"
+        TrainingError, match=r"loss=(nan|inf) at update \d+, .*; lower train.lr, .* --lr, .*; no weights were kept"
     ) as caught:
         train(config_of(settings), DATASET, tmp_path / "run")
     assert "\n" not in str(caught.value)
@@ -355,10 +364,10 @@ def test_weights_that_are_not_finite_are_never_the_best(tmp_path: Path, monkeypa
 @pytest.mark.parametrize(
     ("model", "settings", "error", "message"),
     [
-        ({}, {"device": "gpu"}, DeviceError, "device 'gpu': JAX sees only cpu"),
-        ({}, {"chunk_length": 5_000}, DataError, r"stream 'market_0': 1390 training rows, chunk_length=5000"),
-        ({}, {"burn_in": 1_390}, DataError, r"stream 'market_0': 1390 training rows, burn_in=1390 leaves none"),
-        ({"window": 1_400}, {"objective": "window"}, DataError, r"stream 'market_0': 1390 training rows, window=1400"),
+        ({}, {"device": "gpu"}, SettingError, "^train.device='gpu': expected .* JAX sees only cpu; a GPU needs"),
+        ({}, {"chunk_length": 5_000}, DataError, r"stream 'market_0': 1390 training rows, train.chunk_length=5000"),
+        ({}, {"burn_in": 1_390}, DataError, r"stream 'market_0': 1390 training rows, train.burn_in=1390 leaves none"),
+        ({"window": 1_400}, {"objective": "window"}, DataError, "'market_0': 1390 training rows, model.window=1400"),
         ({"feature_set": 43}, {}, DataError, "44 features per tick, the model expects 43"),
     ],
 )
@@ -379,7 +388,7 @@ def test_horizons_of_data_and_model(tmp_path: Path) -> None:
 
 def test_tensorboard_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"no tensorboardX here; pip install tensorboardX or --no-tensorboard"):
+    with pytest.raises(ConfigError, match=r"^train.tensorboard=True: .*--no-tensorboard, .*pip install tensorboardX$"):
         train(config_of(dataclasses.replace(STREAM, tensorboard=True)), DATASET, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -390,7 +399,7 @@ def test_devices() -> None:
     assert choose_device("auto") == jax.devices()[0]
     assert choose_devices("auto") == jax.devices() and choose_devices("cpu", 1) == [cpu]
     count = len(jax.devices("cpu"))
-    with pytest.raises(DeviceError, match=f"^devices={count + 1}: JAX sees {count} of kind cpu; ask for"):
+    with pytest.raises(SettingError, match=f"^train.devices={count + 1}: expected at most {count}, .* of kind cpu$"):
         choose_devices("cpu", count + 1)
     assert matmul_dtype("auto", cpu) == np.float32
     assert matmul_dtype("bfloat16", cpu) == jax.numpy.bfloat16

@@ -104,10 +104,12 @@ def test_lanes_that_are_a_multiple(chunks: int, lanes: int, multiple: int, shape
 
 def test_lanes_that_are_too_few() -> None:
     rng = np.random.default_rng(0)
-    for lanes, chunks in ((7, 100), (100, 7)):
-        with pytest.raises(ConfigError, match=rf"^7 lanes .*batch_size={lanes}, {chunks} .*at least .* = 8; lower"):
+    few_lanes = r"^train.batch_size=7: expected at least train.devices × train.accumulate = 8; raise it or lower these$"
+    few_chunks = r"^7 chunks or windows .* expected at least train.devices × train.accumulate = 8; lower these or give"
+    for lanes, chunks, message in ((7, 100, few_lanes), (100, 7, few_chunks)):
+        with pytest.raises(ConfigError, match=message):
             plan_streams([10 * chunks], 10, lanes, rng, multiple=8)
-        with pytest.raises(ConfigError, match=r"^7 lanes"):
+        with pytest.raises(ConfigError, match=message):
             plan_windows([chunks], 1, lanes, rng, multiple=8)
 
 
@@ -174,8 +176,8 @@ STREAMS = [make_stream(synthetic_books(1_200 + 300 * i, i), CONFIG)._replace(tra
 
 
 def test_too_short() -> None:
-    assert training_lengths(STREAMS, 600, "chunk_length") == [600, 600]
-    with pytest.raises(DataError, match=r"stream 'synthetic': 600 training rows, chunk_length=601 needs at least"):
-        training_lengths(STREAMS, 601, "chunk_length")
+    assert training_lengths(STREAMS, 600, "train.chunk_length") == [600, 600]
+    with pytest.raises(DataError, match=r"'synthetic': 600 training rows, train.chunk_length=601 needs at least"):
+        training_lengths(STREAMS, 601, "train.chunk_length")
     with pytest.raises(DataError, match="no streams"):
-        training_lengths([], 10, "window")
+        training_lengths([], 10, "model.window")

@@ -20,7 +20,7 @@ from nanoarb_jax.market.compiled import compiled, inlined
 _MOST_LOTS = 2.0**53  # of one event: beyond, float64 quantities are no longer whole
 _LARGE, _FULL = 2**43, 2**62  # lots: orders above the first are added only where the level's sum stays in int64
 _MOST_TICKS = 2.0**52
-_LEAP_NS = 400 * 86_400 * 10**9  # no silence is longer
+_LEAP_NS = 400 * 86_400 * 10**9  # a jump in time longer than this is treated as a damaged time stamp
 _OFF_GRID = 1e-3  # ticks; division leaves about 1e-7 at a billion ticks
 
 _CROSSED, _LOCKED, _ONE_SIDED = int(Anomaly.CROSSED), int(Anomaly.LOCKED), int(Anomaly.ONE_SIDED)

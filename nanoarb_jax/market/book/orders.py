@@ -24,7 +24,7 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio: spreads ids tha
 
 @compiled
 def home(order_id, slots):  # type: ignore[no-untyped-def]
-    """The slot an id would like to have."""
+    """The first slot to try for an id."""
     mixed = np.uint64(order_id) * _GOLDEN
     return np.int64((mixed >> np.uint64(32)) & np.uint64(slots - 1))
 
@@ -60,9 +60,9 @@ def free(table, slot):  # type: ignore[no-untyped-def]
             probe = (probe + 1) & (slots - 1)
             if table[probe].side < 0:
                 return
-            wish = home(table[probe].id, slots)
-            # an order stays if its home lies cyclically in (hole, probe]
-            stays = (hole < wish <= probe) if hole < probe else (hole < wish or wish <= probe)
+            first_slot = home(table[probe].id, slots)
+            # an order stays if its first slot lies cyclically in (hole, probe]
+            stays = (hole < first_slot <= probe) if hole < probe else (hole < first_slot or first_slot <= probe)
             if not stays:
                 break
         put(table, hole, table[probe].id, table[probe].side, table[probe].rank, table[probe].lots)

@@ -38,7 +38,7 @@ def choose_rows(
     """
     before: BookSeries | None = None
     grid = _TimeGrid(clock)
-    untold = np.zeros(2, np.int64)
+    traded_since_tick = np.zeros(2, np.int64)
     latest = np.iinfo(np.int64).min
     counter = _AnomalyCounter(anomalies, policies({"invalid": "skip"}) if policy is None else policy)
     for chunk in chunks:
@@ -54,12 +54,12 @@ def choose_rows(
             yield from grid.ticks(books, valid)
             continue
         if clock.kind == "trade":
-            due = _rows_with_trades(books, valid, untold)
+            due = _rows_with_trades(books, valid, traded_since_tick)
         else:
             every_valid_row = every_row and clock.levels == books.bid_px.shape[1]
             due = valid if every_valid_row else _changed_rows(books, valid, before, clock.levels)
         before = _last_row(books, due, before)
-        chosen = _take_rows(books, due, untold)
+        chosen = _take_rows(books, due, traded_since_tick)
         if chosen.rows:
             yield chosen
 
@@ -107,17 +107,22 @@ def _valid_rows(books: BookSeries, counter: _AnomalyCounter) -> NDArray[np.bool_
 
 
 def _without_negative_trades(books: BookSeries) -> BookSeries:
-    """The books with 0 for negative traded lots: their rows are left out, and the next row would take them over."""
+    """The books with 0 for negative traded lots.
+
+    Such rows are dropped, but their negative lots would otherwise be added to the next tick.
+    """
     return books._replace(
         bought=None if books.bought is None else np.maximum(books.bought, 0),
         sold=None if books.sold is None else np.maximum(books.sold, 0),
     )
 
 
-def _rows_with_trades(books: BookSeries, valid: NDArray[np.bool_], untold: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """(n,) valid rows with trades since the valid row before them, be it in rows that are left out."""
+def _rows_with_trades(
+    books: BookSeries, valid: NDArray[np.bool_], traded_since_tick: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """(n,) valid rows with trades since the valid row before them, including trades in rows that were left out."""
     known = [np.cumsum(traded) for traded in (books.bought, books.sold) if traded is not None]
-    total = np.where(valid, np.sum(known, axis=0) + untold.sum(), 0)
+    total = np.where(valid, np.sum(known, axis=0) + traded_since_tick.sum(), 0)
     return valid & (np.diff(np.maximum.accumulate(total), prepend=0) > 0)
 
 
@@ -139,10 +144,10 @@ def _changed_rows(
     return due
 
 
-def _take_rows(books: BookSeries, rows: NDArray[np.bool_], untold: NDArray[np.int64]) -> BookSeries:
+def _take_rows(books: BookSeries, rows: NDArray[np.bool_], traded_since_tick: NDArray[np.int64]) -> BookSeries:
     """Those rows, each with what was traded in the rows left out before it.
 
-    `untold` holds the lots bought and sold since the last row taken, from chunk to chunk; it is changed.
+    `traded_since_tick` holds the lots bought and sold since the last row taken, from chunk to chunk; it is changed.
     """
     at = np.flatnonzero(rows)
     traded: dict[str, Any] = {}
@@ -150,9 +155,10 @@ def _take_rows(books: BookSeries, rows: NDArray[np.bool_], untold: NDArray[np.in
         column = getattr(books, name)
         traded[name] = None
         if column is not None:
-            total = np.cumsum(column) + untold[i]
+            total = np.cumsum(column) + traded_since_tick[i]
             traded[name] = np.diff(total[at], prepend=0)
-            untold[i] = (total[-1] if len(total) else untold[i]) - (total[at[-1]] if len(at) else 0)
+            reported = total[at[-1]] if len(at) else 0
+            traded_since_tick[i] = (total[-1] if len(total) else traded_since_tick[i]) - reported
     return books._replace(**{name: getattr(books, name)[at] for name in ("ts_ns", *SIDE_COLUMNS)}, **traded)
 
 
@@ -188,18 +194,18 @@ class _TimeGrid:
         starts, counts = self._grid_times(books.ts_ns, valid)
         ends = np.cumsum(counts)
         total = {name: np.cumsum(getattr(books, name)) for name in traded}
-        told = dict.fromkeys(traded, 0)
+        already_reported = dict.fromkeys(traded, 0)
         for first in range(0, int(ends[-1]), ROWS):
             numbers = np.arange(first, min(first + ROWS, int(ends[-1])))
             at = np.searchsorted(ends, numbers, side="right")
             chosen = {name: getattr(books, name)[at] for name in columns}
             chosen["ts_ns"] = starts[at] + (numbers - (ends - counts)[at]) * self._interval_ns
             for name in traded:
-                chosen[name] = np.diff(total[name][at], prepend=told[name])
-                told[name] = int(total[name][at[-1]])
+                chosen[name] = np.diff(total[name][at], prepend=already_reported[name])
+                already_reported[name] = int(total[name][at[-1]])
             yield books._replace(**chosen)
         rest: dict[str, Any] = {name: getattr(books, name)[-1:] for name in columns}
-        rest |= {name: total[name][-1:] - told[name] for name in traded}
+        rest |= {name: total[name][-1:] - already_reported[name] for name in traded}
         self._last = books._replace(**rest), valid[-1:]
 
     def _grid_times(

@@ -194,7 +194,8 @@ def sample_times(state, events, start, interval_ns, silence_ns, memory, rows):  
         if status != APPLIED:
             return i, filled, status
         if last.next_ns - meta.time > interval_ns:
-            last.next_ns = _grid_time(meta.time, interval_ns)  # the event's time was damaged, the book did not take it
+            # the book rejected the event's time as damaged, so go back to the book's own time
+            last.next_ns = _grid_time(meta.time, interval_ns)
         if meta.messages != messages and meta.quoted:
             copy_top(state.levels, BID, memory.top[0], memory.top[1], EMPTY_PRICE)
             copy_top(state.levels, ASK, memory.top[2], memory.top[3], EMPTY_PRICE)
@@ -215,7 +216,7 @@ def tick_chunks(
         state: an empty book (`state.empty_state`); used up.
         clock: which states are ticks.
         name: of the series.
-        done: given the book at the end, with its counters; the state passed in is not it, if it had to grow.
+        done: called at the end with the final book and its counters; it is a new object if the book outgrew `state`.
 
     Yields:
         BookSeries of at most ROWS rows, never empty; trades are those since the row before, across chunks.

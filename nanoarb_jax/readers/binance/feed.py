@@ -78,7 +78,7 @@ def _sequenced(
 
 def _scanned(file: Path, counts: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.void], NDArray[np.void]]]:
     """Messages and their events, block by block."""
-    rest, line, ended, scratch = b"", 1, False, np.zeros(1, scan.SHOWN)
+    rest, line, ended, scratch = b"", 1, False, np.zeros(1, scan.LINE_STATE)
     with open_bytes(file) as stream:
         while not ended:
             block = stream.read(_BLOCK)
@@ -109,11 +109,14 @@ def _check_symbol(messages: NDArray[np.void], state: NDArray[np.void], options: 
     state["other_symbols"] |= bool((said != state["symbol"]).any())
     state["unnamed_book"] |= bool(((messages["kind"] == scan.BOOK) & (messages["symbol"] == 0)).any())
     if state["other_symbols"][0] and not options.symbol:
-        raise DataError(f"binance {file}: messages of several symbols; choose one with --symbol")
+        raise DataError(
+            f"binance {file}: messages of several symbols; choose one with symbol, on the command line --symbol"
+        )
     if state["other_symbols"][0] and state["unnamed_book"][0]:
         raise DataError(
             f"binance {file}: messages of other symbols than {options.symbol!r}, and a snapshot that does not say "
-            "whose it is; give the right --symbol, or none if the file holds one; split a file of several"
+            "whose it is; give the right symbol, on the command line --symbol, or none if the file holds one; "
+            "split a file of several"
         )
 
 

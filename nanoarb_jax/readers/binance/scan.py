@@ -49,8 +49,8 @@ MESSAGE = np.dtype(
 )
 OTHER, DIFF, BOOK, DEAL, TICKER, OFF_BOOK = range(6)
 
-# what a line has shown so far, beside its message; prices and quantities are ABSENT before they are met
-SHOWN = np.dtype(
+# what has been read of the current line, apart from what MESSAGE holds; prices and quantities not yet read are ABSENT
+LINE_STATE = np.dtype(
     [
         ("key", "i8"),  # that the next value belongs to
         ("depth", "i8"),  # of braces
@@ -81,51 +81,51 @@ _MS = 1_000_000  # ns
 
 
 @compiled
-def _read_string(line, at, stop, shown, message):  # type: ignore[no-untyped-def]
+def _read_string(line, at, stop, state, message):  # type: ignore[no-untyped-def]
     """Take the key or the text that begins behind the quote at `at`; returns the index behind it, -1 if malformed."""
     begin, end = at + 1, string_end(line, at + 1, stop)
     if end < 0 or end + 1 >= stop:
         return -1
     if line[end + 1] == COLON:
-        shown.key = read_key(line, begin, end)
+        state.key = read_key(line, begin, end)
         return end + 2
-    key = shown.key
+    key = state.key
     if key == _P:
-        shown.px = read_decimal(line, begin, end)
+        state.px = read_decimal(line, begin, end)
     elif key == _Q:
-        shown.qty = read_decimal(line, begin, end)
+        state.qty = read_decimal(line, begin, end)
     elif key == _b:
-        shown.bid_px = read_decimal(line, begin, end)
+        state.bid_px = read_decimal(line, begin, end)
     elif key == _B:
-        shown.bid_qty = read_decimal(line, begin, end)
+        state.bid_qty = read_decimal(line, begin, end)
     elif key == _a:
-        shown.ask_px = read_decimal(line, begin, end)
+        state.ask_px = read_decimal(line, begin, end)
     elif key == _A:
-        shown.ask_qty = read_decimal(line, begin, end)
+        state.ask_qty = read_decimal(line, begin, end)
     elif key == _TRADE_KIND:
-        shown.off_book = line[begin] != _MARKET
+        state.off_book = line[begin] != _MARKET
     elif key in (_SYMBOL, _LONG_SYMBOL):
         message.symbol = symbol_hash(line, begin, end)
     return end + 1
 
 
 @compiled
-def _read_number(line, at, stop, shown, message):  # type: ignore[no-untyped-def]
+def _read_number(line, at, stop, state, message):  # type: ignore[no-untyped-def]
     """Take the whole number at `at`; returns the index behind it, -1 if it is too large."""
     value, at = read_integer(line, at, stop)
     if value < 0:
         return -1
-    key = shown.key
-    if key == _T or (key == _E and not shown.transaction):
+    key = state.key
+    if key == _T or (key == _E and not state.transaction):
         message.exch_ts = value * _MS
-        shown.transaction = key == _T
+        state.transaction = key == _T
     elif key == _U:
         message.first_id = value
     elif key == _u:
         message.last_id = value
     elif key == _SNAPSHOT_ID:
         message.last_id = value
-        shown.snapshot = 1
+        state.snapshot = 1
     elif key == _PU:
         message.previous_id = value
     elif key == _TRADE_ID:
@@ -134,23 +134,23 @@ def _read_number(line, at, stop, shown, message):  # type: ignore[no-untyped-def
 
 
 @compiled
-def _read_list(line, at, stop, shown, events, filled):  # type: ignore[no-untyped-def]
+def _read_list(line, at, stop, state, events, filled):  # type: ignore[no-untyped-def]
     """Take the levels behind the bracket at `at`; returns the index behind them, -1 if malformed, and `filled`."""
-    shown.lists += 1
-    if shown.key in (_b, _BIDS):
+    state.lists += 1
+    if state.key in (_b, _BIDS):
         return read_levels(line, at + 1, stop, DEPTH | BUY, events, filled)
-    if shown.key in (_a, _ASKS):
+    if state.key in (_a, _ASKS):
         return read_levels(line, at + 1, stop, DEPTH | SELL, events, filled)
     return -1, filled
 
 
 @compiled
-def _read_literal(line, at, stop, shown):  # type: ignore[no-untyped-def]
+def _read_literal(line, at, stop, state):  # type: ignore[no-untyped-def]
     """Take true, false or null at `at`; returns the index behind it, -1 if it is none of them."""
     first, second = line[at], line[at + 1]
     if first == _LOWER_T and second == _LOWER_R and at + 4 <= stop:  # true
-        if shown.key == _MAKER_BOUGHT:
-            shown.seller = 1
+        if state.key == _MAKER_BOUGHT:
+            state.seller = 1
         return at + 4
     if first == _LOWER_F and second == _LOWER_A and at + 5 <= stop:  # false
         return at + 5
@@ -158,60 +158,60 @@ def _read_literal(line, at, stop, shown):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _read_line(line, at, stop, message, events, filled, shown):  # type: ignore[no-untyped-def]
+def _read_line(line, at, stop, message, events, filled, state):  # type: ignore[no-untyped-def]
     """Read one line into `message` and `events`; returns the new `filled`, or -1 if the line is malformed."""
     message.local_ts, at = read_integer(line, at, stop)
     if message.local_ts < 0 or at >= stop or line[at] != SPACE:
         return -1
     message.exch_ts, message.symbol, message.trade_id = 0, 0, -1
     message.first_id, message.last_id, message.previous_id = -1, -1, -1
-    shown.key, shown.depth, shown.lists, shown.snapshot = 0, 0, 0, 0
-    shown.transaction, shown.seller, shown.off_book = 0, 0, 0
-    shown.px, shown.bid_px, shown.ask_px = ABSENT, ABSENT, ABSENT
-    shown.qty, shown.bid_qty, shown.ask_qty = ABSENT, ABSENT, ABSENT
+    state.key, state.depth, state.lists, state.snapshot = 0, 0, 0, 0
+    state.transaction, state.seller, state.off_book = 0, 0, 0
+    state.px, state.bid_px, state.ask_px = ABSENT, ABSENT, ABSENT
+    state.qty, state.bid_qty, state.ask_qty = ABSENT, ABSENT, ABSENT
     at += 1
     while at < stop:
         c = line[at]
         if c == QUOTE:
-            at = _read_string(line, at, stop, shown, message)
+            at = _read_string(line, at, stop, state, message)
         elif ZERO <= c <= NINE:
-            at = _read_number(line, at, stop, shown, message)
+            at = _read_number(line, at, stop, state, message)
         elif c == OPEN:
-            at, filled = _read_list(line, at, stop, shown, events, filled)
+            at, filled = _read_list(line, at, stop, state, events, filled)
         elif c in (COMMA, _RETURN):
             at += 1
         elif c in (BEGIN, END):
-            shown.depth += 1 if c == BEGIN else -1
+            state.depth += 1 if c == BEGIN else -1
             at += 1
         else:
-            at = _read_literal(line, at, stop, shown)
+            at = _read_literal(line, at, stop, state)
         if at < 0:
             return -1
-    return _conclude(message, events, filled, shown) if shown.depth == 0 else -1
+    return _conclude(message, events, filled, state) if state.depth == 0 else -1
 
 
 @compiled
-def _conclude(message, events, filled, shown):  # type: ignore[no-untyped-def]
+def _conclude(message, events, filled, state):  # type: ignore[no-untyped-def]
     """Say what the message is by what it holds; returns as `_read_line`."""
-    if shown.lists == 2 and shown.snapshot and message.last_id >= 0:
+    if state.lists == 2 and state.snapshot and message.last_id >= 0:
         message.kind = BOOK
-    elif shown.lists == 2 and message.first_id >= 0 and message.last_id >= message.first_id:
+    elif state.lists == 2 and message.first_id >= 0 and message.last_id >= message.first_id:
         message.kind = DIFF
-    elif shown.lists > 0:
+    elif state.lists > 0:
         return -1
-    elif message.trade_id >= 0 and shown.px != ABSENT and shown.qty != ABSENT:
-        message.kind = OFF_BOOK if shown.off_book else DEAL
-        return _add(events, filled, TRADE | (SELL if shown.seller else BUY), shown.px, shown.qty)
+    elif message.trade_id >= 0 and state.px != ABSENT and state.qty != ABSENT:
+        message.kind = OFF_BOOK if state.off_book else DEAL
+        return _add(events, filled, TRADE | (SELL if state.seller else BUY), state.px, state.qty)
     elif (
         message.last_id >= 0
-        and shown.bid_px != ABSENT
-        and shown.bid_qty != ABSENT
-        and shown.ask_px != ABSENT
-        and shown.ask_qty != ABSENT
+        and state.bid_px != ABSENT
+        and state.bid_qty != ABSENT
+        and state.ask_px != ABSENT
+        and state.ask_qty != ABSENT
     ):
         message.kind = TICKER
-        filled = _add(events, filled, BBO | BUY, shown.bid_px, shown.bid_qty)
-        return _add(events, filled, BBO | SELL, shown.ask_px, shown.ask_qty) if filled >= 0 else -1
+        filled = _add(events, filled, BBO | BUY, state.bid_px, state.bid_qty)
+        return _add(events, filled, BBO | SELL, state.ask_px, state.ask_qty) if filled >= 0 else -1
     else:
         message.kind = OTHER
     return filled
@@ -235,7 +235,7 @@ def scan(data, stop, messages, events, scratch):  # type: ignore[no-untyped-def]
         stop: int.
         messages: (m,) MESSAGE, room for one a line; filled.
         events: (e,) EVENT, room for one per 10 bytes; filled. Level lists, trades (TRADE) and best prices (BBO).
-        scratch: (1,) SHOWN, whatever is in it.
+        scratch: (1,) LINE_STATE, whatever is in it.
 
     Returns:
         (lines read, events filled, malformed): malformed is 1 if the line behind those read is.

@@ -122,7 +122,7 @@ def _take_diff(message, state, counts):  # type: ignore[no-untyped-def]
     if message.last_id < state.last_id or (message.last_id == state.last_id and not state.fresh):
         counts[STALE if state.fresh else REPEATED] += 1
         return False
-    if _behind_a_hole(message, state):
+    if _updates_missing_before(message, state):
         state.hole, state.missing_id = 1, message.first_id - 1
     state.last_id, state.fresh = message.last_id, 0
     return True
@@ -130,13 +130,16 @@ def _take_diff(message, state, counts):  # type: ignore[no-untyped-def]
 
 @compiled
 def _follows(message, last_id):  # type: ignore[no-untyped-def]
-    """Is this diff the one behind an update? Ids of futures skip: only `pu` tells there."""
+    """Is this diff the next one after update `last_id`? Ids of futures have gaps, so there only `previous_id` tells."""
     return message.previous_id == last_id if message.previous_id >= 0 else message.first_id == last_id + 1
 
 
 @compiled
-def _behind_a_hole(message, state):  # type: ignore[no-untyped-def]
-    """Are updates missing between the last one known and this diff? A snapshot may be newer than the diff's first."""
+def _updates_missing_before(message, state):  # type: ignore[no-untyped-def]
+    """Are updates missing between the last one known and this diff?
+
+    The first diff after a snapshot may begin with updates that the snapshot holds already.
+    """
     if not state.fresh:
         return not _follows(message, state.last_id)
     return message.previous_id > state.last_id if message.previous_id >= 0 else message.first_id > state.last_id + 1

@@ -30,9 +30,10 @@ _PIECE = 1 << 22  # bytes decoded at a time: 75,000 orders, or 11,000 ten-level 
 def open_dbn(path: str | Path, options: ReadOptions = ReadOptions()) -> EventFeed | BookFeed:  # noqa: B008
     """Open a DBN file, compressed or not, of the schema mbo (events), mbp-1 or mbp-10 (books).
 
-    A snapshot's rows happen when they were received. A book is a row where an event ends (record flag LAST); what
-    takers traded before it is `bought` and `sold`. Only the header and the first records are read here, the others as
-    the chunks are asked for. `lot_size` is 1 where not given: sizes are whole contracts or shares.
+    Rows of a snapshot are dated by when they were received. There is one book for each row where an event ends (record
+    flag LAST); `bought` and `sold` are what takers traded since the book before. Only the header and the first records
+    are read here, the others as the chunks are asked for. `lot_size` is 1 where not given: quantities are whole
+    contracts or shares.
 
     Raises:
         DataError: the file is missing, damaged, truncated, of another schema, or holds several instruments of which
@@ -49,7 +50,8 @@ def open_dbn(path: str | Path, options: ReadOptions = ReadOptions()) -> EventFee
     names = _instrument_names(path, metadata)
     if options.symbol is not None and names and options.symbol not in {*names.values(), *map(str, names)}:
         has = listed(names, names)
-        raise DataError(f"{path}: no symbol {options.symbol!r} (has {has}); choose one of these with --symbol")
+        remedy = "choose one of these with symbol, on the command line --symbol"
+        raise DataError(f"{path}: no symbol {options.symbol!r} (has {has}); {remedy}")
     batches = _batches(records, decoded, schema, dropped)
     return open_records(Records(path, f"databento-{schema}", schema, names, batches, dropped), options)
 

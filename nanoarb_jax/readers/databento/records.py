@@ -108,7 +108,8 @@ def open_records(records: Records, options: ReadOptions) -> EventFeed | BookFeed
         return EventFeed(name, records.format, tick_size, options.lot_size or 1.0, events, records.dropped)
     tick = round(tick_size * PX_SCALE)
     if tick < 1 or abs(tick - tick_size * PX_SCALE) > 1e-6:
-        raise DataError(f"{records.path}: tick size {tick_size}; expected a multiple of 1e-9, give another --tick-size")
+        remedy = "give another tick_size, on the command line --tick-size"
+        raise DataError(f"{records.path}: tick size {tick_size}; expected a multiple of 1e-9, {remedy}")
     books = _books(batches, records, tick, name, "ts_event" if options.exchange_time else "ts_recv")
     return BookFeed(name, records.format, books, records.dropped)
 
@@ -130,23 +131,27 @@ def _of_one_instrument(records: Records, symbol: str | None) -> Iterator[NDArray
             batch = batch[mine]
         if len(batch) == 0:
             continue
-        # an instrument that is quoted at several venues has a book at each, and here they would be one
+        # an instrument that is quoted at several venues has a book at each of them; here they would be mixed into one
         source = batch["instrument_id"].astype(np.int64) << 16 | batch["publisher_id"]
         chosen = source[0] if chosen is None else chosen
         other = source[source != chosen]
         if len(other):
             met = ", ".join(f"{which >> 16} at publisher {which & 0xFFFF}" for which in (chosen, other[0]))
-            remedy = "give the instrument's number as --symbol" if other[0] >> 16 != chosen >> 16 else "split the file"
+            remedy = "split the file"
+            if other[0] >> 16 != chosen >> 16:
+                remedy = "give the instrument's number as symbol, on the command line --symbol"
             raise DataError(f"{records.path}: several instruments or venues ({met}); expected one book, {remedy}")
         yield batch
     if chosen is None:
         met = f"no records of {symbol!r} (has {listed(records.names, seen)})" if seen else "no records"
-        raise DataError(f"{records.path}: {met}; expected at least one, check --symbol and the file's time span")
+        remedy = "check the file's time span, and symbol, on the command line --symbol"
+        raise DataError(f"{records.path}: {met}; expected at least one, {remedy}")
 
 
 def _several(records: Records, seen: set[int]) -> DataError:
     all_of_them = listed(records.names, seen | set(records.names))
-    return DataError(f"{records.path}: several instruments ({all_of_them}); expected one, choose it with --symbol")
+    remedy = "choose it with symbol, on the command line --symbol"
+    return DataError(f"{records.path}: several instruments ({all_of_them}); expected one, {remedy}")
 
 
 def listed(names: Mapping[int, str], ids: Iterable[int]) -> str:
@@ -222,7 +227,7 @@ def _books(
                 off = prices[(prices != EMPTY_PRICE) & (prices % tick != 0)]
                 if len(off):
                     met = f"price {off[0] / PX_SCALE:.17g} is no multiple of the tick size {tick / PX_SCALE:g}"
-                    raise DataError(f"{records.path}: {met}; give --tick-size with the finer step")
+                    raise DataError(f"{records.path}: {met}; give a finer tick_size, on the command line --tick-size")
             yield BookSeries(
                 batch[time][at].astype(np.int64),
                 px["bid"],

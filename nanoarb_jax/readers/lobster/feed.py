@@ -158,7 +158,7 @@ def _books(
         price = int(prices[row][bad[row]][0])
         raise DataError(
             f"{path}, row {first + row}: price {price}; expected a positive multiple of {tick} units "
-            f"of {1 / _PX_SCALE}; give --tick-size if the tick is finer"
+            f"of {1 / _PX_SCALE}; if it is finer, give tick_size, on the command line --tick-size"
         )
     (ask_px, ask_lots), (bid_px, bid_lots) = _side(columns[:, :, :2]), _side(columns[:, :, 2:])
     ts_ns = session.start_ns + np.arange(first, first + len(rows), dtype=np.int64)

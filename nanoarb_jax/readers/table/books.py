@@ -46,7 +46,7 @@ def _side(
     filled = np.zeros((rows, LEVELS), bool)
     filled[:, :levels] = real = np.isfinite(prices) & np.isfinite(sizes) & (sizes != 0)
     px, lots = np.full((rows, LEVELS), EMPTY_PRICE, np.int64), np.zeros((rows, LEVELS), np.int64)
-    px[filled] = on_grid(prices[real], steps.tick_size, f"{what} price", "--tick-size", tick)
+    px[filled] = on_grid(prices[real], steps.tick_size, f"{what} price", "tick_size", tick)
     lots[filled] = on_grid(sizes[real], steps.lot_size, f"{what} size", steps.lot_option)
     return px, lots
 

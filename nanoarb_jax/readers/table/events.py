@@ -58,7 +58,7 @@ def _events(table: Table, batch: Batch, steps: Steps) -> NDArray[np.void]:
     events["ev"] = kind | side | event.BOTH_SEE
     events["local_ts"], events["px"], events["qty"] = ts_ns, px, qty
     _check(table, events, "order_id" in batch)
-    on_grid(px, steps.tick_size, f"{path}, price", "--tick-size")
+    on_grid(px, steps.tick_size, f"{path}, price", "tick_size")
     events["exch_ts"] = times(batch["exch_ts"], f"{path}, exch_ts") if "exch_ts" in batch else ts_ns
     if "order_id" in batch:
         events["order_id"] = integers(batch["order_id"], f"{path}, order_id", "uint64", missing=0)

@@ -131,7 +131,7 @@ def measure_steps(table: Table, prices: Sequence[Array], sizes: Sequence[Array],
         return Steps(tick_size, infer_lot_size(qty, what), None)
     if not 1e-12 <= lot_size < np.inf:
         raise DataError(f"{what}: lot size {lot_size}; expected a positive number, 1e-12 or more")
-    return Steps(tick_size, lot_size, "--lot-size")
+    return Steps(tick_size, lot_size, "lot_size")
 
 
 def read_times(table: Table, batch: Batch) -> NDArray[np.int64]:

@@ -33,7 +33,7 @@ class JaxBatch:
         fresh = model.initial_state(2)
 
         def step(states: ModelState, rows: jax.Array, x: jax.Array) -> tuple[jax.Array, ModelState]:
-            # rows past the table are filling: they read its last row, and what they write is dropped
+            # rows past the end of the table only fill up the call: they read its last row; their results are dropped
             old = jax.tree.map(lambda table: table.at[rows].get(mode="clip"), states)
             logits, new = nnx.merge(definition, weights).step(x, old)
             return jax.nn.softmax(logits), _write(states, rows, new)

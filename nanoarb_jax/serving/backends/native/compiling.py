@@ -20,8 +20,8 @@ def kernel(function: Any) -> Any:
 def inlined(function: Any) -> Any:
     """Compile a small function that LLVM makes part of its caller, so that its vectors stay in registers.
 
-    It must not call a `kernel`: LLVM would copy that into the caller too. A step made of such copies was three times as
-    long, and 4 % slower.
+    It must not call a `kernel`: LLVM would copy that into the caller too. A step made of such copies had three times
+    as much machine code, and was 4 % slower.
     """
     return njit(error_model="numpy", forceinline=True, _nrt=False)(function)  # type: ignore[call-overload]
 

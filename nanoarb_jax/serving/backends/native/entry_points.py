@@ -32,7 +32,7 @@ _OPTIONS: dict[str, Any] = {"cache": True, "error_model": "numpy", "nogil": True
 
 
 def _fingerprint(folder: Path) -> int:
-    """Of the code in a folder, and of the channels that it computes.
+    """A number that changes with the code in a folder, and with the channels that it computes.
 
     numba's cache on disk notices changes in the file of the cached function alone.
     """
@@ -71,7 +71,7 @@ def _entry_points(fingerprint: int) -> tuple[Any, Any]:
 
 
 def _batch_entry_point(fingerprint: int) -> Any:
-    """The same of `step_each`."""
+    """The same for `step_each`."""
 
     @njit(**_OPTIONS)
     def step_each(weights, states, starts, features, probabilities):  # type: ignore[no-untyped-def]

@@ -9,7 +9,7 @@ compile time.
     streams     how many there are: 1 or GROUP
     at, room    `WeightOffsets` and `StateOffsets`
     layer       the weights of one layer
-    memory      what a layer keeps from tick to tick, of a stream that begins at 0
+    memory      what a layer keeps from tick to tick, for a stream that starts at 0; others lie their start further on
 """
 
 from __future__ import annotations
@@ -68,19 +68,19 @@ def convolve(weights, inner, taps, tail, u):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def selective_step(weights, inner, states, h, u, z, delta, B, C):  # type: ignore[no-untyped-def]
+def selective_step(weights, inner, state_size, h, u, z, delta, B, C):  # type: ignore[no-untyped-def]
     """One tick of the selective scan (`model.ssm.selective_step`) and its gate; the result goes where u was.
 
     `weights` hold A·log2(e) and D; `delta` is taken before softplus.
     """
     w = cast(weights, _F32)
     for i in range(0, inner, LANES):
-        row, block = i * (states + 1), i * states
+        row, block = i * (state_size + 1), i * state_size
         x = load(u, i)
         d = softplus(load(delta, i))
         dx = d * x
-        y = x * load(w, row + states * LANES)
-        for n in range(states):
+        y = x * load(w, row + state_size * LANES)
+        for n in range(state_size):
             decay = exp2(d * load(w, row + n * LANES))
             met = fma(load(h, block + n * LANES), decay, dx * splat(get(B, n)))
             met = flush_denormals(met, _SMALLEST_STATE)

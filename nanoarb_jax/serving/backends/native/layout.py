@@ -31,7 +31,7 @@ ROWS = 4  # of a cell
 
 
 class Header(NamedTuple):
-    """The 64-bit integers that a weight buffer begins with; counts are of whole vectors unless they say "exactly"."""
+    """The 64-bit integers at the start of a weight buffer; counts are rounded up to whole vectors, except "exactly"."""
 
     magic: int
     precision: int  # index in PRECISIONS

@@ -94,8 +94,8 @@ def matmul(matrix, kind, starts, streams, x, rows, outputs, plus, per_stream, y)
     Args:
         matrix: W in bytes; `rows` are a multiple of 4, `outputs` of 16.
         starts, streams: where each stream's floats begin, and how many streams there are: 1 or GROUP.
-        x, y: of a stream that begins at 0.
-        plus: the same for all streams, or, if `per_stream` is 1, of a stream that begins at 0.
+        x, y: where they lie for a stream that starts at 0; those of another stream lie its start further on.
+        plus: the same for all streams, or, if `per_stream` is 1, found like x and y.
     """
     if streams == 1:
         start = get(starts, 0)

@@ -46,7 +46,7 @@ def load_session(content: bytes, name: str | Path = "model") -> onnxruntime.Infe
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    # looking after every node for buffers to reuse costs a step a tenth of its time, and a window an eighth
+    # looking for buffers to reuse after every node takes a tenth of the time of a step, and an eighth of a window's
     options.enable_mem_reuse = False
     # int8 weights are restored to float32 once, at load, instead of at every call; without this, onnxruntime may also
     # use products that round the activations
