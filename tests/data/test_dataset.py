@@ -179,10 +179,10 @@ def test_prepare_overwrites_nothing(folder: Path, tmp_path: Path) -> None:
     out.mkdir()
     prepare([folder], out, CONFIG)  # an empty folder is welcome
     before = {file: file.read_bytes() for file in out.iterdir()}
-    with pytest.raises(OutputError, match=r"--output .*exists and is not an empty folder"):
+    with pytest.raises(OutputError, match=r"dataset .*exists and is not an empty folder"):
         prepare([folder], out, CONFIG)
     assert {file: file.read_bytes() for file in out.iterdir()} == before
-    with pytest.raises(OutputError, match=r"--output .*exists and is not an empty folder"):
+    with pytest.raises(OutputError, match=r"dataset .*exists and is not an empty folder"):
         prepare([folder], folder / "one.npz", CONFIG)
     with pytest.raises(DataError, match="cannot be written"):
         prepare([folder], folder / "one.npz" / "ds", CONFIG)
