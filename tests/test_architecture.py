@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 EVERYWHERE = {"errors", "files", "config", "progress"}
 ON_TOP = {"nanoarb_jax", "cli", "benchmarks"}  # nanoarb_jax/__init__.py hands on names of any package
-ROWS = re.findall(r"^\| `(\w+)` \| .*? \| (.*?) \|$", PAGE, re.MULTILINE)
+TABLE = PAGE.partition("| package | holds | imports |")[2].partition("\n\n")[0]
+ROWS = re.findall(r"^\| `(\w+)` \| .*? \| (.*?) \|$", TABLE, re.MULTILINE)
 ALLOWED = {package: re.findall(r"`(\w+)`", listed) for package, listed in ROWS}
 LAYERS = {int(number): names.split() for number, names in re.findall(r"^(\d)   (\w.*)$", PAGE, re.MULTILINE)}
 
