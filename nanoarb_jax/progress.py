@@ -1,4 +1,4 @@
-"""How long work says what it is doing: it is handed a function that takes a line of text."""
+"""Long-running functions report what they are doing to a function of the caller that takes a line of text."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ Note = Callable[[str], None]
 
 
 def silent(text: str) -> None:
-    """A `Note` that nobody reads."""
+    """The `Note` of callers that do not want to hear of progress."""
