@@ -14,7 +14,7 @@ from nanoarb_jax.features.feature_set import feature_set_of
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.simulation.market import synthetic_books
 
-ROWS = 2_000  # of each series
+SAMPLE_ROWS = 2_000  # of each series
 
 
 class Sample(NamedTuple):
@@ -43,7 +43,7 @@ def choose_samples(model: MambaLOB, data: Dataset | None, parity_data: np.ndarra
 
 
 def labelled_samples(model: MambaLOB, data: Dataset) -> list[Sample]:
-    """The test part of each series, `ROWS` rows at most; a window of rows before it where it is shorter than that.
+    """The test part of each series, `SAMPLE_ROWS` rows at most; a window of rows before it where it is shorter.
 
     Raises:
         DataError: the dataset has other features or horizons, or a series shorter than a window.
@@ -53,7 +53,7 @@ def labelled_samples(model: MambaLOB, data: Dataset) -> list[Sample]:
     for stream in data.streams:
         start, stop = stream.test
         start = max(0, min(start, stop - model.config.window))
-        rows = slice(start, min(stop, start + ROWS))
+        rows = slice(start, min(stop, start + SAMPLE_ROWS))
         if rows.stop - start < model.config.window:
             raise DataError(f"stream {stream.name!r}: {stop} rows; expected a window of {model.config.window} at least")
         samples.append(Sample(np.ascontiguousarray(stream.features[rows]), stream.labels[rows]))
@@ -64,7 +64,7 @@ def synthetic_sample(model: MambaLOB) -> Sample:
     """A labelled stream of a seeded simulated market; noise where the features have no names."""
     config, made = model.config, feature_set_of(model.config.input_dim)
     if made is None:
-        return Sample(np.random.default_rng(0).standard_normal((ROWS, config.input_dim), np.float32), None)
-    rows = max(ROWS, config.window, 20 * max(config.horizons))
+        return Sample(np.random.default_rng(0).standard_normal((SAMPLE_ROWS, config.input_dim), np.float32), None)
+    rows = max(SAMPLE_ROWS, config.window, 20 * max(config.horizons))
     stream = make_stream(synthetic_books(rows, seed=0), DataConfig(horizons=config.horizons, feature_set=made.name))
-    return Sample(stream.features[-ROWS:], stream.labels[-ROWS:])
+    return Sample(stream.features[-SAMPLE_ROWS:], stream.labels[-SAMPLE_ROWS:])

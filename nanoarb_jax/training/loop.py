@@ -25,7 +25,7 @@ from nanoarb_jax.training.build import RunParts, build_run
 from nanoarb_jax.training.device import choose_devices, peak_memory_bytes
 from nanoarb_jax.training.lineage import load_learnt_from
 from nanoarb_jax.training.log import RunLog, require_tensorboard
-from nanoarb_jax.training.plan import Plan
+from nanoarb_jax.training.plan import EpochPlan
 from nanoarb_jax.training.run_folder import (
     RunCheckpoints,
     begin_run,
@@ -187,10 +187,10 @@ class _Run:
                 self._save(done)
         return done, loss
 
-    def _inputs(self, plan: Plan, first: int, stop: int) -> tuple[TrainingRows, Picks]:
+    def _inputs(self, plan: EpochPlan, first: int, stop: int) -> tuple[TrainingRows, Picks]:
         """Rows and picks of these updates; the last is repeated to one length for all, so that one program serves."""
         at = np.minimum(np.arange(first, first + LOOK_EVERY), stop - 1) % self.plan.updates_per_epoch
-        return self.parts.source(Plan(*(column[at] for column in plan)))
+        return self.parts.source(EpochPlan(*(column[at] for column in plan)))
 
     def _finish_epoch(self, done: int, loss: float, speed: float) -> dict[str, Any]:
         """Validate, keep the weights if they are the best so far, log, and save the state."""

@@ -13,7 +13,7 @@ from nanoarb_jax.features.feature_set import mirror_features
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.model.transform import CHANNEL_FUNCTIONS
 
-ROWS = 65_536  # worked through at a time
+CHUNK_ROWS = 65_536  # worked through at a time
 
 
 def fit_transform(model: MambaLOB, streams: Sequence[Stream]) -> None:
@@ -36,8 +36,8 @@ def _moments(stream: Stream, channels_of: Callable[..., jax.Array]) -> tuple[np.
     begin, stop = stream.train
     reference, rows = float(stream.features[0, 0]), 0
     total = square = np.zeros(())
-    for start in range(begin, stop, ROWS):
-        raw = np.asarray(stream.features[max(start - 1, 0) : min(start + ROWS, stop)])
+    for start in range(begin, stop, CHUNK_ROWS):
+        raw = np.asarray(stream.features[max(start - 1, 0) : min(start + CHUNK_ROWS, stop)])
         for x in (raw, mirror_features(raw, reference)):
             channels = np.asarray(channels_of(x[1:], x[:-1]), np.float64)
             total, square, rows = total + channels.sum(0), square + (channels**2).sum(0), rows + len(channels)

@@ -14,7 +14,7 @@ from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import ConfigError, DataError, SettingError
 
 
-class Plan(NamedTuple):
+class EpochPlan(NamedTuple):
     """One epoch: a chunk of consecutive rows for each update and each lane. All arrays are (updates, lanes)."""
 
     stream: np.ndarray  # int, index of the stream
@@ -31,7 +31,7 @@ def plan_streams(
     *,
     instruments: Sequence[str] | None = None,
     multiple: int = 1,
-) -> Plan:
+) -> EpochPlan:
     """Lay chunks of all streams end to end, in a random order of streams, and cut that line into lanes.
 
     Args:
@@ -66,7 +66,7 @@ def plan_streams(
         on, before = goes_on[update - 1], update - 1
         mirrored[update] = np.where(on, mirrored[before], mirrored[update])
         age[update] = np.where(on, age[before] + chunk_length, 0)
-    return Plan(stream, start, mirrored, age)
+    return EpochPlan(stream, start, mirrored, age)
 
 
 def plan_windows(
@@ -77,7 +77,7 @@ def plan_windows(
     *,
     instruments: Sequence[str] | None = None,
     multiple: int = 1,
-) -> Plan:
+) -> EpochPlan:
     """Put the windows of all streams in random order, each once; those that do not fill a last batch are left out.
 
     With `instruments` there are as many windows of each stream as `quotas` says, some left out or repeated. Other
@@ -92,7 +92,7 @@ def plan_windows(
     stream, start = np.repeat(np.arange(len(lengths)), [len(part) for part in found]), np.concatenate(found)
     batch = _rounded(batch, len(start), multiple)
     order = rng.permutation(len(start))[: len(start) // batch * batch].reshape(-1, batch)
-    return Plan(stream[order], start[order], rng.random(order.shape) < 0.5, np.zeros_like(order))
+    return EpochPlan(stream[order], start[order], rng.random(order.shape) < 0.5, np.zeros_like(order))
 
 
 def quotas(counts: Sequence[int], instruments: Sequence[str] | None, rng: np.random.Generator) -> np.ndarray:

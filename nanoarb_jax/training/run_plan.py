@@ -19,7 +19,7 @@ from nanoarb_jax.data.dataset import Dataset, check_fit
 from nanoarb_jax.data.streams import describe_stream
 from nanoarb_jax.training.device import default_batch, matmul_dtype
 from nanoarb_jax.training.lineage import origin
-from nanoarb_jax.training.plan import Plan, plan_streams, plan_windows, training_lengths
+from nanoarb_jax.training.plan import EpochPlan, plan_streams, plan_windows, training_lengths
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class RunPlan:
         """Ticks of an update that have a loss."""
         return self.lanes * (1 if self.windows else self.ticks)
 
-    def epoch(self, epoch: int) -> Plan:
+    def epoch(self, epoch: int) -> EpochPlan:
         """Which rows the updates of an epoch see; the same whenever it is asked for."""
         return _plan_epoch(self.config, self.dataset, self.devices, self.ticks, self.lengths, epoch)
 
@@ -107,7 +107,7 @@ def _plan_epoch(
     ticks: int,
     lengths: Sequence[int],
     epoch: int,
-) -> Plan:
+) -> EpochPlan:
     train, windows = config.train, config.train.objective == "window"
     lanes = train.batch_size or default_batch(devices[0], sum(lengths), ticks, windows, len(devices))
     return (plan_windows if windows else plan_streams)(

@@ -9,13 +9,13 @@ import numpy as np
 from nanoarb_jax.config import TrainConfig
 from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.training.batch import Picks, TrainingRows
-from nanoarb_jax.training.plan import Plan
+from nanoarb_jax.training.plan import EpochPlan
 
 # Training rows stay on the device for the whole run if their features take no more bytes than this.
 # Otherwise the rows of each call are sent there before it.
 RESIDENT_BYTES = 2 << 30
 
-Source = Callable[[Plan], tuple[TrainingRows, Picks]]
+Source = Callable[[EpochPlan], tuple[TrainingRows, Picks]]
 Put = Callable[[TrainingRows], TrainingRows]
 
 
@@ -36,7 +36,7 @@ def make_source(streams: Sequence[Stream], ticks: int, config: TrainConfig, put:
     lengths = [stream.train[1] - stream.train[0] for stream in streams]
     if sum(lengths) * 4 * streams[0].features.shape[1] > RESIDENT_BYTES:
 
-        def send(plan: Plan) -> tuple[TrainingRows, Picks]:
+        def send(plan: EpochPlan) -> tuple[TrainingRows, Picks]:
             lanes = zip(plan.stream.ravel(), plan.start.ravel(), strict=True)
             rows = _joined([_rows(streams[i], start, ticks, config) for i, start in lanes])
             return put(rows), _picks(plan, ticks * np.arange(plan.start.size).reshape(plan.start.shape), references)
@@ -62,6 +62,6 @@ def _joined(parts: Sequence[TrainingRows]) -> TrainingRows:
     return TrainingRows(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _picks(plan: Plan, start: np.ndarray, references: np.ndarray) -> Picks:
+def _picks(plan: EpochPlan, start: np.ndarray, references: np.ndarray) -> Picks:
     """The plan's chunks, with `start` counted in the rows on the device and each stream's price to reflect about."""
     return Picks(start.astype(np.int32), plan.mirrored, references[plan.stream], plan.age.astype(np.int32))

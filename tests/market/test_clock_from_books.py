@@ -212,7 +212,7 @@ def test_a_long_grid_comes_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     books = series(2, [])
     clock = TickClock("time", interval_ns=1)
     (whole,) = choose_rows([books], clock, False, Counter())
-    monkeypatch.setattr(rows_module, "ROWS", 7)
+    monkeypatch.setattr(rows_module, "CHUNK_ROWS", 7)
     pieces = list(choose_rows([books], clock, False, Counter()))
     assert len(pieces) > 20 and {piece.rows for piece in pieces[:-1]} == {7}
     assert [row for piece in pieces for row in rows_of(piece)] == rows_of(whole)

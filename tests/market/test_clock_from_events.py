@@ -79,7 +79,7 @@ def test_room_for_few_rows_does_not_matter(seed: int, clock: TickClock) -> None:
     events = random_events(seed)
     whole = as_tuples(rows_of(events, clock))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ticks, "ROWS", 3)
+        patch.setattr(ticks, "CHUNK_ROWS", 3)
         assert as_tuples(rows_of(events, clock)) == whole
 
 

@@ -206,7 +206,7 @@ def test_standardised_training_rows() -> None:
 def test_fit_in_blocks_and_without_the_future(monkeypatch: pytest.MonkeyPatch) -> None:
     data = streams()[:1]
     mean, std = fitted(data)
-    monkeypatch.setattr("nanoarb_jax.training.normalise.ROWS", 500)
+    monkeypatch.setattr("nanoarb_jax.training.normalise.CHUNK_ROWS", 500)
     data[0].features[data[0].train[1] :] *= 3.0
     again_mean, again_std = fitted(data)
     np.testing.assert_allclose(again_mean, mean, atol=1e-5)

@@ -210,7 +210,7 @@ def test_trades(tmp_path: Path) -> None:
     lines += [trade(9, 10, X="INSURANCE_FUND"), trade(9, 11, X="NA"), line(9, e="aggTrade", a=1, p="1", q="1")]
     events, feed = read(write(tmp_path, snapshot(0, 10), *lines))
     assert events["qty"][events["ev"] & KIND_MASK == TRADE].tolist() == [7.5, 8.5, 9.5]
-    assert feed.dropped == {"trade told already": 3, "not a market trade": 2, "other stream": 1}
+    assert feed.dropped == {"trade reported already": 3, "not a market trade": 2, "other stream": 1}
 
 
 def test_symbols(tmp_path: Path) -> None:

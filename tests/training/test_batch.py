@@ -11,7 +11,7 @@ from nanoarb_jax.data.streams import make_stream, mirror_stream
 from nanoarb_jax.simulation.market import synthetic_books
 from nanoarb_jax.training import source
 from nanoarb_jax.training.batch import Batch, Picks, TrainingRows, gather
-from nanoarb_jax.training.plan import Plan
+from nanoarb_jax.training.plan import EpochPlan
 from nanoarb_jax.training.source import make_source
 
 DATA = DataConfig(horizons=(2, 5), threshold_ticks=0.5, threshold_spreads=0.0)
@@ -19,7 +19,7 @@ STREAMS = [
     make_stream(synthetic_books(1_200 + 300 * i, i), DATA)._replace(train=(100, 700), threshold_ticks=(0.5, 2.0))
     for i in range(2)
 ]
-PLAN = Plan(*(np.array([row]) for row in ([1, 0, 1], [0, 7, 472], [False, True, True], [0, 128, 0])))
+PLAN = EpochPlan(*(np.array([row]) for row in ([1, 0, 1], [0, 7, 472], [False, True, True], [0, 128, 0])))
 
 
 def batch_of(config: TrainConfig) -> Batch:

@@ -13,7 +13,7 @@ from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.streams import make_stream
 from nanoarb_jax.errors import ConfigError, DataError
 from nanoarb_jax.simulation.market import synthetic_books
-from nanoarb_jax.training.plan import Plan, plan_streams, plan_windows, quotas, training_lengths
+from nanoarb_jax.training.plan import EpochPlan, plan_streams, plan_windows, quotas, training_lengths
 
 lengths_and_ticks = st.integers(1, 40).flatmap(
     lambda ticks: st.tuples(st.lists(st.integers(ticks, 400), min_size=1, max_size=6), st.just(ticks))
@@ -22,11 +22,11 @@ lanes_ = st.integers(1, 12)
 seeds = st.integers(0, 2**32 - 1)
 
 
-def same(one: Plan, other: Plan) -> bool:
+def same(one: EpochPlan, other: EpochPlan) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def chunks_of(plan: Plan) -> list[tuple[int, int]]:
+def chunks_of(plan: EpochPlan) -> list[tuple[int, int]]:
     return list(zip(plan.stream.ravel().tolist(), plan.start.ravel().tolist(), strict=True))
 
 

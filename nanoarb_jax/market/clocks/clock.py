@@ -8,7 +8,7 @@ from typing import Literal
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.series import LEVELS
 
-ROWS = 1 << 14  # of books in a chunk, at most
+CHUNK_ROWS = 1 << 14  # of books in a chunk, at most
 LATEST_NS = 2**62  # a time clock counts later times as this one, so that sums of times stay in int64
 _SILENCE_NS, _SILENT_TICKS = 86_400 * 10**9, 1_000_000
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.anomaly import KEEP, RAISE, Anomaly, policies
-from nanoarb_jax.market.clocks.clock import LATEST_NS, ROWS, TickClock
+from nanoarb_jax.market.clocks.clock import CHUNK_ROWS, LATEST_NS, TickClock
 from nanoarb_jax.market.series import SIDE_COLUMNS, BookSeries, find_faults
 
 
@@ -180,7 +180,7 @@ class _TimeGrid:
         self._last: tuple[BookSeries, NDArray[np.bool_]] | None = None
 
     def ticks(self, books: BookSeries, valid: NDArray[np.bool_]) -> Iterator[BookSeries]:
-        """The ticks before the last of these rows, in chunks of at most ROWS."""
+        """The ticks before the last of these rows, in chunks of at most CHUNK_ROWS."""
         traded = [name for name in ("bought", "sold") if getattr(books, name) is not None]
         columns = ("ts_ns", *SIDE_COLUMNS, *traded)
         if self._last is not None:
@@ -195,8 +195,8 @@ class _TimeGrid:
         ends = np.cumsum(counts)
         total = {name: np.cumsum(getattr(books, name)) for name in traded}
         already_reported = dict.fromkeys(traded, 0)
-        for first in range(0, int(ends[-1]), ROWS):
-            numbers = np.arange(first, min(first + ROWS, int(ends[-1])))
+        for first in range(0, int(ends[-1]), CHUNK_ROWS):
+            numbers = np.arange(first, min(first + CHUNK_ROWS, int(ends[-1])))
             at = np.searchsorted(ends, numbers, side="right")
             chosen = {name: getattr(books, name)[at] for name in columns}
             chosen["ts_ns"] = starts[at] + (numbers - (ends - counts)[at]) * self._interval_ns

@@ -20,7 +20,7 @@ from nanoarb_jax.market.book.state import (
     describe_raised,
     grow,
 )
-from nanoarb_jax.market.clocks.clock import LATEST_NS, ROWS, TickClock
+from nanoarb_jax.market.clocks.clock import CHUNK_ROWS, LATEST_NS, TickClock
 from nanoarb_jax.market.compiled import compiled, inlined
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
 
@@ -219,7 +219,7 @@ def tick_chunks(
         done: called at the end with the final book and its counters; it is a new object if the book outgrew `state`.
 
     Yields:
-        BookSeries of at most ROWS rows, never empty; trades are those since the row before, across chunks.
+        BookSeries of at most CHUNK_ROWS rows, never empty; trades are those since the row before, across chunks.
 
     Raises:
         DataError: an anomaly whose policy is to raise.
@@ -245,9 +245,9 @@ def _sample(
 ) -> tuple[TickRows, int, int, int]:
     """The next rows of ticks, and what `sample_messages` or `sample_times` returns."""
     if clock.kind == "time":
-        rows = _empty_rows(ROWS)
+        rows = _empty_rows(CHUNK_ROWS)
         return rows, *sample_times(state, events, start, clock.interval_ns, clock.silence_ns, memory, rows)
-    rows = _empty_rows(min(ROWS, len(events)))  # a message is at most one tick
+    rows = _empty_rows(min(CHUNK_ROWS, len(events)))  # a message is at most one tick
     return rows, *sample_messages(state, events, start, clock.kind == "trade", clock.levels, memory, rows)
 
 

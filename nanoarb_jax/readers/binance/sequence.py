@@ -17,16 +17,17 @@ REASONS = (
     "diff before the first snapshot's update",
     "diff applied already",
     "snapshot older than the book",
-    "trade told already",
+    "trade reported already",
     "before the first snapshot",
     "another symbol",
     "truncated last line",
     "outage mended by a snapshot",
     "missing trades",
 )
-OTHER, TICKER, OFF_BOOK, STALE, REPEATED, OLD_BOOK, REPEATED_TRADE, EARLY, ALIEN, CUT, OUTAGE, LOST_TRADES = range(
-    len(REASONS)
-)
+(
+    OTHER_STREAM, UNUSED_TICKER, NO_MARKET_TRADE, STALE, REPEATED, OLD_BOOK, REPEATED_TRADE, EARLY, ALIEN, CUT, OUTAGE,
+    LOST_TRADES,
+) = range(len(REASONS))  # fmt: skip
 NONE = -1  # instead of an update id or a trade id
 
 STATE = np.dtype(
@@ -106,9 +107,9 @@ def _take(message, state, counts, tickers):  # type: ignore[no-untyped-def]
     if message.kind == scan.DEAL:
         return _take_trade(message, state, counts)
     if message.kind == scan.TICKER:
-        counts[TICKER] += not tickers
+        counts[UNUSED_TICKER] += not tickers
         return tickers
-    counts[OFF_BOOK if message.kind == scan.OFF_BOOK else OTHER] += 1
+    counts[NO_MARKET_TRADE if message.kind == scan.OFF_BOOK else OTHER_STREAM] += 1
     return False
 
 

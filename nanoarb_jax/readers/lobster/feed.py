@@ -22,7 +22,7 @@ from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
 from nanoarb_jax.readers.compression import open_bytes
 from nanoarb_jax.readers.feed import CHUNK, BookFeed, Feed, ReadOptions
 from nanoarb_jax.readers.format import Format
-from nanoarb_jax.readers.lobster.files import Session, orderbook_path, pair, parse_name, sniff
+from nanoarb_jax.readers.lobster.files import SessionFile, orderbook_path, pair, parse_name, sniff
 from nanoarb_jax.readers.lobster.seconds import parse_seconds
 
 _PX_SCALE = 10_000
@@ -91,7 +91,7 @@ def _count_columns(path: Path) -> int:
 
 
 def _chunks(
-    orderbook: Path, message: Path | None, session: Session, tick: int | None, dropped: Counter[str]
+    orderbook: Path, message: Path | None, session: SessionFile, tick: int | None, dropped: Counter[str]
 ) -> Iterator[BookSeries]:
     first = 0
     for book, events in _paired(orderbook, message):
@@ -145,7 +145,7 @@ def _blocks(path: Path, text: TextIOWrapper, dtype: np.dtype) -> Iterator[NDArra
 
 
 def _books(
-    rows: NDArray[np.int64], session: Session, path: Path, first: int, tick: int | None
+    rows: NDArray[np.int64], session: SessionFile, path: Path, first: int, tick: int | None
 ) -> tuple[BookSeries, int]:
     """Rows (n, 4 x levels) as books that are 1 ns apart, and the tick, made of their prices if it is not known."""
     columns = rows.reshape(len(rows), -1, 4)[:, :LEVELS]  # ask price, ask size, bid price, bid size
@@ -176,7 +176,7 @@ def _side(columns: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int
 
 
 def _with_events(
-    books: BookSeries, events: NDArray[np.void], session: Session, what: str, first: int, dropped: Counter[str]
+    books: BookSeries, events: NDArray[np.void], session: SessionFile, what: str, first: int, dropped: Counter[str]
 ) -> BookSeries:
     """Books with the times and trades of their messages, without the halts."""
     kind, side, size = events["type"], events["side"], events["size"]

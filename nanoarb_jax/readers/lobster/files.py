@@ -20,7 +20,7 @@ _NAME = re.compile(
 _PATTERN = "TICKER_YYYY-MM-DD_startms_endms_orderbook_LEVEL.csv"
 
 
-class Session(NamedTuple):
+class SessionFile(NamedTuple):
     """What the name of an order book file says.
 
     Attributes:
@@ -36,7 +36,7 @@ class Session(NamedTuple):
     start_ns: int
 
 
-def parse_name(path: Path) -> Session:
+def parse_name(path: Path) -> SessionFile:
     """What the name of an order book file says.
 
     Raises:
@@ -53,7 +53,7 @@ def parse_name(path: Path) -> Session:
     midnight_ns = (int(noon.timestamp()) - 12 * 3600) * 10**9
     span = re.fullmatch(r"(\d{1,8})_\d+", match["span"] or "")
     start_ns = midnight_ns + (int(span[1]) * 10**6 if span else 0)
-    return Session(path.name[: match.start("kind") - 1], day, midnight_ns, start_ns)
+    return SessionFile(path.name[: match.start("kind") - 1], day, midnight_ns, start_ns)
 
 
 def sniff(head: Head) -> bool:

@@ -17,7 +17,14 @@ from __future__ import annotations
 import numpy as np
 
 from nanoarb_jax.serving.backends.native.compiling import inlined, kernel, stage
-from nanoarb_jax.serving.backends.native.layout import HEADER_WORDS, ROWS, Header, state_offsets, weight_offsets, whole
+from nanoarb_jax.serving.backends.native.layout import (
+    CELL_ROWS,
+    HEADER_WORDS,
+    Header,
+    state_offsets,
+    weight_offsets,
+    whole,
+)
 from nanoarb_jax.serving.backends.native.matmul import affine, matmul
 from nanoarb_jax.serving.backends.native.memory import cast, get, load, offset, put, store
 from nanoarb_jax.serving.backends.native.simd import LANES, flush_denormals, fma, horizontal_sum, splat
@@ -173,7 +180,7 @@ def _layer_output(layer, kind, header, at, room, starts, streams, states, memory
         for i in range(0, header.mixed, LANES):
             store(mixed, get(starts, s) + i, splat(_ZERO))
     matmul(offset(layer, at.x_proj), kind, starts, streams, u, inner, header.mixed, mixed, 1, mixed)
-    affine(offset(layer, at.dt_proj), _F32, starts, streams, mixed, whole(rank, ROWS), inner, delta)
+    affine(offset(layer, at.dt_proj), _F32, starts, streams, mixed, whole(rank, CELL_ROWS), inner, delta)
     scan = offset(layer, at.scan)
     for s in range(streams):
         start = get(starts, s)

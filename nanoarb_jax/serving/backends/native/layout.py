@@ -27,7 +27,7 @@ ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 HEADER_WORDS = 32  # int64, of which the first are `Header`; the rest are 0
 HEADER_BYTES = 8 * HEADER_WORDS
 TILE = 64  # outputs that the kernel sums up at once
-ROWS = 4  # of a cell
+CELL_ROWS = 4  # of a cell
 
 
 class Header(NamedTuple):
@@ -123,7 +123,7 @@ def weight_offsets(header: Header) -> WeightOffsets:
     conv = in_proj + 4 * 2 * inner + _matrix_bytes(hidden, 2 * inner, narrow)
     x_proj = conv + 4 * inner * (header.taps + 1)
     dt_proj = x_proj + _matrix_bytes(inner, mixed, narrow)
-    scan = dt_proj + 4 * inner + _matrix_bytes(whole(header.rank, ROWS), inner, 4)
+    scan = dt_proj + 4 * inner + _matrix_bytes(whole(header.rank, CELL_ROWS), inner, 4)
     out_proj = scan + 4 * inner * (header.states + 1)
     layer_stride = out_proj + _matrix_bytes(inner, hidden, narrow)
     head_in = layers + header.layers * layer_stride

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nanoarb_jax.serving.backends.native.layout import ROWS, TILE
+from nanoarb_jax.serving.backends.native.layout import CELL_ROWS, TILE
 from nanoarb_jax.serving.backends.native.simd import LANES
 
 
@@ -28,7 +28,7 @@ def stored_matrix(weights: NDArray[np.float32], precision: str) -> tuple[NDArray
         scales = _bfloat16_scales(weights)
     elif precision == "int8":
         scales = np.maximum(np.abs(weights).max(axis=0) / 127, np.float32(1e-30)).astype(np.float32)
-    groups = weights.reshape(-1, ROWS, outputs) / scales  # (g, 4, o)
+    groups = weights.reshape(-1, CELL_ROWS, outputs) / scales  # (g, 4, o)
     stored = {"fp32": lambda g: g, "bf16": _bfloat16_words, "int8": _int8_words}[precision](groups)  # (g, words, o)
     in_tiles = outputs // TILE * TILE
     cells = [
@@ -75,7 +75,7 @@ def _int8_words(groups: NDArray[np.float32]) -> NDArray[np.uint32]:
     after that fraction is taken off, and no row is further from its value than half a unit.
     """
     word = np.zeros((len(groups), 1, groups.shape[2]), np.int64)
-    for row in range(ROWS):
+    for row in range(CELL_ROWS):
         byte = np.rint(groups[:, row : row + 1] - word / (1 << 8 * row))
         word |= (np.clip(byte, -128, 127).astype(np.int64) & 0xFF) << 8 * row
     return word.astype(np.uint32)

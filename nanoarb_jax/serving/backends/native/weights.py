@@ -16,10 +16,10 @@ from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import ConfigError
 from nanoarb_jax.features.feature_set import FEATURE_SETS
 from nanoarb_jax.serving.backends.native.layout import (
+    CELL_ROWS,
     HEADER_BYTES,
     MAGIC,
     PRECISIONS,
-    ROWS,
     Header,
     WeightOffsets,
     aligned,
@@ -135,7 +135,7 @@ def _layer_parts(arrays: Arrays, i: int, header: Header, at: WeightOffsets) -> I
     yield start + at.conv, (_blocks(np.concatenate([layer["conv_kernel"], layer["conv_bias"][None]]), inner),)
     yield start + at.x_proj, stored_matrix(_padded(layer["x_proj.kernel"], inner, header.mixed), precision)
     # Δ sets how long the model remembers, so its small matrix stays exact
-    matrix = stored_matrix(_padded(layer["dt_proj.kernel"], whole(header.rank, ROWS), inner), "fp32")
+    matrix = stored_matrix(_padded(layer["dt_proj.kernel"], whole(header.rank, CELL_ROWS), inner), "fp32")
     yield start + at.dt_proj, (_padded(layer["dt_proj.bias"], inner), *matrix)
     decay = -np.exp(layer["A_log"].astype(np.float64).T) * LOG2_E
     yield start + at.scan, (_blocks(np.concatenate([decay, layer["D"][None]]), inner),)
