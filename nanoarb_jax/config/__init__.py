@@ -5,6 +5,7 @@
 """
 
 from nanoarb_jax.config.data import DataConfig, session_time, time_zone
+from nanoarb_jax.config.input import InputSpec
 from nanoarb_jax.config.model import CLASS_NAMES, PRESETS, ModelConfig
 from nanoarb_jax.config.tables import Config, config_from_dict, load_config
 from nanoarb_jax.config.train import TrainConfig
@@ -14,6 +15,7 @@ __all__ = [
     "PRESETS",
     "Config",
     "DataConfig",
+    "InputSpec",
     "ModelConfig",
     "TrainConfig",
     "config_from_dict",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from datetime import UTC, time, tzinfo
@@ -9,6 +10,7 @@ from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from nanoarb_jax.config.checks import check_horizons, check_types, require
+from nanoarb_jax.config.input import SESSION_GAP_S, InputSpec, check_input
 from nanoarb_jax.errors import SettingError
 
 
@@ -54,6 +56,8 @@ class DataConfig:
         clock_levels: best levels that the book clock looks at, 1 to 10.
         clock_interval_ms: milliseconds between two ticks of the time clock.
         timestamps: whose time dates the ticks: "local", when a message was received, or "exchange".
+        session_gap_s: a longer time without a tick, in seconds, begins another session. Labels do not reach across it,
+            and features and model start anew.
         label_price: price whose move is labelled.
         threshold_ticks: least move that is up or down, in price ticks.
         threshold_spreads: least move that is up or down, in training-median spreads; 0: any. A move must reach this
@@ -81,6 +85,7 @@ class DataConfig:
     clock_levels: int = 10
     clock_interval_ms: float = 100.0
     timestamps: Literal["local", "exchange"] = "local"
+    session_gap_s: float = SESSION_GAP_S
     label_price: Literal["mid", "microprice"] = "mid"
     threshold_ticks: float = 1.0
     threshold_spreads: float = 0.5
@@ -101,9 +106,7 @@ class DataConfig:
         check_horizons("data", self)
         require(self.threshold_ticks > 0, "data.threshold_ticks", self.threshold_ticks, "more than 0")
         require(self.threshold_spreads >= 0, "data.threshold_spreads", self.threshold_spreads, "0 or more")
-        require(1 <= self.clock_levels <= 10, "data.clock_levels", self.clock_levels, "1 to 10 levels")
-        interval_ms = self.clock_interval_ms
-        require(interval_ms >= 1e-6, "data.clock_interval_ms", interval_ms, "at least 1e-6 (1 ns)")
+        check_input("data", self)
         self._check_labels()
         time_zone(self.timezone)
         session_time(self.session_start)
@@ -132,6 +135,11 @@ class DataConfig:
         )
         quantile = self.threshold_quantile
         require(quantile is None or 0 < quantile < 1, "data.threshold_quantile", quantile, "None or a share in (0, 1)")
+
+    @property
+    def input(self) -> InputSpec:
+        """What a model trained on these streams reads."""
+        return InputSpec(**{field.name: getattr(self, field.name) for field in dataclasses.fields(InputSpec)})
 
     @property
     def purge(self) -> int:

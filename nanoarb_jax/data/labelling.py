@@ -26,7 +26,7 @@ from nanoarb_jax.data.splits import Parts, by_day, chronological, chronological_
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.features.feature_set import FEATURE_SETS
 from nanoarb_jax.features.lob44 import FEATURE_NAMES
-from nanoarb_jax.market.series import SESSION_GAP_NS, BookSeries
+from nanoarb_jax.market.series import BookSeries
 
 BLOCK = 1 << 16  # rows that are read or made at a time
 LEAST_PART_ROWS = 100  # a part with fewer labelled rows is too short to learn from or to judge on
@@ -175,7 +175,7 @@ def _block_moves(books: BookSeries, config: DataConfig, block: slice, known: int
 
 def _unset_across_sessions(moves: NDArray[np.float64], ts_ns: NDArray[np.int64], config: DataConfig) -> None:
     """Make those moves (n, h) NaN, in place, whose label would read rows of two sessions."""
-    begins = np.flatnonzero(np.diff(ts_ns) > SESSION_GAP_NS) + 1  # first rows of sessions
+    begins = np.flatnonzero(np.diff(ts_ns) > config.input.session_gap_ns) + 1  # first rows of sessions
     if len(begins) == 0:
         return
     rows = np.arange(len(ts_ns))
@@ -205,10 +205,12 @@ def stream_blocks(books: BookSeries, config: DataConfig, facts: StreamFacts) -> 
         DataError: features that are not finite.
     """
     feature_set = FEATURE_SETS[config.feature_set]
-    memory = feature_set.new_memory()
+    memory, gap_ns = feature_set.new_memory(), config.input.session_gap_ns
     for block in _blocks(books.rows):
         part = books.part(block.start, block.stop)
-        features = feature_set.rows(part, facts.quantity_scale, memory, spread_scale=facts.spread_scale)
+        features = feature_set.rows(
+            part, facts.quantity_scale, memory, spread_scale=facts.spread_scale, session_gap_ns=gap_ns
+        )
         check_finite(features, books.name, feature_set.names, block.start)
         labels, moves = label_moves(_block_moves(books, config, block, books.rows), facts.threshold_ticks)
         spread = part.spread_ticks.astype(np.float32)

@@ -60,14 +60,6 @@ class ReadReport:
         }
 
 
-def tick_clock(config: DataConfig) -> TickClock:
-    """The clock that the settings ask for."""
-    interval_ns = round(config.clock_interval_ms * 1e6)
-    if config.clock in ("trade", "time"):
-        return TickClock(config.clock, interval_ns=interval_ns)
-    return TickClock("book", levels=1 if config.clock == "bbo" else config.clock_levels)
-
-
 def read_ticks(
     source: Source,
     config: DataConfig,
@@ -93,7 +85,7 @@ def read_ticks(
 def _ticks(
     feed: Feed, config: DataConfig, policy: Policy | Mapping[str, Policy] | None, report: ReadReport
 ) -> Iterator[BookSeries]:
-    clock = tick_clock(config)
+    clock = TickClock.of(config.input)
     if not isinstance(feed, EventFeed):
         chunks = _counted_rows(feed.chunks, report)
         given = {"invalid": "skip", **policy} if isinstance(policy, Mapping) else policy or {"invalid": "skip"}

@@ -14,7 +14,7 @@ from nanoarb_jax.errors import DataError
 from nanoarb_jax.features.flow import FLOW_NAMES, flow, flow_memory
 from nanoarb_jax.features.lob44 import FEATURE_NAMES, lob44
 from nanoarb_jax.features.mirror import FLOW_MIRROR, LOB44_MIRROR, Mirror
-from nanoarb_jax.market.series import BookSeries
+from nanoarb_jax.market.series import SESSION_GAP_NS, BookSeries
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class FeatureSet:
     Args:
         name: of the set.
         names: of its features, in order.
-        rows: `(books, quantity_scale, memory, spread_scale=…)` → (n, f) float32 features of recorded books.
+        rows: `(books, quantity_scale, memory, spread_scale=…, session_gap_ns=…)` → (n, f) float32 features of recorded
+            books.
         new_memory: what `rows` keeps of earlier books, before the first one.
         channels: that a model makes of the features.
         mirror: the features of the mirrored market in terms of these.
@@ -69,9 +70,14 @@ def names_hash(names: Sequence[str]) -> str:
 
 
 def _lob44_rows(
-    books: BookSeries, quantity_scale: float, memory: None = None, *, spread_scale: float = 1.0
+    books: BookSeries,
+    quantity_scale: float,
+    memory: None = None,
+    *,
+    spread_scale: float = 1.0,
+    session_gap_ns: int = SESSION_GAP_NS,
 ) -> NDArray[np.float32]:
-    """`lob44` with the signature of `FeatureSet.rows`; `memory` and `spread_scale` are not used."""
+    """`lob44` with the signature of `FeatureSet.rows`; what concerns other ticks or moves is not used."""
     return lob44(books, quantity_scale)
 
 

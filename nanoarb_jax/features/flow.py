@@ -1,7 +1,7 @@
 """The `flow` features: the 44 of `lob44`, then what moved since the previous tick – order flow, trades, gaps, time.
 
 One compiled function, `flow_row`, makes them for files, live books and strategies alike; it keeps what it needs of
-earlier ticks in `FlowMemory`, and looks at nothing later, nor across half an hour without a tick (another session).
+earlier ticks in `FlowMemory`, and looks at nothing later, nor across a long time without a tick (another session).
 Quantities are in quantity scales, prices in ticks.
 
     44       microprice minus mid
@@ -52,7 +52,7 @@ MID_CHANGE, SPREAD_SCALE = 84, 85
 BUCKETS, BUCKET_QUANTITY = 50, 20.0
 _FORGET = 1.0 / 100.0  # weight of the newest squared change of the mid in the volatility
 
-_RUNNING = np.dtype(
+RUNNING = np.dtype(
     [
         ("ticks", "i8"),
         ("ts_ns", "i8"),
@@ -84,7 +84,7 @@ class FlowMemory(NamedTuple):
 
 def flow_memory() -> FlowMemory:
     """Before the first tick."""
-    return FlowMemory(np.zeros((4, LEVELS), np.int64), np.zeros(BUCKETS), np.zeros(1, _RUNNING))
+    return FlowMemory(np.zeros((4, LEVELS), np.int64), np.zeros(BUCKETS), np.zeros(1, RUNNING))
 
 
 @compiled
@@ -184,7 +184,7 @@ def flow_row(ts_ns, bid_px, bid_lots, ask_px, ask_lots, bought, sold, scale, mem
     _offset_and_gaps(bid_px, bid_lots, ask_px, ask_lots, scale.tick, out)
     out[SIGNED], out[VOLUME] = (bought - sold) * unit, (bought + sold) * unit
     out[HAPPENED + 4], out[HAPPENED + 5] = 1.0 if bought > 0 else 0.0, 1.0 if sold > 0 else 0.0
-    if running.ticks > 0 and ts_ns - running.ts_ns > SESSION_GAP_NS:
+    if running.ticks > 0 and ts_ns - running.ts_ns > scale.session_gap_ns:
         _start_session(memory)
     mid = 0.5 * (bid_px[0] + ask_px[0]) / scale.tick
     if running.ticks > 0:
@@ -204,7 +204,12 @@ def _flow_rows(ts_ns, bid_px, bid_lots, ask_px, ask_lots, bought, sold, scale, m
 
 
 def flow(
-    books: BookSeries, quantity_scale: float, memory: FlowMemory | None = None, *, spread_scale: float = 1.0
+    books: BookSeries,
+    quantity_scale: float,
+    memory: FlowMemory | None = None,
+    *,
+    spread_scale: float = 1.0,
+    session_gap_ns: int = SESSION_GAP_NS,
 ) -> NDArray[np.float32]:
     """The `flow` features of every book, each row from its own and earlier books alone.
 
@@ -213,6 +218,7 @@ def flow(
         quantity_scale: quantity that counts as 1, above 0.
         memory: after the books before these, to go on from block to block; changed. None: these are the first.
         spread_scale: in ticks, above 0.
+        session_gap_ns: a longer time without a tick begins another session.
 
     Returns:
         (n, 86) float32 in the order of FLOW_NAMES.
@@ -221,7 +227,7 @@ def flow(
     none = np.zeros(books.rows, np.int64)
     sides = [np.ascontiguousarray(a) for a in (books.bid_px, books.bid_lots, books.ask_px, books.ask_lots)]
     trades = [none if a is None else np.ascontiguousarray(a) for a in (books.bought, books.sold)]
-    scale = FeatureScale.of(books, quantity_scale, spread_scale)
+    scale = FeatureScale.of(books, quantity_scale, spread_scale, session_gap_ns)
     ts_ns = np.ascontiguousarray(books.ts_ns)
     _flow_rows(ts_ns, *sides, *trades, scale, flow_memory() if memory is None else memory, out)
     return out

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.market.compiled import compiled
-from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
+from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, SESSION_GAP_NS, BookSeries
 
 FEATURE_NAMES: tuple[str, ...] = (
     "microprice",
@@ -36,6 +36,7 @@ class FeatureScale(NamedTuple):
         tick: price units per tick.
         quantity_scale: quantity that counts as 1 in the features.
         spread_scale: of the instrument, in ticks; told to the model among the `flow` features.
+        session_gap_ns: a longer time without a tick begins another session, and the `flow` features anew.
     """
 
     px_scale: float
@@ -43,12 +44,19 @@ class FeatureScale(NamedTuple):
     tick: int
     quantity_scale: float
     spread_scale: float = 1.0
+    session_gap_ns: int = SESSION_GAP_NS
 
     @classmethod
-    def of(cls, books: BookSeries, quantity_scale: float, spread_scale: float = 1.0) -> FeatureScale:
+    def of(
+        cls,
+        books: BookSeries,
+        quantity_scale: float,
+        spread_scale: float = 1.0,
+        session_gap_ns: int = SESSION_GAP_NS,
+    ) -> FeatureScale:
         """Those of a series."""
         units = float(books.px_scale), float(books.lots_per_unit), int(books.tick)
-        return cls(*units, float(quantity_scale), float(spread_scale))
+        return cls(*units, float(quantity_scale), float(spread_scale), session_gap_ns)
 
 
 @compiled

@@ -1,4 +1,4 @@
-"""How the per-tick functions are compiled."""
+"""How functions are compiled, and kept between processes, see `nanoarb_jax.kernel_cache`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from numba import njit
+
+from nanoarb_jax.kernel_cache import kept
 
 
 def compiled(function: Callable[..., Any]) -> Any:
@@ -15,7 +17,7 @@ def compiled(function: Callable[..., Any]) -> Any:
     a tuple costs four times as much as the whole rest of an event (530 against 124 ns), so they are left out (`_nrt`).
     A function that does allocate fails to compile with it. Divisions by zero give infinities, as in numpy.
     """
-    return njit(cache=True, error_model="numpy", _nrt=False)(function)  # type: ignore[call-overload]
+    return kept(njit(error_model="numpy", _nrt=False)(function))  # type: ignore[call-overload]
 
 
 def inlined(function: Callable[..., Any]) -> Any:
@@ -24,4 +26,9 @@ def inlined(function: Callable[..., Any]) -> Any:
     For the steps of a longer function that take a whole book: a call passes every field of every array of the tuple,
     about ninety values, and LLVM does not always inline the call.
     """
-    return njit(cache=True, error_model="numpy", _nrt=False, inline="always")(function)  # type: ignore[call-overload]
+    return kept(njit(error_model="numpy", _nrt=False, inline="always")(function))  # type: ignore[call-overload]
+
+
+def allocating(function: Callable[..., Any]) -> Any:
+    """Compile a function that makes arrays; divisions by zero are errors, as in Python."""
+    return kept(njit(function))

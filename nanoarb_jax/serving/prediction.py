@@ -6,10 +6,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike
 
 from nanoarb_jax.errors import DataError
+from nanoarb_jax.market.compiled import allocating
 
 
 class Prediction(NamedTuple):
@@ -38,7 +38,7 @@ def make_prediction(probabilities: np.ndarray, ready: bool, version: str) -> Pre
     return Prediction(direction, confidence, probabilities, ready, version)
 
 
-@njit(cache=True)
+@allocating
 def _most_probable(probabilities, direction, confidence):  # type: ignore[no-untyped-def]
     """Of each row the first largest class, as -1, 0, 1, and its probability; numpy's calls take four times as long."""
     for h in range(probabilities.shape[0]):

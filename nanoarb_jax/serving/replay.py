@@ -87,7 +87,9 @@ def _unlabelled_stream(books: BookSeries, config: DataConfig) -> Stream:
     scale = config.quantity_scale or medians.qty
     spread_scale = config.spread_scale or medians.spread_scale
     feature_set = FEATURE_SETS[config.feature_set]
-    features = feature_set.rows(books, scale, feature_set.new_memory(), spread_scale=spread_scale)
+    features = feature_set.rows(
+        books, scale, feature_set.new_memory(), spread_scale=spread_scale, session_gap_ns=config.input.session_gap_ns
+    )
     check_finite(features, books.name, feature_set.names)
     shape = (books.rows, len(config.horizons))
     return Stream(

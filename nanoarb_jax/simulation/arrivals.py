@@ -16,11 +16,11 @@ orders do.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.random import SeedSequence
 from numpy.typing import NDArray
 
 from nanoarb_jax.market.book.ladder import ASK, BID
+from nanoarb_jax.market.compiled import allocating
 from nanoarb_jax.simulation.config import KINDS, MarketConfig
 from nanoarb_jax.simulation.queues import (
     LIMIT,
@@ -51,7 +51,7 @@ def start(config: MarketConfig, rules: NDArray[np.void], seed: SeedSequence) -> 
     return state
 
 
-@njit(cache=True)
+@allocating
 def _pick_type(multiplier, rates, total, rng):  # type: ignore[no-untyped-def]
     """Draw an order type in proportion to multiplier * rates, whose sum is `total`."""
     target, picked = uniform(rng) * total, 0
@@ -65,7 +65,7 @@ def _pick_type(multiplier, rates, total, rng):  # type: ignore[no-untyped-def]
     return picked
 
 
-@njit(cache=True)
+@allocating
 def _base_rates(state, rules, base):  # type: ignore[no-untyped-def]
     """Fill `base`, (6,), with mu; returns the intensity of spontaneous orders."""
     stretch = rules.pull * (state.best[BID] - rules.start_ticks) / rules.start_ticks
@@ -80,7 +80,7 @@ def _base_rates(state, rules, base):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(cache=True)
+@allocating
 def _wait(state, rules, constant, fast, slow):  # type: ignore[no-untyped-def]
     """Seconds until the next order and the part whose order it is: 0 constant, 1 fast, 2 slow."""
     part, seconds = 0, exponential(state.rng) / constant
@@ -97,7 +97,7 @@ def _wait(state, rules, constant, fast, slow):  # type: ignore[no-untyped-def]
     return part, seconds
 
 
-@njit(cache=True)
+@allocating
 def _decay(state, rules, seconds):  # type: ignore[no-untyped-def]
     """Let time pass: the excitation of the orders so far decays."""
     kept_fast, kept_slow = np.exp(-rules.fast_decay * seconds), np.exp(-rules.slow_decay * seconds)
@@ -107,7 +107,7 @@ def _decay(state, rules, seconds):  # type: ignore[no-untyped-def]
     state.clock_ns += int(seconds * 1e9)
 
 
-@njit(cache=True)
+@allocating
 def _excite(state, rules, parent):  # type: ignore[no-untyped-def]
     """Add what an order of type `parent` adds to the intensities."""
     for j in range(TYPES):
@@ -115,7 +115,7 @@ def _excite(state, rules, parent):  # type: ignore[no-untyped-def]
         state.slow[j] += rules.slow_jump[parent, j]
 
 
-@njit(cache=True)
+@allocating
 def _pick_side(state, base):  # type: ignore[no-untyped-def]
     """Draw the side of an order into a wide spread, in proportion to the intensities of limit orders."""
     bid, ask = LIMIT, KINDS + LIMIT
@@ -124,7 +124,7 @@ def _pick_side(state, base):  # type: ignore[no-untyped-def]
     return BID if uniform(state.rng) * (bid_rate + ask_rate) < bid_rate else ASK
 
 
-@njit(cache=True)
+@allocating
 def intensities(state, rules, base):  # type: ignore[no-untyped-def]
     """Orders per second right after the last order: constant, into a wide spread, fast and slow decaying."""
     constant, fast, slow = _base_rates(state, rules, base), 0.0, 0.0
@@ -135,7 +135,7 @@ def intensities(state, rules, base):  # type: ignore[no-untyped-def]
     return constant, eager, fast, slow
 
 
-@njit(cache=True)
+@allocating
 def advance(state, rules, base, journal):  # type: ignore[no-untyped-def]
     """Let the next order happen, in place.
 
@@ -170,7 +170,7 @@ def advance(state, rules, base, journal):  # type: ignore[no-untyped-def]
     return parts, side
 
 
-@njit(cache=True)
+@allocating
 def settle(states, rulebook, orders):  # type: ignore[no-untyped-def]
     """Fill an empty book and let `orders` orders happen."""
     state, rules = states[0], rulebook[0]

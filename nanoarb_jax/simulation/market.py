@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from numba import njit
 from numpy.random import SeedSequence
 from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market import event
 from nanoarb_jax.market.book.ladder import ASK, BID
+from nanoarb_jax.market.compiled import allocating
 from nanoarb_jax.market.event import EVENT
 from nanoarb_jax.market.series import LEVELS, BookSeries
 from nanoarb_jax.simulation.arrivals import advance, start
@@ -30,7 +30,7 @@ from nanoarb_jax.simulation.queues import MAX_PARTS, TRADED, TYPES, make_rules, 
 _BUY, _SELL = event.BOTH_SEE | event.BUY, event.BOTH_SEE | event.SELL
 
 
-@njit(cache=True)
+@allocating
 def _copy_row_before(row, px, lots):  # type: ignore[no-untyped-def]
     """The side did not change: its levels are those of the row before."""
     for level in range(LEVELS):
@@ -38,7 +38,7 @@ def _copy_row_before(row, px, lots):  # type: ignore[no-untyped-def]
         lots[row, level] = lots[row - 1, level]
 
 
-@njit(cache=True)
+@allocating
 def _fill_books(states, rulebook, ts_ns, bid_px, bid_lots, ask_px, ask_lots, bought, sold):  # type: ignore[no-untyped-def]
     """Fill the arrays of a `BookSeries` with one book per order, prices in ticks, quantities in lots."""
     state, rules = states[0], rulebook[0]
@@ -61,7 +61,7 @@ def _fill_books(states, rulebook, ts_ns, bid_px, bid_lots, ask_px, ask_lots, bou
             _copy_row_before(i, ask_px, ask_lots)
 
 
-@njit(cache=True)
+@allocating
 def _fill_events(states, rulebook, events, filled, least, px_scale, lots_per_unit, latency_ns):  # type: ignore[no-untyped-def]
     """Append whole messages from index `filled` on until there are `least` events; returns their number."""
     state, rules = states[0], rulebook[0]

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.random import SeedSequence
 from numpy.typing import ArrayLike, NDArray
 
@@ -19,6 +18,7 @@ from nanoarb_jax.config import CLASS_NAMES
 from nanoarb_jax.data.labels import direction_labels
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.book.ladder import ASK, BID
+from nanoarb_jax.market.compiled import allocating
 from nanoarb_jax.simulation.arrivals import advance
 from nanoarb_jax.simulation.config import MarketConfig
 from nanoarb_jax.simulation.market import begin
@@ -50,7 +50,7 @@ class ClassProbabilities(NamedTuple):
         return np.log((self.probabilities * self.futures + 0.5) / (self.futures + 0.5 * _CLASSES))
 
 
-@njit(cache=True)
+@allocating
 def _price_ticks(state, weighted):  # type: ignore[no-untyped-def]
     """Mid, or the microprice, in ticks."""
     bid, ask = state.best[BID], state.best[ASK]
@@ -60,7 +60,7 @@ def _price_ticks(state, weighted):  # type: ignore[no-untyped-def]
     return (bid * ask_lots + ask * bid_lots) / (bid_lots + ask_lots)
 
 
-@njit(cache=True)
+@allocating
 def _keep_states(states, rulebook, ticks, weighted, kept, prices):  # type: ignore[no-untyped-def]
     """Go through the series once: keep the state at every tick and the price of every row."""
     state, rules = states[0], rulebook[0]
@@ -73,7 +73,7 @@ def _keep_states(states, rulebook, ticks, weighted, kept, prices):  # type: igno
             found += 1
 
 
-@njit(cache=True)
+@allocating
 def _simulate_futures(kept, rulebook, seeds, horizons, weighted, moves):  # type: ignore[no-untyped-def]
     """Moves, (futures, h) in ticks, of futures from one state; one stream of random numbers serves all of them."""
     rules = rulebook[0]

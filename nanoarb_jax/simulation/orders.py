@@ -7,11 +7,11 @@ from its back, whole or in part. Levels that come into view do so as a few order
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from nanoarb_jax.market import event
 from nanoarb_jax.market.book.ladder import ASK, BID
+from nanoarb_jax.market.compiled import allocating
 from nanoarb_jax.market.event import EVENT
 from nanoarb_jax.simulation.arrivals import advance
 from nanoarb_jax.simulation.config import MAX_DEPTH, MarketConfig
@@ -25,7 +25,7 @@ ORDER = np.dtype([("lots", "i8"), ("before", "i8"), ("after", "i8")])
 LIST = np.dtype([("lots", "i8"), ("front", "i8"), ("back", "i8")])
 
 
-@njit(cache=True)
+@allocating
 def _write_event(events, at, bits, side, price, lots, order_id, clock_ns, feed):  # type: ignore[no-untyped-def]
     """Write an event at index `at`; returns the next index."""
     px_scale, lots_per_unit, latency_ns = feed
@@ -39,7 +39,7 @@ def _write_event(events, at, bits, side, price, lots, order_id, clock_ns, feed):
     return at + 1
 
 
-@njit(cache=True)
+@allocating
 def _add(orders, level, counts, lots):  # type: ignore[no-untyped-def]
     """Append an order to a level; returns its id."""
     counts[_NEWEST] += 1
@@ -56,7 +56,7 @@ def _add(orders, level, counts, lots):  # type: ignore[no-untyped-def]
     return number
 
 
-@njit(cache=True)
+@allocating
 def _reduce(orders, level, counts, number, lots):  # type: ignore[no-untyped-def]
     """Take lots off the order at the front or back of a level; returns what is left of it."""
     order = orders[number]
@@ -75,7 +75,7 @@ def _reduce(orders, level, counts, number, lots):  # type: ignore[no-untyped-def
     return order.lots
 
 
-@njit(cache=True)
+@allocating
 def _grow_level(orders, level, counts, events, at, side, price, lots, pieces, clock, feed):  # type: ignore[no-untyped-def]
     """Add `lots` as `pieces` orders (fewer if there are not as many lots)."""
     while lots > 0:
@@ -87,7 +87,7 @@ def _grow_level(orders, level, counts, events, at, side, price, lots, pieces, cl
     return at
 
 
-@njit(cache=True)
+@allocating
 def _shrink_level(orders, level, counts, events, at, side, price, lots, filled, clock, feed):  # type: ignore[no-untyped-def]
     """Fill `lots` from the front, or cancel them from the back."""
     while lots > 0:
@@ -102,7 +102,7 @@ def _shrink_level(orders, level, counts, events, at, side, price, lots, filled, 
     return at
 
 
-@njit(cache=True)
+@allocating
 def _write_snapshot(states, rulebook, orders, levels, counts, events, at, pieces_lots, feed):  # type: ignore[no-untyped-def]
     """Write the book before the first order, as orders of about `pieces_lots`; returns the number of events."""
     state, rules = states[0], rulebook[0]
@@ -117,7 +117,7 @@ def _write_snapshot(states, rulebook, orders, levels, counts, events, at, pieces
     return at
 
 
-@njit(cache=True)
+@allocating
 def _write_messages(states, rulebook, orders, levels, counts, events, at, least, pieces_lots, feed):  # type: ignore[no-untyped-def]
     """Append whole messages until there are `least` events or room may run out; returns their number."""
     state, rules = states[0], rulebook[0]

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from nanoarb_jax.market.book.ladder import ASK, BID
+from nanoarb_jax.market.compiled import allocating, inlined
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS
 from nanoarb_jax.simulation.config import KINDS, MAX_DEPTH, MarketConfig
 
@@ -84,12 +84,12 @@ def make_rules(config: MarketConfig) -> NDArray[np.void]:
     return rules
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _rotate(x, bits):  # type: ignore[no-untyped-def]
     return (x << np.uint64(bits)) | (x >> np.uint64(64 - bits))
 
 
-@njit(cache=True)
+@allocating
 def uniform(rng):  # type: ignore[no-untyped-def]
     """The next number in [0, 1)."""
     drawn = _rotate(rng[0] + rng[3], 23) + rng[0]
@@ -103,13 +103,13 @@ def uniform(rng):  # type: ignore[no-untyped-def]
     return np.float64(drawn >> np.uint64(11)) * 2.0**-53
 
 
-@njit(cache=True)
+@allocating
 def exponential(rng):  # type: ignore[no-untyped-def]
     """The next number of an exponential distribution with mean 1."""
     return -np.log(1.0 - uniform(rng))
 
 
-@njit(cache=True)
+@allocating
 def _order_lots(rules, excess_lots, rng):  # type: ignore[no-untyped-def]
     """Size of an order, at least 1 lot."""
     x = exponential(rng)
@@ -118,7 +118,7 @@ def _order_lots(rules, excess_lots, rng):  # type: ignore[no-untyped-def]
     return 1 + int(x * excess_lots)
 
 
-@njit(cache=True)
+@allocating
 def far_lots(rules, rng, quoted):  # type: ignore[no-untyped-def]
     """Size of a level that comes into view."""
     if not quoted and uniform(rng) >= rules.occupancy:
@@ -126,7 +126,7 @@ def far_lots(rules, rng, quoted):  # type: ignore[no-untyped-def]
     return 1 + int(0.5 * (exponential(rng) + exponential(rng)) * rules.queue_lots)
 
 
-@njit(cache=True)
+@allocating
 def _weigh(state, rules, side, level):  # type: ignore[no-untyped-def]
     """Limit orders join short queues, cancellations thin out long ones; both multipliers are 1 at queue_lots."""
     size, most = state.queue[side, level], 1.0 + rules.reaction
@@ -136,7 +136,7 @@ def _weigh(state, rules, side, level):  # type: ignore[no-untyped-def]
     )
 
 
-@njit(cache=True)
+@allocating
 def _sum_up(state, rules, side):  # type: ignore[no-untyped-def]
     """Bring the multipliers of one side in line with its levels; market orders race for a short best queue."""
     limit, cancel = 0.0, 0.0
@@ -151,7 +151,7 @@ def _sum_up(state, rules, side):  # type: ignore[no-untyped-def]
     )
 
 
-@njit(cache=True)
+@allocating
 def weigh_side(state, rules, side):  # type: ignore[no-untyped-def]
     """Set the weights of all levels of a side, and the multipliers that follow from them."""
     for level in range(rules.depth):
@@ -159,7 +159,7 @@ def weigh_side(state, rules, side):  # type: ignore[no-untyped-def]
     _sum_up(state, rules, side)
 
 
-@njit(cache=True)
+@allocating
 def _write_part(journal, parts, what, side, price, lots):  # type: ignore[no-untyped-def]
     """Append a part of the message to the journal; returns the number of parts."""
     journal[parts, 0] = what
@@ -169,7 +169,7 @@ def _write_part(journal, parts, what, side, price, lots):  # type: ignore[no-unt
     return parts + 1
 
 
-@njit(cache=True)
+@allocating
 def improve(state, rules, side, journal):  # type: ignore[no-untyped-def]
     """An order inside the spread becomes the best price; levels that drop out of view are deleted first."""
     queue, best, depth = state.queue, state.best, rules.depth
@@ -190,7 +190,7 @@ def improve(state, rules, side, journal):  # type: ignore[no-untyped-def]
     return _write_part(journal, parts, LEVEL, side, best[side], queue[side, 0])
 
 
-@njit(cache=True)
+@allocating
 def _recede(state, rules, side, journal, parts):  # type: ignore[no-untyped-def]
     """The best queue is used up: the next quoted level is best, and levels come into view at the far end."""
     queue, best, depth = state.queue, state.best, rules.depth
@@ -208,7 +208,7 @@ def _recede(state, rules, side, journal, parts):  # type: ignore[no-untyped-def]
     return parts
 
 
-@njit(cache=True)
+@allocating
 def _take(state, rules, side, level, lots, traded, journal, parts):  # type: ignore[no-untyped-def]
     """Take up to `lots` off a level; returns what was taken and the number of parts."""
     queue, best = state.queue, state.best
@@ -229,7 +229,7 @@ def _take(state, rules, side, level, lots, traded, journal, parts):  # type: ign
     return taken, parts
 
 
-@njit(cache=True)
+@allocating
 def _pick_level(weights, side, depth, total, rng):  # type: ignore[no-untyped-def]
     target, picked = uniform(rng) * total, 0
     for level in range(depth):
@@ -241,7 +241,7 @@ def _pick_level(weights, side, depth, total, rng):  # type: ignore[no-untyped-de
     return picked
 
 
-@njit(cache=True)
+@allocating
 def act(state, rules, kind, side, journal):  # type: ignore[no-untyped-def]
     """Let one order change the book; returns the number of parts in the journal."""
     if kind == MARKET:
@@ -265,7 +265,7 @@ def act(state, rules, kind, side, journal):  # type: ignore[no-untyped-def]
     return _write_part(journal, 0, LEVEL, side, price, state.queue[side, level])
 
 
-@njit(cache=True)
+@allocating
 def show(state, rules, side, row, px, lots):  # type: ignore[no-untyped-def]
     """Write the first ten quoted levels of one side into a row of px and lots, (n, 10)."""
     worse, shown = -1 if side == BID else 1, 0

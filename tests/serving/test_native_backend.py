@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
-import inspect
 import json
 import os
-import shutil
 import subprocess
 import sys
 from functools import cache
@@ -46,7 +44,6 @@ from nanoarb_jax.serving.backends.native import (
     step_all,
     step_each,
 )
-from nanoarb_jax.serving.backends.native.entry_points import _fingerprint
 from nanoarb_jax.serving.backends.native.file import native_file, read_native_file
 from nanoarb_jax.serving.backends.native.layout import (
     MAGIC,
@@ -243,22 +240,6 @@ def test_predictors_take_features_however_they_lie(nano_checkpoint: Path) -> Non
         np.testing.assert_array_equal([predictor.update(tick).probabilities for tick in ticks[:20]], expected)
         predictor.reset()
         np.testing.assert_array_equal(predictor.score(ticks[:20]), expected)
-
-
-def test_a_changed_kernel_is_compiled_anew(tmp_path: Path) -> None:
-    """numba alone would run what it kept of the old one: it looks at the file of the function that is called."""
-    folder = Path(inspect.getfile(NativeStep)).parent
-    before = _fingerprint(folder)
-    copy = shutil.copytree(folder, tmp_path / "native")
-    assert _fingerprint(copy) == before
-    for name in ("kernel.py", "simd.py", "weights.py"):
-        code = (copy / name).read_bytes()
-        (copy / name).write_bytes(code + b"#")
-        assert _fingerprint(copy) != before
-        (copy / name).write_bytes(code)
-    for function in (step, step_all, step_each):
-        cells = dict(zip(function.py_func.__code__.co_freevars, function.py_func.__closure__, strict=True))
-        assert cells["fingerprint"].cell_contents == before
 
 
 def test_weights_that_are_none() -> None:

@@ -1,8 +1,7 @@
 """How the functions inside the native step are compiled: without allocation, hence without reference counts.
 
-numba's reference counts are slow, see `nanoarb_jax.market.compiled`. None of these functions is cached on disk by
-itself: numba looks only at a function's own file for changes. The functions of `entry_points` are cached, and look at
-every file of this folder.
+numba's reference counts are slow, see `nanoarb_jax.market.compiled`. Only the functions that are called from outside
+are kept between processes; they hold all the others.
 """
 
 from __future__ import annotations
@@ -10,6 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from numba import njit
+
+from nanoarb_jax.kernel_cache import kept
+
+
+def entry_point(function: Any) -> Any:
+    """Compile a function that is called from outside; it runs without the GIL and is kept between processes."""
+    return kept(njit(error_model="numpy", nogil=True, _nrt=False)(function))  # type: ignore[call-overload]
 
 
 def kernel(function: Any) -> Any:

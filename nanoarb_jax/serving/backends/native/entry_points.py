@@ -14,103 +14,73 @@ The same weights give the same probabilities as `MambaLOB.step`, to 1e-5 in floa
 from __future__ import annotations
 
 import functools
-import hashlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import cfunc, njit, types
+from numba import types
+from numba.core.ccallback import CFunc
 from numpy.typing import NDArray
 
-from nanoarb_jax.features.feature_set import FEATURE_SETS
+from nanoarb_jax.kernel_cache import kept
+from nanoarb_jax.serving.backends.native.compiling import entry_point
 from nanoarb_jax.serving.backends.native.kernel import first, step_group
 from nanoarb_jax.serving.backends.native.layout import aligned, read_header
 from nanoarb_jax.serving.backends.native.matmul import GROUP
 from nanoarb_jax.serving.backends.native.memory import address
 
-_OPTIONS: dict[str, Any] = {"cache": True, "error_model": "numpy", "nogil": True, "_nrt": False}
 
+@entry_point
+def step(weights, state, features, probabilities):  # type: ignore[no-untyped-def]
+    """Read one tick: advance the state and give the probabilities. Allocates nothing, checks nothing, holds no GIL.
 
-def _fingerprint(folder: Path) -> int:
-    """A number that changes with the code in a folder, and with the channels that it computes.
-
-    numba's cache on disk notices changes in the file of the cached function alone.
+    Args:
+        weights: (bytes,) uint8, from `pack`.
+        state: (floats,) float32, from `initial_state`; changed.
+        features: (f,) float32, raw and finite.
+        probabilities: (h, 3) float32 – down, neutral, up per horizon; overwritten.
     """
-    digest = hashlib.sha256(repr([one.channels for one in FEATURE_SETS.values()]).encode())
-    for path in sorted(folder.glob("*.py")):
-        digest.update(path.read_bytes())
-    return int.from_bytes(digest.digest()[:7], "little")
+    w = address(weights)
+    step_group(w, first(w), 1, address(state), address(features), address(probabilities))
 
 
-def _entry_points(fingerprint: int) -> tuple[Any, Any]:
-    """The functions that are cached on disk; `fingerprint`, a variable of theirs, is part of the cache's key."""
-
-    @njit(**_OPTIONS)
-    def step(weights, state, features, probabilities):  # type: ignore[no-untyped-def]
-        """Read one tick: advance the state and give the probabilities. Allocates nothing, checks nothing, holds no GIL.
-
-        Args:
-            weights: (bytes,) uint8, from `pack`.
-            state: (floats,) float32, from `initial_state`; changed.
-            features: (f,) float32, raw and finite.
-            probabilities: (h, 3) float32 – down, neutral, up per horizon; overwritten.
-        """
-        _ = fingerprint
-        w = address(weights)
-        step_group(w, first(w), 1, address(state), address(features), address(probabilities))
-
-    @njit(**_OPTIONS)
-    def step_all(weights, state, features, probabilities):  # type: ignore[no-untyped-def]
-        """`step` over the ticks of one stream in order: features (n, f), probabilities (n, h, 3)."""
-        _ = fingerprint
-        w = address(weights)
-        for i in range(features.shape[0]):
-            step_group(w, first(w), 1, address(state), address(features[i]), address(probabilities[i]))
-
-    return step, step_all
+@entry_point
+def step_all(weights, state, features, probabilities):  # type: ignore[no-untyped-def]
+    """`step` over the ticks of one stream in order: features (n, f), probabilities (n, h, 3)."""
+    w = address(weights)
+    for i in range(features.shape[0]):
+        step_group(w, first(w), 1, address(state), address(features[i]), address(probabilities[i]))
 
 
-def _batch_entry_point(fingerprint: int) -> Any:
-    """The same for `step_each`."""
+@entry_point
+def step_each(weights, states, starts, features, probabilities):  # type: ignore[no-untyped-def]
+    """`step` for one tick of each of b instruments, four at a time: every reading of the weights serves four.
 
-    @njit(**_OPTIONS)
-    def step_each(weights, states, starts, features, probabilities):  # type: ignore[no-untyped-def]
-        """`step` for one tick of each of b instruments, four at a time: every reading of the weights serves four.
-
-        Args:
-            weights: as for `step`.
-            states: (instruments, floats) float32, from `initial_states`; changed where a tick is read.
-            starts: (b,) int64, where the instruments' states begin in `states`: row times floats; none twice.
-            features, probabilities: (b, f) and (b, h, 3) float32, rows in the order of `starts`.
-        """
-        _ = fingerprint
-        at, b = 0, len(starts)
-        while at < b:
-            streams = GROUP if at + GROUP <= b else 1
-            first_start, x, out = address(starts[at:]), address(features[at]), address(probabilities[at])
-            step_group(address(weights), first_start, streams, address(states), x, out)
-            at += streams
-
-    return step_each
+    Args:
+        weights: as for `step`.
+        states: (instruments, floats) float32, from `initial_states`; changed where a tick is read.
+        starts: (b,) int64, where the instruments' states begin in `states`: row times floats; none twice.
+        features, probabilities: (b, f) and (b, h, 3) float32, rows in the order of `starts`.
+    """
+    at, b = 0, len(starts)
+    while at < b:
+        streams = GROUP if at + GROUP <= b else 1
+        first_start, x, out = address(starts[at:]), address(features[at]), address(probabilities[at])
+        step_group(address(weights), first_start, streams, address(states), x, out)
+        at += streams
 
 
 @functools.cache  # also keeps the function alive
-def _c_step(fingerprint: int) -> Any:
-    """`step` as a C function; `fingerprint` as in `_entry_points`."""
-    floats = types.CPointer(types.float32)
-    signature = types.void(types.CPointer(types.uint8), floats, floats, floats)
+def _c_step() -> Any:
+    """`step` as a C function."""
 
-    @cfunc(signature, cache=True, error_model="numpy", _nrt=False)  # type: ignore[call-arg]  # not in numba's stubs
     def native_step(weights, state, features, probabilities):  # type: ignore[no-untyped-def]
-        _ = fingerprint
         step_group(weights, first(weights), 1, state, features, probabilities)
 
-    return native_step
-
-
-FINGERPRINT = _fingerprint(Path(__file__).parent)
-step, step_all = _entry_points(FINGERPRINT)
-step_each = _batch_entry_point(FINGERPRINT)
+    floats = types.CPointer(types.float32)
+    signature = ((types.CPointer(types.uint8), floats, floats, floats), types.void)
+    function = kept(CFunc(native_step, signature, {}, {"error_model": "numpy", "_nrt": False}))
+    function.compile()
+    return function
 
 
 def initial_state(weights: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -129,7 +99,7 @@ def step_address() -> int:
 
     Valid as long as this process lives; for ctypes: `ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)(step_address())`.
     """
-    return int(_c_step(FINGERPRINT).address)
+    return int(_c_step().address)
 
 
 def cache_misses() -> int:

@@ -1,0 +1,131 @@
+"""One event in, the features of a tick out: book, clock, session rule and feature memory in one compiled function.
+
+Every live path is made of it: `LivePredictor`, and the functions for compiled code beside the native step.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nanoarb_jax.features.flow import flow_row
+from nanoarb_jax.features.lob44 import FeatureScale, lob44_row
+from nanoarb_jax.market.anomaly import KEEP, Anomaly
+from nanoarb_jax.market.book.changes import count_anomaly
+from nanoarb_jax.market.book.state import APPLIED
+from nanoarb_jax.market.clocks.next_tick import DUE, TICK, next_tick, next_tick_of_books
+from nanoarb_jax.market.compiled import compiled, inlined
+from nanoarb_jax.market.event import LAST
+from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS
+
+UNMARKED = DUE + 1  # status: the events do not say where messages end
+_MOST_UNMARKED = 1_000  # messages in a row
+_CROSSED, _LOCKED, _ONE_SIDED, _INVALID = (
+    int(kind) for kind in (Anomaly.CROSSED, Anomaly.LOCKED, Anomaly.ONE_SIDED, Anomaly.INVALID)
+)
+_OFF_GRID, _MOST = 1e-3, 2.0**52  # ticks off the grid; ticks or lots
+
+
+@inlined
+def take_event(live, event):  # type: ignore[no-untyped-def]
+    """Apply one event; where it makes a tick, write the tick's features.
+
+    Args:
+        live: `LiveState`, changed.
+        event: one record of EVENT.
+
+    Returns:
+        APPLIED: no tick. TICK: the event was applied and made one. DUE: a tick of the time clock is due before this
+        event: call again with the same event. Otherwise nothing was applied: NEEDS_LEVELS, NEEDS_ORDERS, RAISED, or
+        UNMARKED, if messages begin again and again without the one before having ended.
+
+    `live.header.ticks` is 1 after the first tick of a session: a model begins anew with it.
+    """
+    header = live.header[0]
+    if header.open and event.local_ts != header.event_ns:
+        header.unmarked += 1
+        if header.unmarked > _MOST_UNMARKED:
+            return UNMARKED
+    status = next_tick(live.book, live.clock, event)
+    if status == APPLIED or status == TICK:  # noqa: SIM109 – the tuple is slower to compile
+        header.event_ns = event.local_ts
+        header.open = event.ival & LAST == 0
+        if not header.open:
+            header.unmarked = 0
+    if status == TICK or status == DUE:  # noqa: SIM109
+        write_features(live)
+    return status
+
+
+@inlined
+def take_books(live, ts_ns, bid_px, bid_qty, ask_px, ask_qty, bought, sold):  # type: ignore[no-untyped-def]
+    """As `take_event`, for feeds that bring whole books.
+
+    Args:
+        live: `LiveState`, changed; the order book in it is not used.
+        ts_ns: int, time of the book.
+        bid_px, bid_qty, ask_px, ask_qty: (levels,) float64, best first, the first ten of which are used; levels of
+            quantity 0 or price NaN are no levels.
+        bought, sold: float, quantities that takers traded since the book before.
+
+    Returns:
+        APPLIED, TICK, DUE or RAISED.
+    """
+    meta = live.book.meta[0]
+    meta.raised = -1
+    bids, asks = live.clock.now[:2], live.clock.now[2:]
+    whole = _copy_side(bid_px, bid_qty, meta.tick_size, meta.lot_size, -1, bids)
+    whole = _copy_side(ask_px, ask_qty, meta.tick_size, meta.lot_size, 1, asks) and whole
+    lots_bought, lots_sold = np.rint(bought / meta.lot_size), np.rint(sold / meta.lot_size)
+    whole = whole and 0.0 <= lots_bought <= _MOST and 0.0 <= lots_sold <= _MOST
+    valid = False
+    if bids[1, 0] == 0 or asks[1, 0] == 0:
+        count_anomaly(live.book, _ONE_SIDED)
+    elif not whole:
+        count_anomaly(live.book, _INVALID)
+    elif bids[0, 0] > asks[0, 0]:
+        count_anomaly(live.book, _CROSSED)
+    else:
+        valid = bids[0, 0] < asks[0, 0] or count_anomaly(live.book, _LOCKED) == KEEP
+    status = next_tick_of_books(
+        live.book, live.clock, ts_ns, np.int64(lots_bought) if whole else 0, np.int64(lots_sold) if whole else 0, valid
+    )
+    if status == TICK or status == DUE:  # noqa: SIM109
+        write_features(live)
+    return status
+
+
+@compiled
+def _copy_side(px, qty, tick_size, lot_size, direction, out):  # type: ignore[no-untyped-def]
+    """Write a side in ticks and lots into `out` (2, 10); False where a price or quantity is none, or out of order."""
+    shown, whole = 0, len(px) == len(qty)
+    for i in range(LEVELS):
+        out[0, i], out[1, i] = EMPTY_PRICE, 0
+    for i in range(min(len(px), len(qty), LEVELS)):
+        if qty[i] == 0.0 or np.isnan(px[i]):
+            continue
+        ticks, lots = np.rint(px[i] / tick_size), np.rint(qty[i] / lot_size)
+        if not (abs(px[i] / tick_size - ticks) <= _OFF_GRID and abs(ticks) <= _MOST and 1.0 <= lots <= _MOST):
+            whole = False
+            continue
+        out[0, shown], out[1, shown] = np.int64(ticks), np.int64(lots)
+        if shown > 0 and direction * (out[0, shown] - out[0, shown - 1]) <= 0:
+            whole = False
+        shown += 1
+    return whole
+
+
+@inlined
+def write_features(live):  # type: ignore[no-untyped-def]
+    """Write the features of the tick that the clock has just counted, and count it in its session."""
+    header, clock, top = live.header[0], live.clock.clock[0], live.clock.top
+    scale = FeatureScale(
+        header.px_scale, header.lots_per_unit, 1, header.quantity_scale, header.spread_scale, header.session_gap_ns
+    )
+    if clock.ts_ns - header.tick_ns > header.session_gap_ns:
+        header.ticks = 0
+    header.ticks += 1
+    header.tick_ns = clock.ts_ns
+    if header.flow:
+        flow_row(clock.ts_ns, top[0], top[1], top[2], top[3], clock.bought, clock.sold, scale, live.flow, live.features)
+    else:
+        lob44_row(top[0], top[1], top[2], top[3], scale, live.features)
