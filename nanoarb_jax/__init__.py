@@ -12,17 +12,21 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nanoarb_jax.config import Config, DataConfig, ModelConfig, TrainConfig
+    from nanoarb_jax.config import Config, DataConfig, InputSpec, ModelConfig, TrainConfig
+    from nanoarb_jax.data.dataset import open_dataset
+    from nanoarb_jax.data.events import read_events
+    from nanoarb_jax.data.instrument import Instrument
     from nanoarb_jax.data.windows import create_training_samples
     from nanoarb_jax.features.live import LobFeatureExtractor
     from nanoarb_jax.market.book.order_book import OrderBook
-    from nanoarb_jax.market.event import EVENT
+    from nanoarb_jax.market.event import EVENT, mark_messages
     from nanoarb_jax.market.series import BookSeries
     from nanoarb_jax.model.losses import expected_pnl_loss, transaction_cost_aware_loss
     from nanoarb_jax.model.mamba import MambaLOB
     from nanoarb_jax.model.ssm import selective_scan, selective_step
     from nanoarb_jax.model.torch_compat import load_torch_state_dict
     from nanoarb_jax.serving.batching import MicroBatcher
+    from nanoarb_jax.serving.live import LivePredictor
     from nanoarb_jax.serving.metrics import ModelMetrics
     from nanoarb_jax.serving.prediction import Prediction
     from nanoarb_jax.serving.predictor import StepPredictor
@@ -33,6 +37,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "open_dataset": "data.dataset",
+    "mark_messages": "market.event",
+    "read_events": "data.events",
+    "LivePredictor": "serving.live",
+    "Instrument": "data.instrument",
+    "InputSpec": "config",
     "Config": "config",
     "DataConfig": "config",
     "ModelConfig": "config",
@@ -63,6 +73,9 @@ __all__ = [
     "BookSeries",
     "Config",
     "DataConfig",
+    "InputSpec",
+    "Instrument",
+    "LivePredictor",
     "LobFeatureExtractor",
     "MambaLOB",
     "MicroBatcher",
@@ -79,6 +92,9 @@ __all__ = [
     "create_training_samples",
     "expected_pnl_loss",
     "load_torch_state_dict",
+    "mark_messages",
+    "open_dataset",
+    "read_events",
     "selective_scan",
     "selective_step",
     "transaction_cost_aware_loss",

@@ -16,7 +16,7 @@ from importlib import metadata
 from typing import Any, Literal
 
 from nanoarb_jax.artifacts.older import OLDER_FORMATS, respell
-from nanoarb_jax.config import CLASS_NAMES, ModelConfig, config_from_dict
+from nanoarb_jax.config import CLASS_NAMES, InputSpec, ModelConfig, config_from_dict
 from nanoarb_jax.errors import ConfigError
 from nanoarb_jax.features.feature_set import feature_set_of
 
@@ -56,7 +56,8 @@ class ModelCard:
         features: that it reads; None where they have no names.
         precision: of the weight matrices: "fp32", "fp16", "bf16" or "int8".
         data: how the training data were made. `config`: the settings of the dataset; `streams`: of each its `name`,
-            `tick_size`, `quantity_scale` and `spread_scale`, in a checkpoint also rows, parts and label thresholds;
+            `instrument`, `tick_size`, `lot_size`, `quantity_scale` and `spread_scale`, in a checkpoint also rows, parts
+            and label thresholds;
             `initial` and `teacher` (checkpoint): version and streams of the checkpoints it learnt from.
         software: versions it was made with.
         metrics: of the validation part (checkpoint).
@@ -80,6 +81,16 @@ class ModelCard:
     states: Mapping[str, tuple[int | str, ...]] | None = None
 
     @property
+    def input(self) -> InputSpec | None:
+        """What the model reads; None where nothing is known of its training data, or its features have no names."""
+        config = self.data.get("config")
+        if config is None or self.features is None:
+            return None
+        # settings that a file does not know yet have the value that they had when it was written: the default
+        known = {one.name: config[one.name] for one in dataclasses.fields(InputSpec) if one.name in config}
+        return InputSpec(**known | {"feature_set": self.features.schema})
+
+    @property
     def stream_names(self) -> tuple[str, ...]:
         """Names of the streams that the model was trained on."""
         return tuple(stream["name"] for stream in self.data.get("streams", []))
@@ -96,6 +107,7 @@ class ModelCard:
             "classes": CLASS_NAMES,
             "features": None if self.features is None else dataclasses.asdict(self.features),
             "precision": self.precision,
+            "input": None if self.input is None else dataclasses.asdict(self.input),
             "data": dict(self.data),
             "software": dict(self.software),
             **{name: getattr(self, name) for name in some_kinds if getattr(self, name) is not None},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from nanoarb_jax.readers.sources import find_sources
 SCHEMA_VERSION = 3
 MANIFEST = "manifest.json"
 ROW_COLUMNS = ("ts_ns", "mid", "features", "moves", "spread", "labels")
-SCALARS = ("name", "instrument", "tick_size", "quantity_scale", "spread_scale", "threshold_ticks")
+SCALARS = ("name", "instrument", "tick_size", "lot_size", "quantity_scale", "spread_scale", "threshold_ticks")
 SPLITS = ("train", "validation", "test")
 # what reading a manifest raises that is cut, altered or lacks an entry
 _DAMAGE = (OSError, KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError, ConfigError)
@@ -152,7 +153,8 @@ def _open_stream(folder: Path, entry: dict[str, Any], config: DataConfig, verify
     """One stream of a prepared dataset, its columns mapped from the file; `entry` is that of the manifest."""
     rows = _map_rows(folder, entry, config, verify)
     check_finite(rows["features"], entry["name"], FEATURE_SETS[config.feature_set].names)
-    fields: dict[str, Any] = {key: entry[key] for key in SCALARS}
+    fields: dict[str, Any] = {key: entry[key] for key in SCALARS if key != "lot_size"}
+    fields["lot_size"] = entry.get("lot_size", math.nan)  # which earlier versions did not note
     fields["threshold_ticks"] = tuple(entry["threshold_ticks"])
     fields |= {part: tuple(entry["splits"][part]) for part in SPLITS}
     fields |= {column: np.asarray(rows[column]) for column in ROW_COLUMNS}

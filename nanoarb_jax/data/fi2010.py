@@ -49,6 +49,7 @@ def fi2010_stream(path: str | Path, config: DataConfig) -> Stream:
         name=read.name,
         instrument=read.name,
         tick_size=1.0,
+        lot_size=1.0,
         quantity_scale=1.0,
         spread_scale=1.0,
         threshold_ticks=(1.0,) * len(config.horizons),

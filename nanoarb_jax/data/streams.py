@@ -31,6 +31,7 @@ class Stream(NamedTuple):
         name: of the stream, e.g. "btcusdt_20240808".
         instrument: that was traded: the name without its date.
         tick_size: price of one tick.
+        lot_size: quantity of one lot; NaN where the dataset was made before it was noted.
         quantity_scale: quantity that counts as 1 in the features.
         spread_scale: half the training-median spread, in ticks, at least 1; one of the `flow` features.
         threshold_ticks: h least moves that are labelled a direction, one per horizon.
@@ -46,6 +47,7 @@ class Stream(NamedTuple):
     name: str
     instrument: str
     tick_size: float
+    lot_size: float
     quantity_scale: float
     spread_scale: float
     threshold_ticks: tuple[float, ...]
@@ -92,6 +94,7 @@ def stream_scalars(books: BookSeries, facts: StreamFacts) -> dict[str, Any]:
         "name": books.name,
         "instrument": instrument_of(books.name),
         "tick_size": books.tick_size,
+        "lot_size": 1.0 / books.lots_per_unit,
         "quantity_scale": facts.quantity_scale,
         "spread_scale": facts.spread_scale,
         "threshold_ticks": facts.threshold_ticks,
@@ -123,6 +126,7 @@ def describe_stream(stream: Stream, horizons: Sequence[int]) -> dict[str, Any]:
         "rows": stream.rows,
         "span_s": float(stream.ts_ns[-1] - stream.ts_ns[0]) / 1e9,
         "tick_size": stream.tick_size,
+        "lot_size": stream.lot_size,
         "quantity_scale": stream.quantity_scale,
         "spread_scale": stream.spread_scale,
         "median_spread_ticks": float(np.median(stream.spread)),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from nanoarb_jax.data.dataset import Dataset
 
-SCALES = ("tick_size", "quantity_scale", "spread_scale")  # that a live feature extractor needs
+SCALES = ("tick_size", "lot_size", "quantity_scale", "spread_scale", "instrument")  # that a live input needs
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from nanoarb_jax.features.flow import flow_row
+from nanoarb_jax.features.live_state import open_state
 from nanoarb_jax.features.lob44 import FeatureScale, lob44_row
 from nanoarb_jax.market.anomaly import KEEP, Anomaly
 from nanoarb_jax.market.book.changes import count_anomaly
@@ -25,12 +26,12 @@ _CROSSED, _LOCKED, _ONE_SIDED, _INVALID = (
 _OFF_GRID, _MOST = 1e-3, 2.0**52  # ticks off the grid; ticks or lots
 
 
-@inlined
-def take_event(live, event):  # type: ignore[no-untyped-def]
+@compiled
+def take_event(block, event):  # type: ignore[no-untyped-def]
     """Apply one event; where it makes a tick, write the tick's features.
 
     Args:
-        live: `LiveState`, changed.
+        block: (bytes,) uint8, see `live_state`; changed.
         event: one record of EVENT.
 
     Returns:
@@ -38,8 +39,9 @@ def take_event(live, event):  # type: ignore[no-untyped-def]
         event: call again with the same event. Otherwise nothing was applied: NEEDS_LEVELS, NEEDS_ORDERS, RAISED, or
         UNMARKED, if messages begin again and again without the one before having ended.
 
-    `live.header.ticks` is 1 after the first tick of a session: a model begins anew with it.
+    The header's `ticks` is 1 after the first tick of a session: a model begins anew with it.
     """
+    live = open_state(block)
     header = live.header[0]
     if header.open and event.local_ts != header.event_ns:
         header.unmarked += 1
@@ -56,12 +58,12 @@ def take_event(live, event):  # type: ignore[no-untyped-def]
     return status
 
 
-@inlined
-def take_books(live, ts_ns, bid_px, bid_qty, ask_px, ask_qty, bought, sold):  # type: ignore[no-untyped-def]
+@compiled
+def take_books(block, ts_ns, bid_px, bid_qty, ask_px, ask_qty, bought, sold):  # type: ignore[no-untyped-def]
     """As `take_event`, for feeds that bring whole books.
 
     Args:
-        live: `LiveState`, changed; the order book in it is not used.
+        block: as for `take_event`; the order book in it is not used.
         ts_ns: int, time of the book.
         bid_px, bid_qty, ask_px, ask_qty: (levels,) float64, best first, the first ten of which are used; levels of
             quantity 0 or price NaN are no levels.
@@ -70,6 +72,7 @@ def take_books(live, ts_ns, bid_px, bid_qty, ask_px, ask_qty, bought, sold):  # 
     Returns:
         APPLIED, TICK, DUE or RAISED.
     """
+    live = open_state(block)
     meta = live.book.meta[0]
     meta.raised = -1
     bids, asks = live.clock.now[:2], live.clock.now[2:]
@@ -117,7 +120,7 @@ def _copy_side(px, qty, tick_size, lot_size, direction, out):  # type: ignore[no
 @inlined
 def write_features(live):  # type: ignore[no-untyped-def]
     """Write the features of the tick that the clock has just counted, and count it in its session."""
-    header, clock, top = live.header[0], live.clock.clock[0], live.clock.top
+    header, clock, top, features = live.header[0], live.clock.clock[0], live.clock.top, live.model.features
     scale = FeatureScale(
         header.px_scale, header.lots_per_unit, 1, header.quantity_scale, header.spread_scale, header.session_gap_ns
     )
@@ -126,6 +129,6 @@ def write_features(live):  # type: ignore[no-untyped-def]
     header.ticks += 1
     header.tick_ns = clock.ts_ns
     if header.flow:
-        flow_row(clock.ts_ns, top[0], top[1], top[2], top[3], clock.bought, clock.sold, scale, live.flow, live.features)
+        flow_row(clock.ts_ns, top[0], top[1], top[2], top[3], clock.bought, clock.sold, scale, live.flow, features)
     else:
-        lob44_row(top[0], top[1], top[2], top[3], scale, live.features)
+        lob44_row(top[0], top[1], top[2], top[3], scale, features)

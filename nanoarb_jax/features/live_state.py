@@ -8,9 +8,10 @@ code and in Python alike, and a snapshot is a copy of its bytes. At its end ther
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from nanoarb_jax.config import InputSpec
@@ -22,7 +23,6 @@ from nanoarb_jax.market.book.orders import ORDER
 from nanoarb_jax.market.book.state import META, BookState, empty_state, grow
 from nanoarb_jax.market.clocks.clock import TickClock
 from nanoarb_jax.market.clocks.next_tick import CLOCK, ClockMemory, set_clock
-from nanoarb_jax.market.compiled import inlined
 from nanoarb_jax.market.series import LEVELS
 
 HEADER = np.dtype(
@@ -32,7 +32,9 @@ HEADER = np.dtype(
         ("slots", "i8"),  # room for orders
         ("flow", "i8"),  # 1: the features are `flow`, 0: `lob44`
         ("features", "i8"),  # how many
-        ("model_floats", "i8"),  # room for a model's state
+        ("model_at", "i8"),  # where a model's state begins, and how many floats it has
+        ("model_floats", "i8"),
+        ("warm_up", "i8"),  # ticks of a session until a model's predictions are ready
         ("px_scale", "f8"),  # units of the features, see `FeatureScale`
         ("lots_per_unit", "f8"),
         ("quantity_scale", "f8"),
@@ -50,7 +52,7 @@ HEADER = np.dtype(
 _FEATURES = max(len(one.names) for one in FEATURE_SETS.values())
 
 
-@inlined
+@register_jitable
 def _whole_lines(size):  # type: ignore[no-untyped-def]
     """So many bytes, rounded up to whole cache lines."""
     return (size + 63) // 64 * 64
@@ -72,25 +74,58 @@ _META, _ANOMALIES, _POLICY, _CLOCK, _LAST_TOP, _NOW, _FLOW_TOP, _RING, _RUNNING,
 )[1:]  # fmt: skip
 
 
+class LiveModel(NamedTuple):
+    """What of a live input's bytes a model needs.
+
+    Attributes:
+        header: (1,) HEADER.
+        features: (f,) float32, of the latest tick.
+        state: (floats,) float32, for the state of a model.
+    """
+
+    header: NDArray[np.void]
+    features: NDArray[np.float32]
+    state: NDArray[np.float32]
+
+
 class LiveState(NamedTuple):
     """The arrays in a live input's bytes.
 
     Attributes:
         header: (1,) HEADER.
         book, clock, flow: see there.
-        features: (f,) float32, of the latest tick.
-        model: (floats,) float32, for the state of a model.
+        model: the latest features, and the state of a model.
     """
 
     header: NDArray[np.void]
     book: BookState
     clock: ClockMemory
     flow: FlowMemory
-    features: NDArray[np.float32]
-    model: NDArray[np.float32]
+    model: LiveModel
 
 
-@inlined
+def _opening(function: Any) -> Any:
+    """Compile a function that finds arrays in bytes; in Python it stays as it is.
+
+    numba must not make it part of its callers itself (`inline="always"`): it then takes `opened.state[i] = 0` for dead
+    code, since it does not see that the array lies in the caller's bytes.
+    """
+    return register_jitable(error_model="numpy", forceinline=True, _nrt=False)(function)
+
+
+@_opening
+def open_model(block):  # type: ignore[no-untyped-def]
+    """The `LiveModel` in (bytes,) uint8. It is quicker to compile than the whole of `open_state`."""
+    header = block[:_HEADER_BYTES].view(HEADER)
+    model, floats = header[0]["model_at"], header[0]["model_floats"]
+    return LiveModel(
+        header,
+        block[_ROW : _ROW + 4 * header[0]["features"]].view(np.float32),
+        block[model : model + 4 * floats].view(np.float32),
+    )
+
+
+@_opening
 def open_state(block):  # type: ignore[no-untyped-def]
     """The `LiveState` in (bytes,) uint8."""
     header = block[:_HEADER_BYTES].view(HEADER)
@@ -102,7 +137,6 @@ def open_state(block):  # type: ignore[no-untyped-def]
     low = order + _whole_lines(table)
     used = low + _whole_lines(table)
     orders = used + 64
-    model = orders + slots * _ORDER_BYTES
     ladder = Ladder(
         block[rank : rank + levels].view(np.int64).reshape(2, blocks, WIDTH),
         block[rank + levels : rank + 2 * levels].view(np.int64).reshape(2, blocks, WIDTH),
@@ -115,7 +149,7 @@ def open_state(block):  # type: ignore[no-untyped-def]
     )
     book = BookState(
         ladder,
-        block[orders:model].view(ORDER),
+        block[orders : orders + slots * _ORDER_BYTES].view(ORDER),
         block[_META : _META + _META_BYTES].view(META),
         block[_ANOMALIES : _ANOMALIES + _COUNTS].view(np.int64),
         block[_POLICY : _POLICY + _KINDS].view(np.int8),
@@ -130,9 +164,7 @@ def open_state(block):  # type: ignore[no-untyped-def]
         block[_RING : _RING + 8 * BUCKETS].view(np.float64),
         block[_RUNNING : _RUNNING + _RUNNING_BYTES].view(RUNNING),
     )
-    features = block[_ROW : _ROW + 4 * header[0]["features"]].view(np.float32)
-    floats = block[model : model + 4 * header[0]["model_floats"]].view(np.float32)
-    return LiveState(header, book, clock, flow, features, floats)
+    return LiveState(header, book, clock, flow, open_model(block))
 
 
 def new_state(
@@ -146,6 +178,7 @@ def new_state(
     levels: int = 1024,
     orders: int = 4096,
     model_floats: int = 0,
+    warm_up: int = 0,
 ) -> NDArray[np.uint8]:
     """The bytes of a live input before its first event.
 
@@ -154,6 +187,7 @@ def new_state(
         tick_size, lot_size, policy, levels, orders: as for `OrderBook`.
         quantity_scale, spread_scale: of the market, see `FeatureScale`.
         model_floats: room for a model's state.
+        warm_up: ticks of a session until a model's predictions are ready.
 
     Raises:
         DataError: see `OrderBook`.
@@ -161,7 +195,7 @@ def new_state(
     book = empty_state(tick_size, lot_size, policy=policy, clock=spec.timestamps, levels=levels, orders=orders)
     header = np.zeros(1, HEADER)
     header["flow"], header["features"] = spec.feature_set == "flow", len(FEATURE_SETS[spec.feature_set].names)
-    header["model_floats"], header["session_gap_ns"] = model_floats, spec.session_gap_ns
+    header["model_floats"], header["warm_up"], header["session_gap_ns"] = model_floats, warm_up, spec.session_gap_ns
     header["px_scale"], header["lots_per_unit"] = 1.0 / tick_size, 1.0 / lot_size
     header["quantity_scale"], header["spread_scale"] = quantity_scale, spread_scale
     block = _with_book(header, book)
@@ -171,7 +205,7 @@ def new_state(
 
 def read_state(block: NDArray[np.uint8]) -> LiveState:
     """`open_state` outside compiled code: the arrays are views, what is written into them is in `block`."""
-    state: LiveState = open_state.py_func(block)
+    state: LiveState = open_state(block)
     return state
 
 
@@ -180,7 +214,7 @@ def grow_state(block: NDArray[np.uint8], status: int) -> NDArray[np.uint8]:
     old = read_state(block)
     larger = _with_book(old.header, grow(old.book, status))
     larger[_META:_LADDER] = block[_META:_LADDER]
-    read_state(larger).model[:] = old.model
+    read_state(larger).model.state[:] = old.model.state
     return larger
 
 
@@ -194,7 +228,9 @@ def _with_book(header: NDArray[np.void], book: BookState) -> NDArray[np.uint8]:
     block[: HEADER.itemsize].view(HEADER)[:] = header
     first = block[: HEADER.itemsize].view(HEADER)
     first["bytes"], first["blocks"], first["slots"] = size, blocks, slots
+    first["model_at"] = size - 4 * header["model_floats"]
     state = read_state(block)
-    for target, source in zip((*state.book.levels, *state.book[1:]), (*book.levels, *book[1:]), strict=True):
-        target[:] = source
+    new, old = ([*one.levels, one.orders, one.meta, one.anomalies, one.policy] for one in (state.book, book))
+    for target, source in zip(new, old, strict=True):
+        target[...] = source
     return block

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from nanoarb_jax.errors import DataError
+
 EVENT = np.dtype(
     [
         ("ev", "u8"),
@@ -44,7 +46,34 @@ KIND_MASK = 0xFF
 LAST, SNAPSHOT, MAYBE_BAD_BOOK = 128, 32, 4
 
 
-def mark_messages(chunks: Iterator[NDArray[np.void]]) -> Iterator[NDArray[np.void]]:
+def mark_messages(events: NDArray[np.void]) -> NDArray[np.void]:
+    """Events with the ends of messages marked: the flag LAST in `ival`, which says where the book may be a tick.
+
+    Args:
+        events: (n,) EVENT in the order of the feed, such as hftbacktest's converters make. The events of one message
+            share both times.
+
+    Returns:
+        a copy; with the flags as they are, if one of them is LAST.
+
+    Raises:
+        DataError: not a one-dimensional array of EVENT.
+
+    >>> events = np.zeros(3, EVENT)
+    >>> events["local_ts"] = [7, 7, 8]
+    >>> mark_messages(events)["ival"].tolist()
+    [0, 128, 128]
+    """
+    if not isinstance(events, np.ndarray) or events.dtype != EVENT or events.ndim != 1:
+        raise DataError("mark_messages: expected a one-dimensional array of nanoarb_jax.EVENT")
+    marked = events.copy()
+    if len(marked):
+        for _ in mark_chunks(iter([marked])):
+            pass
+    return marked
+
+
+def mark_chunks(chunks: Iterator[NDArray[np.void]]) -> Iterator[NDArray[np.void]]:
     """Set LAST, in place, where a feed has no record flags: the events of one message share both times.
 
     Events valid only at the exchange and events valid at the receiver are grouped into messages separately.

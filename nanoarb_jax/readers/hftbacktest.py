@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.files import first_line
-from nanoarb_jax.market.event import CLEAR, EVENT, KIND_MASK, TRADE, mark_messages
+from nanoarb_jax.market.event import CLEAR, EVENT, KIND_MASK, TRADE, mark_chunks
 from nanoarb_jax.readers.book_npz import DAMAGED
 from nanoarb_jax.readers.feed import CHUNK, EventFeed, ReadOptions, infer_lot_size, infer_tick_size
 from nanoarb_jax.readers.format import Format, Head, one_file
@@ -38,7 +38,7 @@ def open_hftbacktest(path: Path, options: ReadOptions = ReadOptions()) -> EventF
         DataError: missing, damaged, or not an array of events; also while the chunks are read.
     """
     what = f"hftbacktest {path}"
-    chunks = mark_messages(_chunks(path, what))
+    chunks = mark_chunks(_chunks(path, what))
     first = next(chunks, None)
     if first is None:
         raise DataError(f"{what}: no events; expected at least one")

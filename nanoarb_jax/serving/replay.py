@@ -96,6 +96,7 @@ def _unlabelled_stream(books: BookSeries, config: DataConfig) -> Stream:
         name=books.name,
         instrument=instrument_of(books.name),
         tick_size=books.tick_size,
+        lot_size=1.0 / books.lots_per_unit,
         quantity_scale=scale,
         spread_scale=spread_scale,
         threshold_ticks=(np.nan,) * len(config.horizons),

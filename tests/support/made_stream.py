@@ -17,7 +17,7 @@ def stream_of(
     mid = np.round((microprice - 0.01 * imbalance * spread / 2) / 0.005) * 0.005
     moves = np.zeros((rows, horizons), np.float32)
     return Stream(
-        name, name, 0.01, 1.0, 1.0, (1.0,) * horizons, train, (rows, rows), (rows, rows), features,
+        name, name, 0.01, 1.0, 1.0, 1.0, (1.0,) * horizons, train, (rows, rows), (rows, rows), features,
         labels.astype(np.int8), moves, mid, features[:, 2], np.arange(rows),
     )  # fmt: skip
 

@@ -14,7 +14,7 @@ from nanoarb_jax.market.anomaly import Anomaly, Policy
 from nanoarb_jax.market.book.apply import apply_event, apply_events
 from nanoarb_jax.market.book.ladder import ASK, BID, best, copy_top
 from nanoarb_jax.market.book.orders import locate
-from nanoarb_jax.market.book.state import APPLIED, RAISED, describe_raised, empty_state, grow
+from nanoarb_jax.market.book.state import APPLIED, RAISED, BookState, describe_raised, empty_state, grow
 from nanoarb_jax.market.event import EVENT
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS
 
@@ -75,6 +75,14 @@ class OrderBook:
     ):
         self.state = empty_state(tick_size, lot_size, policy=policy, clock=clock, levels=levels, orders=orders)
         self.tick_size, self.lot_size = float(tick_size), float(lot_size)
+
+    @classmethod
+    def view(cls, state: BookState) -> OrderBook:
+        """A book around a state that exists; what is done to one is done to the other."""
+        book = cls.__new__(cls)
+        book.state = state
+        book.tick_size, book.lot_size = float(state.meta["tick_size"][0]), float(state.meta["lot_size"][0])
+        return book
 
     def apply(self, event: np.void) -> bool:
         """Let one event, a record of EVENT, change the book.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market import event
-from nanoarb_jax.market.event import EVENT, mark_messages
+from nanoarb_jax.market.event import EVENT, mark_chunks
 from nanoarb_jax.readers.columns import Array, Batch, distinct_words, floats, integers, times
 from nanoarb_jax.readers.grid import on_grid
 from nanoarb_jax.readers.table.file import read_batches
@@ -39,7 +39,7 @@ def read_events(table: Table, steps: Steps) -> Iterator[NDArray[np.void]]:
         DataError: a cell that is not what its column holds, or a row that is no event.
     """
     batches = read_batches(table.path, table.header, table.columns)
-    return mark_messages(_events(table, batch, steps) for batch in batches)
+    return mark_chunks(_events(table, batch, steps) for batch in batches)
 
 
 def _events(table: Table, batch: Batch, steps: Steps) -> NDArray[np.void]:

@@ -1,0 +1,162 @@
+"""The compiled step behind the compiled input: events or books in, probabilities out, in one call. No JAX.
+
+>>> live = nj.LivePredictor.load("checkpoints/nano", instrument)  # doctest: +SKIP
+>>> weights, state = live.weights, live.state  # doctest: +SKIP
+>>> @njit  # doctest: +SKIP
+... def count_ticks(weights, state, events, probabilities):
+...     ticks = 0
+...     for event in events:
+...         ticks += live_apply(weights, state, event, probabilities)
+...     return ticks
+
+A state is the bytes of `nanoarb_jax.features.live_state`, with the model's state at their end. It serves one market.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from nanoarb_jax.features.depth import copy_depth, traded_lots
+from nanoarb_jax.features.live_input import take_books, take_event, write_features
+from nanoarb_jax.features.live_state import open_model, open_state
+from nanoarb_jax.market.book.state import APPLIED
+from nanoarb_jax.market.clocks.next_tick import DUE, TICK, next_tick_of_books
+from nanoarb_jax.market.compiled import compiled
+from nanoarb_jax.serving.backends.native.compiling import entry_point
+from nanoarb_jax.serving.backends.native.entry_points import step
+
+# added to a status: there was a tick, `probabilities` are those of the last one; and it is ready
+TICKED, READY = 16, 32
+
+
+@compiled
+def _predict(weights, state, probabilities):  # type: ignore[no-untyped-def]
+    """One step of the model with the features of the latest tick; in a new session it begins anew.
+
+    Returns:
+        TICKED, with READY added where the session has warmed the model up.
+    """
+    model = open_model(state)
+    header = model.header[0]
+    if header.ticks == 1:
+        for i in range(len(model.state)):
+            model.state[i] = 0.0
+    step(weights, model.state, model.features, probabilities)
+    return TICKED + READY if header.ticks >= header.warm_up else TICKED
+
+
+@entry_point
+def apply_event(weights, state, event, probabilities):  # type: ignore[no-untyped-def]
+    """Apply one event; at every tick that it makes, write the probabilities.
+
+    Args:
+        weights: (bytes,) uint8, from `pack`.
+        state: (bytes,) uint8, changed.
+        event: one record of EVENT.
+        probabilities: (h, 3) float32, of the last of the ticks; left alone where there is none.
+
+    Returns:
+        a status of `take_event`, without TICK and DUE; with TICKED and READY added where there was a tick. Where the
+        status asks for room, ticks of a time clock before the event are done, the event is not.
+    """
+    ticked, status = 0, DUE
+    while status == DUE:
+        status = take_event(state, event)
+        if status == TICK or status == DUE:  # noqa: SIM109
+            ticked = _predict(weights, state, probabilities)
+    return (APPLIED if status == TICK else status) + ticked
+
+
+@entry_point
+def apply_events(weights, state, events, start, at, probabilities):  # type: ignore[no-untyped-def]
+    """`apply_event` for events from index `start` on.
+
+    Args:
+        events: (n,) EVENT.
+        at: (m,) int64, overwritten: the index of the event of every tick.
+        probabilities: (m, h, 3) float32, overwritten.
+
+    Returns:
+        (first event that was not applied, ticks, status): APPLIED at the end of the events, TICKED where `at` is full.
+    """
+    ticks, i = 0, start
+    while i < len(events):
+        if ticks == len(at):
+            return i, ticks, TICKED
+        status = take_event(state, events[i])
+        if status == TICK or status == DUE:  # noqa: SIM109
+            _predict(weights, state, probabilities[ticks])
+            at[ticks] = i
+            ticks += 1
+        elif status != APPLIED:
+            return i, ticks, status
+        if status != DUE:
+            i += 1
+    return i, ticks, APPLIED
+
+
+@entry_point
+def apply_books(weights, state, ts_ns, bid_px, bid_qty, ask_px, ask_qty, bought, sold, probabilities):  # type: ignore[no-untyped-def]
+    """As `apply_event`, for a feed that brings whole books; arguments as for `take_books`."""
+    ticked, status = 0, DUE
+    while status == DUE:
+        status = take_books(state, ts_ns, bid_px, bid_qty, ask_px, ask_qty, bought, sold)
+        if status == TICK or status == DUE:  # noqa: SIM109
+            ticked = _predict(weights, state, probabilities)
+    return (APPLIED if status == TICK else status) + ticked
+
+
+@njit(error_model="numpy")
+def live_apply(weights, state, event, probabilities):  # type: ignore[no-untyped-def]
+    """Apply one event, inside compiled code; at every tick that it makes, write the probabilities.
+
+    Args:
+        weights, state: of a `LivePredictor` with the native backend.
+        event: one record of EVENT.
+        probabilities: (h, 3) float32; of several ticks before one event (time clock), those of the last.
+
+    Returns:
+        True where there was a tick.
+
+    Raises:
+        RuntimeError: no room for another level or order (load the `LivePredictor` with more `levels` or `orders`), an
+            anomaly whose policy is to raise, or events that do not say where messages end (`nj.mark_messages`).
+    """
+    status = apply_event(weights, state, event, probabilities)
+    if status % TICKED != APPLIED:
+        raise RuntimeError(
+            "live_apply: no room in the book (load the LivePredictor with more levels and orders), an anomaly whose "
+            "policy is to raise, or events without message ends (see nanoarb_jax.mark_messages)"
+        )
+    return status >= TICKED
+
+
+@njit(error_model="numpy")
+def depth_step(weights, state, hbt, asset, reach, probabilities):  # type: ignore[no-untyped-def]
+    """Look at an hftbacktest strategy's depth; where it makes a tick, write the probabilities.
+
+    Call it where a message has ended: a depth in the middle of a message is a book that no tick was made of in
+    training. It takes the trades that hftbacktest has kept since the last call (its `last_trades_capacity` must hold
+    them), and clears them.
+
+    Args:
+        weights, state, probabilities: as for `live_apply`.
+        hbt: hftbacktest's backtest, inside a strategy.
+        asset: number of the asset.
+        reach: how many ticks from the best price on levels are looked for, see `copy_depth`.
+
+    Returns:
+        True where there was a tick.
+    """
+    live, ticked, status = open_state(state), False, DUE
+    lot_size = live.book.meta[0].lot_size
+    while status == DUE:
+        valid = copy_depth(hbt.depth(asset), lot_size, reach, live.clock.now)
+        bought, sold = traded_lots(hbt.last_trades(asset), lot_size)
+        status = next_tick_of_books(live.book, live.clock, hbt.current_timestamp, bought, sold, valid)
+        if status == TICK or status == DUE:  # noqa: SIM109
+            write_features(live)
+            _predict(weights, state, probabilities)
+            ticked = True
+    hbt.clear_last_trades(asset)
+    return ticked

@@ -1,0 +1,317 @@
+"""Market data in, predictions out, as they happen: the same ticks and features as in training, in one object."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nanoarb_jax.config import InputSpec
+from nanoarb_jax.data.instrument import Instrument
+from nanoarb_jax.errors import ConfigError, DataError
+from nanoarb_jax.features.live_input import UNMARKED
+from nanoarb_jax.features.live_state import grow_state, new_state, read_state
+from nanoarb_jax.files import first_line
+from nanoarb_jax.market.anomaly import Policy
+from nanoarb_jax.market.book.order_book import OrderBook
+from nanoarb_jax.market.book.state import NEEDS_LEVELS, NEEDS_ORDERS, RAISED, describe_raised
+from nanoarb_jax.market.event import EVENT
+from nanoarb_jax.serving.backends.native import NativeStep
+from nanoarb_jax.serving.backends.native.layout import read_header
+from nanoarb_jax.serving.backends.native.live import READY, TICKED, apply_books, apply_event, apply_events
+from nanoarb_jax.serving.loading import read_card
+from nanoarb_jax.serving.prediction import Prediction, make_prediction
+
+SNAPSHOT_FORMAT = 1
+_BATCH = 4_096  # ticks of one compiled call
+
+
+class LivePredictor:
+    """Predict at every tick of a market, from its events or its books.
+
+    It holds the book, the clock, the memory of the features and the state of the model; a session gap resets what
+    training reset there. One object serves one market and one thread: nothing in it is locked.
+
+    Args:
+        step: the compiled model; it is this object's alone from now on.
+        spec: what the model reads.
+        instrument: what the market is measured by.
+        policy: about anomalies, see `nanoarb_jax.market.anomaly.policies`; None: the defaults.
+        levels, orders: room in the book to begin with. It grows as needed, but not inside compiled code.
+
+    Raises:
+        ConfigError: the model reads other features than `spec` says.
+
+    Attributes:
+        weights, state: what `live_apply` and `depth_step` of `nanoarb_jax.serving.backends.native.live` take. After
+            `apply`, `apply_many` and `restore`, `state` may be another array than before.
+        warm_up: ticks of a session until its predictions are ready.
+
+    Example:
+        >>> live = LivePredictor.load("checkpoints/nano", instrument)  # doctest: +SKIP
+        >>> prediction = live.apply(event)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        step: NativeStep,
+        spec: InputSpec,
+        instrument: Instrument,
+        *,
+        policy: Policy | Mapping[str, Policy] | None = None,
+        levels: int = 1024,
+        orders: int = 4096,
+    ):
+        if step.config.feature_set != spec.feature_set:
+            raise ConfigError(
+                f"model.feature_set={step.config.feature_set!r}: expected {spec.feature_set!r}, the input's"
+            )
+        self.spec, self.instrument, self.version, self.warm_up = spec, instrument, step.version, step.window
+        self.weights = step.weights
+        self._step = step
+        self._probabilities = np.zeros((step.horizons, 3), np.float32)
+        sizes = (instrument.tick_size, instrument.lot_size, instrument.quantity_scale, instrument.spread_scale)
+        self._fresh = new_state(
+            spec,
+            *sizes,
+            policy=policy,
+            levels=levels,
+            orders=orders,
+            model_floats=read_header(step.weights).room,
+            warm_up=step.window,
+        )
+        self._compile()
+        self.reset()
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        instrument: Instrument | None = None,
+        *,
+        series: str | None = None,
+        precision: str = "fp32",
+        **options: Any,
+    ) -> LivePredictor:
+        """Load a model and compile: the first event is as fast as any.
+
+        Args:
+            path: checkpoint folder, output folder of a training run, or file of `export --kind native`.
+            instrument: what the market is measured by, see `Instrument.measure`.
+            series: instead: a series that the model was trained on, measured as it was there.
+            precision: of a checkpoint's matrices: "fp32", "bf16" or "int8".
+            **options: `policy`, `levels`, `orders`, see the class.
+
+        Raises:
+            ConfigError: neither or both of instrument and series, a series that the model does not know, or a file
+                that does not say what its model reads.
+            CheckpointError, ExportError: see `StepPredictor.load`.
+        """
+        card = read_card(path, "native")
+        if card.input is None:
+            raise ConfigError(f"{path}: does not say what its model reads (features, clock); train or export it anew")
+        if (instrument is None) == (series is None):
+            raise ConfigError("live predictor: give an instrument, or a series that the model was trained on")
+        measured = instrument or _as_trained(card.data.get("streams", []), str(series), path)
+        return cls(NativeStep.load(path, precision), card.input, measured, **options)
+
+    def apply(self, event: np.void) -> Prediction | None:
+        """Let one event happen.
+
+        Args:
+            event: one record of EVENT.
+
+        Returns:
+            the prediction where a tick happened; of several ticks before the event (time clock), that of the last.
+            None where none did. `ready` once `warm_up` ticks of the session were read.
+
+        Raises:
+            DataError: not a record of EVENT; an anomaly whose policy is to raise; events that do not mark the ends of
+                messages.
+        """
+        if event.__class__ is not np.void or (event.dtype is not EVENT and event.dtype != EVENT):
+            raise DataError(f"event of type {type(event).__name__}; expected one record of nanoarb_jax.EVENT")
+        status = apply_event(self.weights, self.state, event, self._probabilities)
+        return self._predicted(status, event) if status else None
+
+    def apply_many(self, events: NDArray[np.void]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Let many events happen, in one compiled call.
+
+        Args:
+            events: (n,) EVENT.
+
+        Returns:
+            for every tick, in order: the index of its event, (ticks,) int64, and its probabilities, (ticks, h, 3)
+            float32. A tick of a time clock belongs to the event before which it was due.
+
+        Raises:
+            DataError: as `apply`; the ticks before are then read, but not returned.
+        """
+        if not isinstance(events, np.ndarray) or events.dtype != EVENT or events.ndim != 1:
+            raise DataError("events: expected a one-dimensional array of nanoarb_jax.EVENT")
+        events = np.require(events, None, ["C", "A", "W"])
+        found: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
+        start, status = 0, TICKED
+        while start < len(events):
+            at = np.empty(_BATCH, np.int64)
+            probabilities = np.empty((_BATCH, *self._probabilities.shape), np.float32)
+            start, ticks, status = apply_events(self.weights, self.state, events, start, at, probabilities)
+            found.append((at[:ticks], probabilities[:ticks]))
+            if status not in (0, TICKED):
+                self._attend(status, events[start])
+        if not found:
+            return np.empty(0, np.int64), np.empty((0, *self._probabilities.shape), np.float32)
+        return np.concatenate([one[0] for one in found]), np.concatenate([one[1] for one in found])
+
+    def apply_depth(
+        self,
+        ts_ns: int,
+        bid_px: ArrayLike,
+        bid_qty: ArrayLike,
+        ask_px: ArrayLike,
+        ask_qty: ArrayLike,
+        bought: float = 0.0,
+        sold: float = 0.0,
+    ) -> Prediction | None:
+        """Let a whole book take the place of the one before, for feeds that bring books.
+
+        Args:
+            ts_ns: time, ns since 1970 UTC.
+            bid_px, bid_qty, ask_px, ask_qty: (levels,) prices and quantities, best first; ten levels are used. A level
+                of quantity 0 or price NaN is none.
+            bought, sold: quantities that takers traded since the book before.
+
+        Returns:
+            as `apply`. A book that is crossed, one-sided or not on the grid is no tick, and counted in `anomalies`.
+
+        Raises:
+            DataError: an anomaly whose policy is to raise.
+        """
+        sides = [np.ascontiguousarray(side, np.float64) for side in (bid_px, bid_qty, ask_px, ask_qty)]
+        if any(side.ndim != 1 for side in sides):
+            raise DataError("book: expected one-dimensional prices and quantities")
+        status = apply_books(
+            self.weights, self.state, int(ts_ns), *sides, float(bought), float(sold), self._probabilities
+        )
+        return self._predicted(status, None) if status else None
+
+    @property
+    def book(self) -> OrderBook:
+        """The book as it stands, to look at: it is the predictor's own, and stays right until the next event."""
+        return OrderBook.view(read_state(self.state).book)
+
+    @property
+    def anomalies(self) -> dict[str, int]:
+        """How often each kind of anomaly was met, by its name in lower case."""
+        return self.book.anomalies
+
+    @property
+    def ticks(self) -> int:
+        """Read in this session."""
+        return int(read_state(self.state).header["ticks"][0])
+
+    @property
+    def features(self) -> NDArray[np.float32]:
+        """(f,) raw features of the latest tick, a copy."""
+        return read_state(self.state).model.features.copy()
+
+    def reset(self) -> None:
+        """Forget everything: the next event is the first."""
+        self.state = _aligned_copy(self._fresh)
+
+    def snapshot(self) -> bytes:
+        """Book, clock, feature memory and model state, in the middle of a message too; a numpy archive, no pickle."""
+        buffer, state = io.BytesIO(), self.state.tobytes()
+        np.savez_compressed(
+            buffer,
+            format=SNAPSHOT_FORMAT,
+            version=self.version,
+            input=self._settings(),
+            state=self.state,
+            sha256=hashlib.sha256(state).hexdigest(),
+        )
+        return buffer.getvalue()
+
+    def restore(self, blob: bytes) -> None:
+        """Take over a snapshot: whatever comes next is what it would have been there.
+
+        Raises:
+            DataError: damaged, of other weights, another input, or another instrument. Everything stays as it was.
+        """
+        try:
+            with np.load(io.BytesIO(blob), allow_pickle=False) as file:
+                met = [str(file[name]) for name in ("format", "version", "input", "sha256")]
+                state = np.ascontiguousarray(file["state"], np.uint8)
+        except Exception as error:  # numpy and zipfile raise many kinds on bytes that are not, or no longer, an archive
+            raise DataError(
+                f"snapshot: damaged ({first_line(error)}); give the bytes that snapshot() returned"
+            ) from error
+        expected = [str(SNAPSHOT_FORMAT), self.version, self._settings(), hashlib.sha256(state.tobytes()).hexdigest()]
+        names = ("format", "weights", "input", "checksum")
+        for name, one, wanted in zip(names, met, expected, strict=True):
+            if one != wanted:
+                raise DataError(f"snapshot: {name} {one}; expected {wanted}; load the model it was taken from")
+        self.state = _aligned_copy(state)
+
+    def _settings(self) -> str:
+        """What must be the same where a snapshot is restored."""
+        return f"{self.spec} {self.instrument} weights in {self._step.precision}"
+
+    def _predicted(self, status: int, event: np.void | None) -> Prediction | None:
+        """The prediction of a call that did more than nothing; gives room where it is asked for."""
+        ticked, ready, status = status >= TICKED, status >= READY, status % TICKED
+        while status:
+            self._attend(status, event)
+            assert event is not None  # books need no room
+            status = apply_event(self.weights, self.state, event, self._probabilities)
+            ticked, ready, status = ticked or status >= TICKED, ready or status >= READY, status % TICKED
+        if not ticked:
+            return None
+        return make_prediction(self._probabilities.copy(), ready, self.version)
+
+    def _attend(self, status: int, event: np.void | None) -> None:
+        """Make room, or say why an event cannot be applied."""
+        if status in (NEEDS_LEVELS, NEEDS_ORDERS):
+            self.state = grow_state(self.state, status)
+        elif status == UNMARKED:
+            raise DataError(
+                "events: a thousand messages began and none ended; expected the flag LAST where a message ends, as "
+                "nanoarb_jax.read_events gives it: mark them with nanoarb_jax.mark_messages"
+            )
+        elif status == RAISED:
+            book = read_state(self.state).book
+            raise DataError(describe_raised(book, event if event is not None else np.zeros(1, EVENT)[0]))
+
+    def _compile(self) -> None:
+        """Compile everything now, and not at the first event."""
+        self.state = _aligned_copy(self._fresh)
+        event, none = np.zeros(1, EVENT), np.zeros(1)
+        apply_event(self.weights, self.state, event[0], self._probabilities)
+        apply_events(self.weights, self.state, event, 0, np.zeros(1, np.int64), self._probabilities[None])
+        apply_books(self.weights, self.state, 0, none, none, none, none, 0.0, 0.0, self._probabilities)
+        make_prediction(self._probabilities, False, self.version)
+
+
+def _aligned_copy(state: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A copy that begins at a cache line."""
+    room = np.empty(len(state) + 64, np.uint8)
+    copy = room[-room.ctypes.data % 64 :][: len(state)]
+    copy[:] = state
+    return copy
+
+
+def _as_trained(streams: list[Mapping[str, Any]], series: str, path: str | Path) -> Instrument:
+    """What a series of a model's training data was measured by."""
+    for stream in streams:
+        if stream["name"] == series:
+            if "lot_size" not in stream:
+                raise ConfigError(f"{path}: does not know the lot size of {series!r}; give an instrument")
+            sizes = {name: stream[name] for name in ("tick_size", "lot_size", "quantity_scale", "spread_scale")}
+            return Instrument(**sizes, name=stream.get("instrument", series))
+    known = ", ".join(sorted(stream["name"] for stream in streams))
+    raise ConfigError(f"{path}: no series {series!r} among its training data; expected one of {known}")
