@@ -104,7 +104,7 @@ def ratios(result: Mapping[str, Any]) -> list[str]:
         f"reading the weights once takes {result['weight_read_us']:,.3g} µs: native_step_inloop is "
         f"{times('native_step_inloop', 'weight_read')},",
         f"jax_step {times('jax_step', 'weight_read')} and onnx_step {times('onnx_step', 'weight_read')} that",
-        f"calling native_step from Python adds {call_us:,.2f} µs to it in a loop",
+        f"calling it from Python adds {max(call_us, 0):,.2f} µs to native_step_inloop",
     ]
     if "rivals" in result:
         lines += [

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def evaluate(
     checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder, or the output folder of a run.")],
-    data: Annotated[Path, typer.Option(help="Prepared dataset, or a folder or file of book-npz books.")],
+    data: Annotated[Path, typer.Option(help="Prepared dataset, or a folder or file of market data.")],
     split: Annotated[
         Literal["train", "validation", "test"], typer.Option(help="Which part of each stream to judge.")
     ] = "test",

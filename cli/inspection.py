@@ -126,7 +126,7 @@ def _show(figures: Mapping[str, Any]) -> None:
         "span": span,
         "ticks": f"{figures['ticks']:,} of {figures['messages']:,} messages and {figures['events']:,} events{rate}",
         "tick, lot": f"{figures['tick_size']:g}, {figures['lot_size']:g}",
-        "mid": f"{figures['mid']['first']:.10g} to {figures['mid']['last']:.10g}",
+        "mid": f"{figures['mid']['first']:.10g} at the first tick, {figures['mid']['last']:.10g} at the last",
         "spread": f"ticks: {', '.join(f'{value:,} ({name})' for name, value in spread.items())}",
         "book": f"{figures['median_best_quantity']:g} at a best price, {figures['median_levels']:g} levels (medians)",
         "traded": _traded(traded),

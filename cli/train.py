@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @settings_options(*settings_of("train", TrainConfig), *settings_of("model", ModelConfig, ["dropout"]))
 def train(
     *,
-    data: Annotated[Path, typer.Option(help="Prepared dataset, or a folder or file of book-npz books.")],
+    data: Annotated[Path, typer.Option(help="Prepared dataset, or a folder or file of market data.")],
     output: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/train"),
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="TOML settings; options given beside it win.")

@@ -16,7 +16,7 @@ from support.structure import imports as imports_of_ours
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
-EVERYWHERE = {"errors", "files", "config", "progress"}
+EVERYWHERE = {"errors", "files", "config", "progress", "kernel_cache"}
 ON_TOP = {"nanoarb_jax", "cli", "benchmarks"}  # nanoarb_jax/__init__.py hands on names of any package
 TABLE = PAGE.partition("| package | holds | imports |")[2].partition("\n\n")[0]
 ROWS = re.findall(r"^\| `(\w+)` \| .*? \| (.*?) \|$", TABLE, re.MULTILINE)

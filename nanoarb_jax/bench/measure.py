@@ -30,7 +30,8 @@ class Candidate:
     Args:
         path, kind: as in the JSON.
         load: makes the call: it compiles or opens what the call needs. The call takes one tick's raw features (f,)
-            and returns when its result is on the host.
+            and returns when its result is on the host. Where it has a method `before`, that is called before each
+            call, and not timed.
         repeats: ticks, events or predictions that one call goes through; a sample is the time of one of them, the mean
             over the call.
     """
@@ -53,7 +54,7 @@ def load_all(candidates: Sequence[Candidate], tick: np.ndarray, note: Note) -> t
         note(f"loading {candidate.path}")
         began = time.perf_counter()
         call = candidate.load()
-        call(tick)
+        burst(call, tick[None], 1)
         calls[candidate.path], seconds[candidate.path] = call, round(time.perf_counter() - began, 4)
     return calls, seconds
 
@@ -103,9 +104,11 @@ def measure(
 
 def burst(call: Call, ticks: np.ndarray, count: int) -> np.ndarray:
     """Time `count` calls in a row, each by itself, in µs."""
-    clock, times = time.perf_counter_ns, np.empty(count)
+    clock, times, before = time.perf_counter_ns, np.empty(count), getattr(call, "before", None)
     for i in range(count):
         tick = ticks[i % len(ticks)]
+        if before is not None:
+            before()
         began = clock()
         call(tick)
         times[i] = clock() - began

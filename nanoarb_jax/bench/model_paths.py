@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.serving.backends.jax.step import CHUNK, JaxStep  # isort: skip – first: it sets JAX up before anything computes
 from nanoarb_jax.artifacts.checkpoint import Checkpoint, named_arrays
-from nanoarb_jax.bench.loops import EventsToPredictions, NativeLoop, WeightRead, repeats
+from nanoarb_jax.bench.live_paths import EventsToPredictions, LiveEvents, LiveMany
+from nanoarb_jax.bench.loops import NativeLoop, WeightRead, repeats
 from nanoarb_jax.bench.measure import Call, Candidate
 from nanoarb_jax.exporters import export_step, export_window
 from nanoarb_jax.model.mamba import MambaLOB
@@ -129,6 +130,9 @@ def model_paths(
             return WindowPredictor.load(files[path]).update
         return OnnxStep.load(files[path]).step
 
+    def native() -> NativeStep:
+        return NativeStep(weights, config, version)
+
     def in_loop(precision: str) -> Candidate:
         name = "native_step_inloop" if precision == "fp32" else f"native_step_inloop_{precision}"
         return Candidate(name, "step", lambda: NativeLoop(pack(arrays, config, precision), shape, ticks, loop), loop)
@@ -139,12 +143,13 @@ def model_paths(
         Candidate("jax_step", "step", lambda: JaxStep(model, version).step),
         Candidate("jax_scan", "step", lambda: jax_scan(model, version, ticks), CHUNK),
         *(Candidate(path, "step", partial(onnx, path)) for path in files if path.startswith("onnx_step")),
-        Candidate(
-            "native_predictor", "step", lambda: StepPredictor(NativeStep(pack(arrays, config), config, version)).update
-        ),
+        Candidate("native_predictor", "step", lambda: StepPredictor(native()).update),
         Candidate("native_step", "step", lambda: native_call(weights, shape)),
         *(in_loop(precision) for precision in ("fp32", *LOWER_PRECISIONS)),
-        Candidate("tick_to_prediction", "step", lambda: EventsToPredictions(events, weights, shape, loop), loop),
+        Candidate("tick_to_prediction", "step", lambda: EventsToPredictions(events, native(), loop), loop),
+        Candidate("live_apply_event", "step", lambda: LiveEvents(events, native(), ticks=False)),
+        Candidate("live_apply_tick", "step", lambda: LiveEvents(events, native(), ticks=True)),
+        Candidate("live_apply_many", "step", lambda: LiveMany(events, native(), loop), loop),
         Candidate("null", "floor", jax_null),
         Candidate("native_null", "floor", lambda: native_null(weights, shape)),
         Candidate("weight_read", "floor", lambda: WeightRead(list(arrays.values()), loop), loop),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nanoarb_jax.bench.model_paths import export_files, model_paths  # isort: skip – first: it sets JAX up before anything computes
 from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint, model_version, named_arrays
 from nanoarb_jax.bench.environment import machine, one_core
-from nanoarb_jax.bench.loops import EventsToPredictions
+from nanoarb_jax.bench.live_paths import EventsToPredictions
 from nanoarb_jax.bench.market_stages import market_events, market_stages, market_ticks
 from nanoarb_jax.bench.measure import Call, Candidate, load_all, measure, statistics
 from nanoarb_jax.bench.rivals import describe_rivals, rivals

@@ -11,9 +11,9 @@ import numpy as np
 
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.errors import DataError
+from nanoarb_jax.features.clock import tick_clock
 from nanoarb_jax.market.anomaly import Anomaly, Policy, policies
 from nanoarb_jax.market.book.state import BookState, empty_state
-from nanoarb_jax.market.clocks.clock import TickClock
 from nanoarb_jax.market.clocks.from_books import choose_rows
 from nanoarb_jax.market.clocks.from_events import tick_chunks
 from nanoarb_jax.market.series import COLUMNS, BookSeries
@@ -85,7 +85,7 @@ def read_ticks(
 def _ticks(
     feed: Feed, config: DataConfig, policy: Policy | Mapping[str, Policy] | None, report: ReadReport
 ) -> Iterator[BookSeries]:
-    clock = TickClock.of(config.input)
+    clock = tick_clock(config.input)
     if not isinstance(feed, EventFeed):
         chunks = _counted_rows(feed.chunks, report)
         given = {"invalid": "skip", **policy} if isinstance(policy, Mapping) else policy or {"invalid": "skip"}

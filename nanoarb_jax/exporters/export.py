@@ -136,7 +136,7 @@ def _export_onnx(
 ) -> ExportResult:
     claim_output(path, opset)
     if precision not in get_args(Precision):
-        raise ExportError(f"precision {precision!r}: expected one of {', '.join(get_args(Precision))}")
+        raise ExportError(f"precision {precision!r} of an ONNX file: expected one of {', '.join(get_args(Precision))}")
     model = checkpoint.model
     samples, measured_on = choose_samples(model, data, parity_data)
     graph = window_graph(model, opset) if kind == "window" else step_graph(model, opset, single=optimized)

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.features.flow import FLOW_NAMES, flow, flow_memory
-from nanoarb_jax.features.lob44 import FEATURE_NAMES, lob44
+from nanoarb_jax.features.lob44 import FEATURE_NAMES, SESSION_GAP_NS, lob44
 from nanoarb_jax.features.mirror import FLOW_MIRROR, LOB44_MIRROR, Mirror
-from nanoarb_jax.market.series import SESSION_GAP_NS, BookSeries
+from nanoarb_jax.market.series import BookSeries
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nanoarb_jax.features.lob44 import FEATURE_NAMES, FeatureScale, lob44_row
+from nanoarb_jax.features.lob44 import FEATURE_NAMES, SESSION_GAP_NS, FeatureScale, lob44_row
 from nanoarb_jax.features.order_flow import queue_change
 from nanoarb_jax.market.compiled import compiled, inlined
-from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, SESSION_GAP_NS, BookSeries
+from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
 
 FLOW_NAMES: tuple[str, ...] = (
     *FEATURE_NAMES,

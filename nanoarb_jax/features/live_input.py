@@ -98,6 +98,26 @@ def take_books(block, ts_ns, bid_px, bid_qty, ask_px, ask_qty, bought, sold):  #
 
 
 @compiled
+def take_top(block, ts_ns, top, bought, sold, valid):  # type: ignore[no-untyped-def]
+    """As `take_books`, of a book in ticks and lots.
+
+    Args:
+        top: (4, 10) int64, as `ClockMemory.top`.
+        bought, sold: int, in lots.
+        valid: whether the book may be a tick.
+    """
+    live = open_state(block)
+    live.book.meta[0].raised = -1
+    for column in range(4):
+        for i in range(LEVELS):
+            live.clock.now[column, i] = top[column, i]
+    status = next_tick_of_books(live.book, live.clock, ts_ns, bought, sold, valid)
+    if status == TICK or status == DUE:  # noqa: SIM109
+        write_features(live)
+    return status
+
+
+@compiled
 def _copy_side(px, qty, tick_size, lot_size, direction, out):  # type: ignore[no-untyped-def]
     """Write a side in ticks and lots into `out` (2, 10); False where a price or quantity is none, or out of order."""
     shown, whole = 0, len(px) == len(qty)

@@ -15,13 +15,13 @@ from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from nanoarb_jax.config import InputSpec
+from nanoarb_jax.features.clock import tick_clock
 from nanoarb_jax.features.feature_set import FEATURE_SETS
 from nanoarb_jax.features.flow import BUCKETS, RUNNING, FlowMemory
 from nanoarb_jax.market.anomaly import Anomaly, Policy
 from nanoarb_jax.market.book.ladder import WIDTH, Ladder
 from nanoarb_jax.market.book.orders import ORDER
 from nanoarb_jax.market.book.state import META, BookState, empty_state, grow
-from nanoarb_jax.market.clocks.clock import TickClock
 from nanoarb_jax.market.clocks.next_tick import CLOCK, ClockMemory, set_clock
 from nanoarb_jax.market.series import LEVELS
 
@@ -199,7 +199,7 @@ def new_state(
     header["px_scale"], header["lots_per_unit"] = 1.0 / tick_size, 1.0 / lot_size
     header["quantity_scale"], header["spread_scale"] = quantity_scale, spread_scale
     block = _with_book(header, book)
-    set_clock(read_state(block).clock, TickClock.of(spec))
+    set_clock(read_state(block).clock, tick_clock(spec))
     return block
 
 

@@ -10,8 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nanoarb_jax.config import InputSpec
 from nanoarb_jax.market.compiled import compiled
-from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, SESSION_GAP_NS, BookSeries
+from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
+
+SESSION_GAP_NS = InputSpec().session_gap_ns  # unless settings say otherwise (CME pauses for an hour)
 
 FEATURE_NAMES: tuple[str, ...] = (
     "microprice",

@@ -8,13 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nanoarb_jax.config.input import SESSION_GAP_S
 from nanoarb_jax.errors import DataError
 
 LEVELS = 10
 EMPTY_PRICE = int(np.iinfo(np.int64).max)
-# ticks further apart belong to different sessions, unless settings say otherwise (CME pauses for an hour)
-SESSION_GAP_NS = round(SESSION_GAP_S * 1e9)
 
 SIDE_COLUMNS = ("bid_px", "bid_lots", "ask_px", "ask_lots")  # (n, 10) each
 COLUMNS = ("ts_ns", *SIDE_COLUMNS, "bought", "sold")

@@ -12,14 +12,16 @@ from nanoarb_jax.reports.figure import claim_picture, save_picture
 
 # Okabe and Ito's colours, which the colour-blind tell apart: one for a family of paths, whose line styles differ
 FAMILIES = {
-    "jax": "#0072B2", "onnx": "#E69F00", "native": "#009E73", "tick": "#CC79A7", "transformer": "#D55E00",
-    "torch": "#000000",
+    "jax": "#0072B2", "onnx": "#E69F00", "native": "#009E73", "tick": "#CC79A7", "live": "#F0E442",
+    "transformer": "#D55E00", "torch": "#000000",
 }  # fmt: skip
 OTHER = "#56B4E9"
 DASHES: dict[str, Any] = {
     "native_predictor": ":",
     "native_step_inloop": (0, (5, 1.2, 1, 1.2)),
     "jax_scan": (0, (5, 1.2, 1, 1.2)),
+    "live_apply_event": ":",
+    "live_apply_many": (0, (5, 1.2, 1, 1.2)),
 }
 FLOORS = {"null": "empty JAX call", "native_null": "empty compiled call", "weight_read": "weights read once"}
 PERCENTILES = (0, 50, 90, 99, 99.9)

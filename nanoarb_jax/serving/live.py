@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,6 @@ from nanoarb_jax.data.instrument import Instrument
 from nanoarb_jax.errors import ConfigError, DataError
 from nanoarb_jax.features.live_input import UNMARKED
 from nanoarb_jax.features.live_state import grow_state, new_state, read_state
-from nanoarb_jax.files import first_line
 from nanoarb_jax.market.anomaly import Policy
 from nanoarb_jax.market.book.order_book import OrderBook
 from nanoarb_jax.market.book.state import NEEDS_LEVELS, NEEDS_ORDERS, RAISED, describe_raised
@@ -24,10 +21,10 @@ from nanoarb_jax.market.event import EVENT
 from nanoarb_jax.serving.backends.native import NativeStep
 from nanoarb_jax.serving.backends.native.layout import read_header
 from nanoarb_jax.serving.backends.native.live import READY, TICKED, apply_books, apply_event, apply_events
+from nanoarb_jax.serving.live_snapshot import read_snapshot, write_snapshot
 from nanoarb_jax.serving.loading import read_card
 from nanoarb_jax.serving.prediction import Prediction, make_prediction
 
-SNAPSHOT_FORMAT = 1
 _BATCH = 4_096  # ticks of one compiled call
 
 
@@ -64,8 +61,8 @@ class LivePredictor:
         instrument: Instrument,
         *,
         policy: Policy | Mapping[str, Policy] | None = None,
-        levels: int = 1024,
-        orders: int = 4096,
+        levels: int = 8_192,
+        orders: int = 16_384,
     ):
         if step.config.feature_set != spec.feature_set:
             raise ConfigError(
@@ -226,16 +223,7 @@ class LivePredictor:
 
     def snapshot(self) -> bytes:
         """Book, clock, feature memory and model state, in the middle of a message too; a numpy archive, no pickle."""
-        buffer, state = io.BytesIO(), self.state.tobytes()
-        np.savez_compressed(
-            buffer,
-            format=SNAPSHOT_FORMAT,
-            version=self.version,
-            input=self._settings(),
-            state=self.state,
-            sha256=hashlib.sha256(state).hexdigest(),
-        )
-        return buffer.getvalue()
+        return write_snapshot(self.state, self.version, self._settings())
 
     def restore(self, blob: bytes) -> None:
         """Take over a snapshot: whatever comes next is what it would have been there.
@@ -243,20 +231,7 @@ class LivePredictor:
         Raises:
             DataError: damaged, of other weights, another input, or another instrument. Everything stays as it was.
         """
-        try:
-            with np.load(io.BytesIO(blob), allow_pickle=False) as file:
-                met = [str(file[name]) for name in ("format", "version", "input", "sha256")]
-                state = np.ascontiguousarray(file["state"], np.uint8)
-        except Exception as error:  # numpy and zipfile raise many kinds on bytes that are not, or no longer, an archive
-            raise DataError(
-                f"snapshot: damaged ({first_line(error)}); give the bytes that snapshot() returned"
-            ) from error
-        expected = [str(SNAPSHOT_FORMAT), self.version, self._settings(), hashlib.sha256(state.tobytes()).hexdigest()]
-        names = ("format", "weights", "input", "checksum")
-        for name, one, wanted in zip(names, met, expected, strict=True):
-            if one != wanted:
-                raise DataError(f"snapshot: {name} {one}; expected {wanted}; load the model it was taken from")
-        self.state = _aligned_copy(state)
+        self.state = _aligned_copy(read_snapshot(blob, self.version, self._settings()))
 
     def _settings(self) -> str:
         """What must be the same where a snapshot is restored."""
@@ -277,7 +252,7 @@ class LivePredictor:
     def _attend(self, status: int, event: np.void | None) -> None:
         """Make room, or say why an event cannot be applied."""
         if status in (NEEDS_LEVELS, NEEDS_ORDERS):
-            self.state = grow_state(self.state, status)
+            self.state, self._fresh = grow_state(self.state, status), grow_state(self._fresh, status)
         elif status == UNMARKED:
             raise DataError(
                 "events: a thousand messages began and none ended; expected the flag LAST where a message ends, as "

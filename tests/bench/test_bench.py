@@ -24,7 +24,8 @@ KINDS = {
     "window": ("jax_window", "onnx_window"),
     "step": (
         "jax_step", "jax_scan", "onnx_step", "native_predictor", "native_step", "native_step_inloop",
-        "native_step_inloop_bf16", "native_step_inloop_int8", "tick_to_prediction",
+        "native_step_inloop_bf16", "native_step_inloop_int8", "tick_to_prediction", "live_apply_event",
+        "live_apply_tick", "live_apply_many",
     ),
     "floor": ("null", "native_null", "weight_read"),
     "stage": ("book_apply", "features", "features_lob44"),
@@ -66,7 +67,8 @@ def test_every_path_has_its_row_and_samples(result: dict[str, Any], nano_checkpo
         check_figures(row, result["samples_us"][row["path"]])
     looped = {row["path"]: row["repeats"] for row in result["rows"] if row["repeats"] > 1}
     stages = dict.fromkeys(KINDS["stage"], 1_000)
-    inloop = {path: 500 for path in PATHS if "inloop" in path} | {"tick_to_prediction": 500, "weight_read": 500}
+    inloop = {path: 500 for path in PATHS if "inloop" in path} | {"tick_to_prediction": 500, "live_apply_many": 500}
+    inloop |= {"weight_read": 500}
     inloop["jax_scan"] = 256
     assert looped == stages | inloop
 
@@ -75,7 +77,7 @@ def test_floors_and_the_machine(result: dict[str, Any]) -> None:
     (read,) = (row for row in result["rows"] if row["path"] == "weight_read")
     assert result["weight_read_us"] == read["p50_us"] > 0
     assert isinstance(result["native_compiled_anew"], bool)
-    assert 1.2 < result["events_per_prediction"] < 1.4  # of this market, see `test_loops`
+    assert 1.6 < result["events_per_prediction"] < 1.9  # of this market, see `test_loops`
     assert all(seconds >= 0 for seconds in result["load_seconds"].values())
     machine = result["machine"]
     expected = {"cpu", "cores", "usable_cores", "measured_on_core", "load_1min", "system", "python", "device"}

@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 
 from nanoarb_jax.artifacts.checkpoint import named_arrays
-from nanoarb_jax.bench.loops import EventsToPredictions, NativeLoop, WeightRead, repeats
+from nanoarb_jax.bench.live_paths import EventsToPredictions, LiveEvents, LiveMany, live_predictor
+from nanoarb_jax.bench.loops import NativeLoop, WeightRead, repeats
 from nanoarb_jax.bench.market_stages import MARKET, FeatureLoop, market_events
 from nanoarb_jax.bench.model_paths import Windowed, jax_null, jax_window, native_call, native_null
 from nanoarb_jax.bench.sweeps import JaxBatched, NativeBatched
 from nanoarb_jax.config import ModelConfig
-from nanoarb_jax.features.live import LobFeatureExtractor
 from nanoarb_jax.features.lob44 import lob44
-from nanoarb_jax.market.book.order_book import OrderBook
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.serving.backends.native import NativeStep, pack
 from nanoarb_jax.serving.predictor import StepPredictor
@@ -70,23 +69,27 @@ def test_calls_from_python(weights: np.ndarray, ticks: np.ndarray) -> None:
 
 @pytest.mark.parametrize("config", [CONFIG, FLOW], ids=["lob44", "flow"])
 def test_events_to_predictions(config: ModelConfig) -> None:
-    """The compiled loop against the book, the extractor and the predictor that users call, at every tick."""
-    events, weights = market_events()[:4_000], pack(named_arrays(random_model(config)), config)
-    book = OrderBook(MARKET.tick_size, MARKET.lot_size)
-    extractor = LobFeatureExtractor(MARKET.tick_size, feature_set=config.feature_set)  # type: ignore[arg-type]
-    plain = StepPredictor(NativeStep(weights, config, "x"))
-    expected, seen = [], []
-    for number, event in enumerate(events):
-        if book.apply(event):
-            features = extractor.to_array(book)
-            expected.append(plain.update(features).probabilities)
-            seen.append(number + 1)
-    loop = EventsToPredictions(events, weights, SHAPE, 100)
+    """The compiled loop, and the calls that are timed by themselves, against one `LivePredictor` at every event."""
+    events, step = market_events()[:4_000], NativeStep(pack(named_arrays(random_model(config)), config), config, "x")
+    live = live_predictor(step)
+    said = [live.apply(event) for event in events]
+    expected = [(number + 1, p.probabilities) for number, p in enumerate(said) if p is not None]
+    loop, many = EventsToPredictions(events, step, 100), LiveMany(events, step, 100)
+    singles = {ticks: LiveEvents(events, step, ticks) for ticks in (True, False)}
     for made in range(100, len(expected), 100):
         loop()
-        np.testing.assert_allclose(loop.probabilities, expected[made - 1], rtol=0, atol=1e-6)
-        assert (loop.predictions, loop.applied) == (made, seen[made - 1])
-    for _ in range(40):  # past the end of the events, a snapshot clears the book and they begin again
+        np.testing.assert_array_equal(loop.probabilities, [p for _, p in expected[made - 100 : made]])
+        assert (loop.predictions, loop.applied) == (made, expected[made - 1][0])
+        many.before()
+        np.testing.assert_array_equal(many()[1], loop.probabilities)
+    for ticks, single in singles.items():
+        for wanted in [p for p in said if (p is not None) == ticks][:300]:
+            single.before()
+            met = single()
+            assert (met is None) == (wanted is None)
+            if wanted is not None:
+                np.testing.assert_array_equal(met.probabilities, wanted.probabilities)
+    for _ in range(40):  # past the end of the events, everything is reset and they begin again
         loop()
     assert loop.applied > len(events) and np.isfinite(loop.probabilities).all()
 

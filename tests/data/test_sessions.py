@@ -12,7 +12,8 @@ from nanoarb_jax.data.counts import Counts
 from nanoarb_jax.data.labels import UNDEFINED
 from nanoarb_jax.data.streams import instrument_of, make_stream
 from nanoarb_jax.features.flow import flow
-from nanoarb_jax.market.series import SESSION_GAP_NS, BookSeries
+from nanoarb_jax.features.lob44 import SESSION_GAP_NS
+from nanoarb_jax.market.series import BookSeries
 from nanoarb_jax.simulation.market import synthetic_books
 
 BOOKS = synthetic_books(6_000, 5)

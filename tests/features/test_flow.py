@@ -14,14 +14,14 @@ from nanoarb_jax.errors import DataError
 from nanoarb_jax.features.feature_set import FEATURE_SETS, mirror_features
 from nanoarb_jax.features.flow import BUCKET_QUANTITY, BUCKETS, FLOW_NAMES, flow, flow_memory
 from nanoarb_jax.features.live import LobFeatureExtractor
-from nanoarb_jax.features.lob44 import lob44
+from nanoarb_jax.features.lob44 import SESSION_GAP_NS, lob44
 from nanoarb_jax.features.order_flow import best_order_flow
 from nanoarb_jax.market.book.order_book import OrderBook
 from nanoarb_jax.market.book.state import empty_state
 from nanoarb_jax.market.clocks.clock import TickClock
 from nanoarb_jax.market.clocks.from_events import tick_chunks
 from nanoarb_jax.market.event import BUY, DEPTH, EVENT, SELL, TRADE
-from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, SESSION_GAP_NS, BookSeries, validate_books
+from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries, validate_books
 from support.book_twin import LOT, TICK, random_events
 from support.examples import examples
 from support.series import joined, random_books

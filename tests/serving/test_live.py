@@ -19,9 +19,9 @@ from nanoarb_jax.data.events import read_events
 from nanoarb_jax.data.instrument import Instrument
 from nanoarb_jax.data.ticks import read_books
 from nanoarb_jax.errors import ConfigError, DataError
+from nanoarb_jax.features.clock import tick_clock
 from nanoarb_jax.features.feature_set import FEATURE_SETS
 from nanoarb_jax.market.book.state import empty_state
-from nanoarb_jax.market.clocks.clock import TickClock
 from nanoarb_jax.market.clocks.from_events import tick_chunks
 from nanoarb_jax.market.event import DEPTH, EVENT, LAST, mark_messages
 from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries
@@ -56,7 +56,7 @@ class Offline(NamedTuple):
 def offline(events: NDArray, spec: InputSpec, instrument: Instrument, step: NativeStep, policy: Any) -> Offline:
     """Ticks, their features in one go, and the model over them, anew in every session."""
     state = empty_state(instrument.tick_size, instrument.lot_size, policy=policy, clock=spec.timestamps)
-    books = joined(list(tick_chunks([events], state, TickClock.of(spec), "x")))
+    books = joined(list(tick_chunks([events], state, tick_clock(spec), "x")))
     assert books is not None
     kind = FEATURE_SETS[spec.feature_set]
     features = kind.rows(

@@ -14,18 +14,19 @@ from numba import njit
 from numpy.typing import NDArray
 
 from nanoarb_jax.artifacts.checkpoint import load_checkpoint, named_arrays
-from nanoarb_jax.config import ModelConfig
-from nanoarb_jax.features.depth import copy_depth, traded_lots
-from nanoarb_jax.features.flow import flow, flow_memory, flow_row
-from nanoarb_jax.features.lob44 import FeatureScale, lob44, lob44_row
+from nanoarb_jax.config import InputSpec, ModelConfig
+from nanoarb_jax.data.instrument import Instrument
+from nanoarb_jax.features.flow import flow
+from nanoarb_jax.features.lob44 import lob44
 from nanoarb_jax.market.book.state import empty_state
 from nanoarb_jax.market.clocks.clock import TickClock
 from nanoarb_jax.market.clocks.from_events import tick_chunks
 from nanoarb_jax.market.event import LAST
-from nanoarb_jax.market.series import LEVELS
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.readers.binance.feed import open_binance
-from nanoarb_jax.serving.backends.native import NativeStep, initial_state, pack, step
+from nanoarb_jax.serving.backends.native import NativeStep, pack
+from nanoarb_jax.serving.backends.native.live import depth_step
+from nanoarb_jax.serving.live import LivePredictor
 from support.random_model import random_model
 from support.series import joined
 
@@ -37,31 +38,23 @@ CHECKPOINT, SPREAD_SCALE = Path(__file__).parents[2] / "checkpoints" / "small", 
 
 
 @njit
-def strategy(hbt, ends, scale, memory, weights, state, least, top, before, features, out, orders):  # type: ignore[no-untyped-def]
+def strategy(hbt, ends, weights, state, least, out, orders):  # type: ignore[no-untyped-def]
     """Wakes at the end of every message, predicts at every tick, quotes where it is sure; returns the ticks."""
-    ticks, lot, bought, sold = 0, hbt.depth(0).lot_size, 0, 0
+    ticks, lot = 0, hbt.depth(0).lot_size
     hbt.elapse(0)  # only now does its time begin, at the first event
     for end in ends:
         if hbt.elapse(end + APART // 2 - hbt.current_timestamp) != 0:
             break
-        depth, lots = hbt.depth(0), traded_lots(hbt.last_trades(0), LOT)
-        bought, sold = bought + lots[0], sold + lots[1]
-        hbt.clear_last_trades(0)
-        if not copy_depth(depth, LOT, REACH, top) or (top == before).all():
+        if not depth_step(weights, state, hbt, 0, REACH, out[ticks]):
             continue
-        before[:] = top
-        if features.size == 44:
-            lob44_row(top[0], top[1], top[2], top[3], scale, features)
-        else:
-            flow_row(end, top[0], top[1], top[2], top[3], bought, sold, scale, memory, features)
-        step(weights, state, features, out[ticks])
+        depth = hbt.depth(0)
         if out[ticks, 0, 2] > least and hbt.position(0) < lot:
             hbt.submit_buy_order(0, ticks, depth.best_ask, lot, 0, 0, False)  # good till cancelled, limit
             orders[0] += 1
         elif out[ticks, 0, 0] > least and hbt.position(0) > -lot:
             hbt.submit_sell_order(0, ticks, depth.best_bid, lot, 0, 0, False)
             orders[1] += 1
-        ticks, bought, sold = ticks + 1, 0, 0
+        ticks += 1
     return ticks
 
 
@@ -70,17 +63,18 @@ def both_ways(model: MambaLOB, events: NDArray, tick_size: float) -> int:
     events = one_by_one(events)
     books = joined(list(tick_chunks([events], empty_state(tick_size, LOT, levels=20_000), TickClock(), "x")))
     assert books is not None
-    weights = pack(named_arrays(model), model.config)
+    native = NativeStep(pack(named_arrays(model), model.config), model.config, "v")
+    spec = InputSpec(model.config.feature_set)  # type: ignore[arg-type]
+    live = LivePredictor(native, spec, Instrument(tick_size, LOT, SCALE, SPREAD_SCALE))
     ends = events["local_ts"][(events["ival"] & LAST) > 0]
     out, orders = np.empty((len(ends), 3, 3), np.float32), np.zeros(2, np.int64)
-    top, before, features = *np.zeros((2, 4, LEVELS), np.int64), np.empty(model.config.input_dim, np.float32)
     hbt = backtest(events, tick_size)
-    scale, memory, state = FeatureScale.of(books, SCALE, SPREAD_SCALE), flow_memory(), initial_state(weights)
-    ticks = strategy(hbt, ends, scale, memory, weights, state, 0.5, top, before, features, out, orders)
+    ticks = strategy(hbt, ends, live.weights, live.state, 0.5, out, orders)
     hbt.close()
-    assert ticks == books.rows
-    offline = lob44(books, SCALE) if features.size == 44 else flow(books, SCALE, spread_scale=SPREAD_SCALE)
-    np.testing.assert_array_equal(out[:ticks], NativeStep(weights, model.config, "v").scan(offline))
+    assert ticks == books.rows == live.ticks
+    offline = lob44(books, SCALE) if live.features.size == 44 else flow(books, SCALE, spread_scale=SPREAD_SCALE)
+    np.testing.assert_array_equal(out[:ticks], native.scan(offline))
+    np.testing.assert_array_equal(live.features, offline[-1])
     logits, _ = nnx.jit(lambda model, x: model.scan(x))(model, offline[None])
     np.testing.assert_allclose(out[:ticks], jax.nn.softmax(logits[0]), rtol=0, atol=1e-5)
     return int(orders.sum())

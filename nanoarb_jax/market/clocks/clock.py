@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from nanoarb_jax.config import InputSpec
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.series import LEVELS
 
@@ -43,13 +42,6 @@ class TickClock:
             raise DataError(f"tick clock: levels={self.levels}; expected 1 (best prices) to {LEVELS}")
         if self.interval_ns < 1:
             raise DataError(f"tick clock: interval_ns={self.interval_ns}; expected at least 1")
-
-    @classmethod
-    def of(cls, spec: InputSpec) -> TickClock:
-        """The clock of what a model reads."""
-        if spec.clock in ("trade", "time"):
-            return cls(spec.clock, interval_ns=round(spec.clock_interval_ms * 1e6))
-        return cls("book", levels=1 if spec.clock == "bbo" else spec.clock_levels)
 
     @property
     def silence_ns(self) -> int:

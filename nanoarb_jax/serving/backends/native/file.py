@@ -92,8 +92,8 @@ def _read(path: str | Path) -> tuple[bytes, dict[str, Any]]:
     header = Header(*words[: len(Header._fields)])
     if header.magic != MAGIC:
         raise ExportError(
-            f"{path}: no native weights of this version; give a file of nanoarb-jax export --kind native (an ONNX file "
-            "goes with backend 'onnx')"
+            f"{path}: not a file of native weights of this version; give one of nanoarb-jax export --kind native (an "
+            "ONNX step goes with backend 'onnx')"
         )
     try:
         entries = json.loads(content[header.bytes :])

@@ -14,14 +14,16 @@ A state is the bytes of `nanoarb_jax.features.live_state`, with the model's stat
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
 
 from nanoarb_jax.features.depth import copy_depth, traded_lots
-from nanoarb_jax.features.live_input import take_books, take_event, write_features
+from nanoarb_jax.features.live_input import take_books, take_event, take_top
 from nanoarb_jax.features.live_state import open_model, open_state
 from nanoarb_jax.market.book.state import APPLIED
-from nanoarb_jax.market.clocks.next_tick import DUE, TICK, next_tick_of_books
+from nanoarb_jax.market.clocks.next_tick import DUE, TICK
 from nanoarb_jax.market.compiled import compiled
+from nanoarb_jax.market.series import LEVELS
 from nanoarb_jax.serving.backends.native.compiling import entry_point
 from nanoarb_jax.serving.backends.native.entry_points import step
 
@@ -106,6 +108,28 @@ def apply_books(weights, state, ts_ns, bid_px, bid_qty, ask_px, ask_qty, bought,
     return (APPLIED if status == TICK else status) + ticked
 
 
+@entry_point
+def apply_top(weights, state, ts_ns, top, bought, sold, valid, probabilities):  # type: ignore[no-untyped-def]
+    """As `apply_books`, of a book in ticks and lots.
+
+    Args:
+        top: (4, 10) int64, bid_px, bid_lots, ask_px, ask_lots.
+        bought, sold: int, in lots.
+        valid: whether the book may be a tick.
+    """
+    ticked, status = 0, DUE
+    while status == DUE:
+        status = take_top(state, ts_ns, top, bought, sold, valid)
+        if status == TICK or status == DUE:  # noqa: SIM109
+            ticked = _predict(weights, state, probabilities)
+    return (APPLIED if status == TICK else status) + ticked
+
+
+@compiled
+def _lot_size(state):  # type: ignore[no-untyped-def]
+    return open_state(state).book.meta[0].lot_size
+
+
 @njit(error_model="numpy")
 def live_apply(weights, state, event, probabilities):  # type: ignore[no-untyped-def]
     """Apply one event, inside compiled code; at every tick that it makes, write the probabilities.
@@ -148,15 +172,9 @@ def depth_step(weights, state, hbt, asset, reach, probabilities):  # type: ignor
     Returns:
         True where there was a tick.
     """
-    live, ticked, status = open_state(state), False, DUE
-    lot_size = live.book.meta[0].lot_size
-    while status == DUE:
-        valid = copy_depth(hbt.depth(asset), lot_size, reach, live.clock.now)
-        bought, sold = traded_lots(hbt.last_trades(asset), lot_size)
-        status = next_tick_of_books(live.book, live.clock, hbt.current_timestamp, bought, sold, valid)
-        if status == TICK or status == DUE:  # noqa: SIM109
-            write_features(live)
-            _predict(weights, state, probabilities)
-            ticked = True
+    # what `open_state` finds has no reference counts, and this function, which hftbacktest is part of, keeps them
+    top, lot_size = np.empty((4, LEVELS), np.int64), _lot_size(state)
+    valid = copy_depth(hbt.depth(asset), lot_size, reach, top)
+    bought, sold = traded_lots(hbt.last_trades(asset), lot_size)
     hbt.clear_last_trades(asset)
-    return ticked
+    return apply_top(weights, state, hbt.current_timestamp, top, bought, sold, valid, probabilities) >= TICKED
