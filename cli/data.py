@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
@@ -105,6 +104,6 @@ def prepare(
             tell,
             options=ReadOptions(tick_size, lot_size, symbol),
             policy=parse_policy(policy),
-            jobs=jobs or len(os.sched_getaffinity(0)),
+            jobs=jobs or preparing.usable_cores(),
         )
     say(f"{len(made.streams)} streams, {made.rows:,} rows in {output}; `data inspect {output}` tells what was dropped")

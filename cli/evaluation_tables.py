@@ -103,8 +103,9 @@ def _regime_cell(of: Mapping[str, Any]) -> str:
 
 def _hours(hours: Mapping[str, Any], judge: str) -> Table:
     horizons = list(next(iter(hours.values()))[judge])
-    rows = [
-        [f"{hour}:00", *(f"{mcc(of[judge][h]['mcc'])} ({of[judge][h]['n']:,})" for h in horizons)]
-        for hour, of in hours.items()
-    ]
+    rows = [[f"{hour}:00", *(_hour_cell(of[judge][h]) for h in horizons)] for hour, of in hours.items()]
     return figure_table(["hour", *_headings(horizons)], rows)
+
+
+def _hour_cell(of: Mapping[str, Any]) -> str:
+    return f"{mcc(of['mcc'])} ({of['n']:,})" if of["n"] else "none"

@@ -139,7 +139,7 @@ def _with_data(settings: Config, data: Path, data_are_set: bool) -> tuple[Config
     from nanoarb_jax.data.dataset import open_dataset
 
     with console.status("reading"):
-        dataset = open_dataset(data, settings.data if data_are_set else None)
+        dataset = open_dataset(data, settings.data if data_are_set else None, verify=True)
     if data_are_set:
         return settings, dataset
     model = dataclasses.replace(settings.model, horizons=dataset.horizons, feature_set=dataset.config.feature_set)

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 
 from nanoarb_jax.artifacts.card import software_versions
+from nanoarb_jax.data.prepare import usable_cores
 
 
 @contextlib.contextmanager
@@ -47,7 +48,7 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": cpu,
         "cores": os.cpu_count(),
-        "usable_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "usable_cores": usable_cores(),
         "load_1min": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "system": platform.platform(),
         "python": platform.python_version(),

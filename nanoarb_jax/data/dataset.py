@@ -57,7 +57,8 @@ def open_dataset(path: str | Path, config: DataConfig | None = None, *, verify: 
         path: a prepared folder, a folder of market data, or one file of it, in any format of `readers.sources`.
         config: for market data, how to make streams of it (None: the defaults); for a prepared folder, None takes the
             settings it was made with, anything else must equal them.
-        verify: also compare the sha256 of every stream file with the manifest, which reads all of it.
+        verify: also compare the sha256 of every stream file with the manifest, and look for features that are not
+            finite, which reads all of it. Without, only the manifest and the columns that the splits need are read.
 
     Raises:
         DataError: nothing usable there, an altered or truncated file, another schema, other settings, or features
@@ -151,8 +152,11 @@ def _check_settings(folder: Path, recorded: DataConfig, config: DataConfig | Non
 
 def _open_stream(folder: Path, entry: dict[str, Any], config: DataConfig, verify: bool) -> Stream:
     """One stream of a prepared dataset, its columns mapped from the file; `entry` is that of the manifest."""
-    rows = _map_rows(folder, entry, config, verify)
-    check_finite(rows["features"], entry["name"], FEATURE_SETS[config.feature_set].names)
+    rows, path = _map_rows(folder, entry, config), folder / Path(entry["file"]).name
+    if verify:
+        check_finite(rows["features"], entry["name"], FEATURE_SETS[config.feature_set].names)
+        if sha256(path) != entry["sha256"]:
+            raise DataError(f"dataset {path}: its sha256 is not that of {MANIFEST}: altered; prepare it again")
     fields: dict[str, Any] = {key: entry[key] for key in SCALARS if key != "lot_size"}
     fields["lot_size"] = entry.get("lot_size", math.nan)  # which earlier versions did not note
     fields["threshold_ticks"] = tuple(entry["threshold_ticks"])
@@ -161,7 +165,7 @@ def _open_stream(folder: Path, entry: dict[str, Any], config: DataConfig, verify
     return Stream(**fields)
 
 
-def _map_rows(folder: Path, entry: dict[str, Any], config: DataConfig, verify: bool) -> np.ndarray:
+def _map_rows(folder: Path, entry: dict[str, Any], config: DataConfig) -> np.ndarray:
     """The rows of a stream file, which must be as the manifest says."""
     path = folder / Path(entry["file"]).name
     if not path.is_file():
@@ -171,8 +175,6 @@ def _map_rows(folder: Path, entry: dict[str, Any], config: DataConfig, verify: b
         raise DataError(
             f"dataset {path}: {size} bytes; expected {entry['bytes']}: truncated or altered; prepare it again"
         )
-    if verify and sha256(path) != entry["sha256"]:
-        raise DataError(f"dataset {path}: its sha256 is not that of {MANIFEST}: altered; prepare it again")
     try:
         rows = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:

@@ -7,7 +7,6 @@ so that a second run goes on where the first was stopped; the dataset itself app
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -18,6 +17,8 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.dataset import MANIFEST, Dataset, manifest_head, open_dataset
@@ -80,21 +81,23 @@ def prepare(
     return open_dataset(out)
 
 
+def usable_cores() -> int:
+    """Processor cores that this process may use; all of them where the system does not say."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @contextlib.contextmanager
 def _sole_writer(part: Path, out: Path) -> Iterator[None]:
     """Keep a second run from writing the same dataset; the lock is released when its process ends, however it ends."""
-    with (part / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(
-                f"dataset {out}: another run is preparing it; wait for it, or give another folder"
-            ) from None
-        try:
-            yield
-        finally:
-            if part.is_dir() and not any(part.glob("*.json")):  # no stream was finished
-                shutil.rmtree(part)
+    try:
+        with FileLock(part / ".lock", blocking=False):
+            try:
+                yield
+            finally:
+                if part.is_dir() and not any(part.glob("*.json")):  # no stream was finished
+                    shutil.rmtree(part)
+    except Timeout:
+        raise DataError(f"dataset {out}: another run is preparing it; wait for it, or give another folder") from None
 
 
 def _keep_only(folder: Path, names: set[str]) -> None:

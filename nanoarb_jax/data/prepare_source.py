@@ -39,11 +39,14 @@ class Job(NamedTuple):
     options: ReadOptions
     policy: Mapping[str, Policy]
 
-    def key(self) -> str:
-        """Checksum of the source's files and of every setting: a stream made under the same key is still good."""
+    def files(self) -> list[dict[str, str]]:
+        """The source's files as manifests list them; reads all of them."""
+        return [file_entry(file) for file in self.source.files]
+
+    def key(self, files: list[dict[str, str]]) -> str:
+        """Checksum of these files and of every setting: a stream made under the same key is still good."""
         version = metadata.version("nanoarb-jax")
         settings = [version, self.options._asdict(), dict(self.policy), manifest_head(self.config)]
-        files = [file_entry(file) for file in self.source.files]
         return hashlib.sha256(json.dumps([self.source.name, files, settings], default=str).encode()).hexdigest()
 
 
@@ -63,7 +66,8 @@ def prepare_source(job: Job, folder: Path, tell: Callable[[int], None] = lambda 
     Raises:
         DataError: a source that is damaged, too short, without ticks, or that changes while it is read.
     """
-    key, note = job.key(), folder / f"{job.source.name}.json"
+    files, note = job.files(), folder / f"{job.source.name}.json"
+    key = job.key(files)
     kept = _finished_entry(note, key)
     if kept is not None:
         return kept
@@ -73,11 +77,11 @@ def prepare_source(job: Job, folder: Path, tell: Callable[[int], None] = lambda 
         spool = spool_ticks(ticks, books, job.source.name, tell)
         if spool is None:
             raise DataError(no_ticks(job.source, report))
-        entry = _write_stream(job, spool, report, folder)
+        entry = {**_write_stream(job, spool, report, folder), "sources": files}
         del spool  # unmaps the file
     finally:
         books.unlink(missing_ok=True)
-    if job.key() != key:
+    if job.files() != files:
         raise DataError(f"data {job.source.files[0]}: changed while it was read; wait until it is whole, run it again")
     replace_file(note, json.dumps({"key": key, "entry": entry}).encode())
     return entry
@@ -109,7 +113,6 @@ def _write_stream(job: Job, spool: Spool, report: ReadReport, folder: Path) -> d
         "file": path.name,
         "bytes": path.stat().st_size,
         "sha256": sha256(path),
-        "sources": [file_entry(file) for file in job.source.files],
     }
 
 

@@ -39,12 +39,12 @@ def baseline_inputs(features: NDArray[np.float32]) -> NDArray[np.float32]:
         np.log1p(ask),
         np.log1p(spread),
         imbalance * spread / 2,  # microprice less mid, in ticks
-        _compress_millionths(weighted_mid / microprice - 1),
+        _compress_millionths(_relative(weighted_mid, microprice)),
     ]
     for ticks in PAST_TICKS:
         columns += [
-            _compress_millionths(microprice / _past(microprice, ticks) - 1),
-            _compress_millionths(weighted_mid / _past(weighted_mid, ticks) - 1),
+            _compress_millionths(_relative(microprice, _past(microprice, ticks))),
+            _compress_millionths(_relative(weighted_mid, _past(weighted_mid, ticks))),
             imbalance - _past(imbalance, ticks),
             _compress(flow - _past(flow, ticks)),
         ]
@@ -68,6 +68,15 @@ def order_flow_imbalance(stream: Stream) -> NDArray[np.float64]:
 def _past(series: NDArray[np.float64], ticks: int) -> NDArray[np.float64]:
     """(n,) values of some ticks ago; before the first row, the first."""
     return series[np.maximum(np.arange(len(series)) - ticks, 0)]
+
+
+def _relative(price: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) how far a price lies above another, as a share of that one's size, which is at least a millionth.
+
+    Spreads between contracts, and oil in April 2020, trade at 0 and below.
+    """
+    size = np.maximum(np.abs(reference), 1e-6)
+    return np.where(reference > 1e-6, price / size - 1, (price - reference) / size)
 
 
 def _imbalance(bid: NDArray[np.float64], ask: NDArray[np.float64]) -> NDArray[np.float64]:

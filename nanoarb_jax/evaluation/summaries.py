@@ -123,8 +123,11 @@ def hours(streams: Sequence[Stream], verdicts: Verdicts) -> dict[str, dict[str, 
     """MCC by UTC hour of the judged row, of the confusion counts of all series together.
 
     Returns:
-        {"03": {judge: {"h10": {"n", "mcc"}}}}, hours in order.
+        {"03": {judge: {"h10": {"n", "mcc"}}}}, hours in order, every horizon in each; "mcc" is None where no row of an
+        hour is judged at a horizon, as in the last minutes of a series.
     """
+    horizons = next(iter(_first(verdicts).values()))
+    nothing = {key: np.zeros((3, 3), np.int64) for key in horizons}
     counts: dict[str, dict[str, dict[str, NDArray[np.int64]]]] = {}
     for stream in streams:
         hour_of_row = stream.ts_ns // HOUR_NS % 24
@@ -133,12 +136,14 @@ def hours(streams: Sequence[Stream], verdicts: Verdicts) -> dict[str, dict[str, 
                 rows, labels, decided, _ = verdict.decisions
                 for hour in np.unique(hour_of_row[rows]):
                     at = hour_of_row[rows] == hour
-                    cell = counts.setdefault(f"{hour:02d}", {}).setdefault(judge, {})
-                    cell[key] = cell.get(key, 0) + confusion_counts(labels[at], decided[at])
+                    judges = counts.setdefault(f"{hour:02d}", {judge: dict(nothing) for judge in _first(verdicts)})
+                    judges[judge][key] = judges[judge][key] + confusion_counts(labels[at], decided[at])
     return {
         hour: {
-            judge: {key: {"n": int(c.sum()), "mcc": mcc_from_confusion(c)} for key, c in horizons.items()}
-            for judge, horizons in counts[hour].items()
+            judge: {
+                key: {"n": int(c.sum()), "mcc": mcc_from_confusion(c) if c.any() else None} for key, c in cells.items()
+            }
+            for judge, cells in counts[hour].items()
         }
         for hour in sorted(counts)
     }

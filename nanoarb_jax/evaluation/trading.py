@@ -71,7 +71,8 @@ def trades(stream: Stream, decisions: Decisions, horizon: int) -> dict[str, Any]
 
     Returns:
         "trades", and means "gross_per_trade_ticks" (mid to mid), "profit_per_trade_ticks", and for comparison with
-        fees and between instruments "profit_per_trade_bp", in hundredths of a percent of the mid; None without a trade.
+        fees and between instruments "profit_per_trade_bp", in hundredths of a percent of the mid's size, without trades
+        at a mid of 0; None without a trade.
     """
     opening = (decisions.decided != NEUTRAL) & (decisions.rows + horizon < stream.rows)
     chosen = _apart(decisions.rows[opening], horizon)
@@ -81,8 +82,10 @@ def trades(stream: Stream, decisions: Decisions, horizon: int) -> dict[str, Any]
     means = {
         "gross_per_trade_ticks": gross,
         "profit_per_trade_ticks": profit,
-        "profit_per_trade_bp": 1e4 * profit * stream.tick_size / stream.mid[entry],
     }
+    at_a_price = stream.mid[entry] != 0  # spreads trade at 0 too, where a share of the price is not defined
+    price = np.abs(stream.mid[entry][at_a_price])
+    means["profit_per_trade_bp"] = 1e4 * profit[at_a_price] * stream.tick_size / price
     return {"trades": len(entry), **{key: float(of.mean()) if len(of) else None for key, of in means.items()}}
 
 

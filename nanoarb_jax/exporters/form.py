@@ -118,10 +118,15 @@ def silu(x: jax.Array) -> jax.Array:
 
 
 def ssm_inputs(block: BlockForm, u: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """delta (rows, d), B and C (rows, n). The softplus is written out: onnxruntime's takes three times as long."""
+    """delta (rows, d), B and C (rows, n).
+
+    The softplus is written out: onnxruntime's takes three times as long. From 88 on float32 cannot hold the
+    exponential, and the softplus of a number is the number itself.
+    """
     r, n = len(block.dt), len(block.A)
     low, B, C = jnp.split(u @ block.x_proj, [r, r + n], axis=-1)
-    return jnp.log(1 + jnp.exp(low @ block.dt + block.dt_bias[None])), B, C
+    step = low @ block.dt + block.dt_bias[None]
+    return jnp.maximum(jnp.log(1 + jnp.exp(jnp.minimum(step, 88.0))), step), B, C
 
 
 def recur_single(

@@ -78,8 +78,9 @@ def take_books(block, ts_ns, bid_px, bid_qty, ask_px, ask_qty, bought, sold):  #
     bids, asks = live.clock.now[:2], live.clock.now[2:]
     whole = _copy_side(bid_px, bid_qty, meta.tick_size, meta.lot_size, -1, bids)
     whole = _copy_side(ask_px, ask_qty, meta.tick_size, meta.lot_size, 1, asks) and whole
-    lots_bought, lots_sold = np.rint(bought / meta.lot_size), np.rint(sold / meta.lot_size)
-    whole = whole and 0.0 <= lots_bought <= _MOST and 0.0 <= lots_sold <= _MOST
+    lots_bought, bought_whole = _whole_lots(bought, meta.lot_size)
+    lots_sold, sold_whole = _whole_lots(sold, meta.lot_size)
+    whole = whole and bought_whole and sold_whole
     valid = False
     if bids[1, 0] == 0 or asks[1, 0] == 0:
         count_anomaly(live.book, _ONE_SIDED)
@@ -89,9 +90,7 @@ def take_books(block, ts_ns, bid_px, bid_qty, ask_px, ask_qty, bought, sold):  #
         count_anomaly(live.book, _CROSSED)
     else:
         valid = bids[0, 0] < asks[0, 0] or count_anomaly(live.book, _LOCKED) == KEEP
-    status = next_tick_of_books(
-        live.book, live.clock, ts_ns, np.int64(lots_bought) if whole else 0, np.int64(lots_sold) if whole else 0, valid
-    )
+    status = next_tick_of_books(live.book, live.clock, ts_ns, lots_bought, lots_sold, valid)
     if status == TICK or status == DUE:  # noqa: SIM109
         write_features(live)
     return status
@@ -115,6 +114,13 @@ def take_top(block, ts_ns, top, bought, sold, valid):  # type: ignore[no-untyped
     if status == TICK or status == DUE:  # noqa: SIM109
         write_features(live)
     return status
+
+
+@compiled
+def _whole_lots(quantity, lot_size):  # type: ignore[no-untyped-def]
+    """(lots, True), or (0, False) for a quantity that is none."""
+    lots = np.rint(quantity / lot_size)
+    return (np.int64(lots), True) if 0.0 <= lots <= _MOST else (np.int64(0), False)
 
 
 @compiled

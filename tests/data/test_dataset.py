@@ -317,7 +317,7 @@ def test_damaged_dataset(folder: Path, tmp_path: Path) -> None:
     rows = np.load(file)
     rows["features"][70, 3] = np.nan
     np.save(file, rows)
-    refused("'one', row 70: feature imbalance is NaN or infinite")
+    refused("'one', row 70: feature imbalance is NaN or infinite", verify=True)
     file.write_bytes(b"x" * len(whole))
     refused("not an array file")
     file.unlink()

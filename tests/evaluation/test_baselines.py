@@ -193,3 +193,11 @@ def test_all_know_something_of_a_real_market(shared: Path) -> None:
     }
     assert min(met["logistic"], met["gradient_boosting"]) > 0.3 and met["persistence"] > 0.05
     assert min(met["queue_imbalance"], met["ofi_logistic"]) > 0.1 and met["majority"] == 0
+
+
+def test_inputs_of_prices_that_cross_zero() -> None:
+    features = random_features(400)
+    features[:, :2] -= features[200, :1]  # the microprice of row 200 is 0
+    assert np.isfinite(baseline_inputs(features)).all()
+    down = baseline_inputs(np.column_stack([features[:, :2] - 1_000, features[:, 2:]]))
+    assert np.isfinite(down).all()

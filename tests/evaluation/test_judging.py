@@ -142,6 +142,21 @@ def test_hours_share_out_all_rows(judged: dict) -> None:
     assert judged["hours"]["01"]["model"]["h2"]["n"] == sum(in_first)
 
 
+def test_an_hour_too_short_for_a_horizon() -> None:
+    """Three rows before the end the clock strikes: two of them have a label two ticks ahead, none five."""
+    streams = []
+    for stream in STREAMS:
+        labels, rows = stream.labels.copy(), np.arange(stream.rows)
+        labels[-5:-2, 0], labels[-2:, 0] = 1, -1
+        streams.append(stream._replace(labels=labels, ts_ns=22 * HOUR_NS + (rows >= stream.rows - 4) * HOUR_NS))
+    judged = judge_streams(JUDGES, streams, HORIZONS)
+    assert list(judged["hours"]) == ["22", "23"]
+    assert judged["hours"]["23"]["model"]["h2"]["n"] == 2 * len(STREAMS)
+    assert all(of["h5"] == {"n": 0, "mcc": None} for of in judged["hours"]["23"].values())
+    first = [stream._replace(ts_ns=stream.ts_ns[::-1].copy()) for stream in streams]  # the short hour comes first
+    assert judge_streams(JUDGES, first, HORIZONS)["hours"]["22"]["model"].keys() == {"h2", "h5"}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -72,3 +72,14 @@ def test_no_decision_no_trade() -> None:
     assert met == {
         "trades": 0, "gross_per_trade_ticks": None, "profit_per_trade_ticks": None, "profit_per_trade_bp": None,
     }  # fmt: skip
+
+
+def test_profit_where_prices_are_negative() -> None:
+    """A calendar spread: the same profit in ticks has the same sign in basis points, and 0 is no price to divide by."""
+    rise = np.array([100, 100, 103, 103, 103.0])
+    stream = stream_of(np.ones((5, 1)))._replace(spread=np.ones(5, np.float32))
+    chosen = decisions([2, 1, 1, 1, 1])
+    above, below, at_zero = (trades(stream._replace(mid=0.01 * (rise - level)), chosen, 2) for level in (0, 300, 100))
+    assert above["profit_per_trade_ticks"] == pytest.approx(2) == below["profit_per_trade_ticks"]
+    assert above["profit_per_trade_bp"] == pytest.approx(200) == 2 * below["profit_per_trade_bp"]
+    assert at_zero["profit_per_trade_ticks"] == pytest.approx(2) and at_zero["profit_per_trade_bp"] is None

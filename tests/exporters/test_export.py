@@ -84,6 +84,15 @@ def test_several_layers_and_a_window_of_one_tick(tmp_path: Path) -> None:
         assert_equals_jax(path, checkpoint, books(2, window))
 
 
+def test_large_steps_of_time(tmp_path: Path) -> None:
+    """A softplus beyond what its exponential can hold."""
+    checkpoint = checkpoint_of(dataclasses.replace(ModelConfig.preset("nano"), window=5))
+    bias = checkpoint.model.blocks[0].dt_proj.bias
+    bias[...] = bias[...].at[::2].set(120.0)
+    export_window(checkpoint, tmp_path / "large.onnx")
+    assert_equals_jax(tmp_path / "large.onnx", checkpoint, books(2, 5))
+
+
 @pytest.mark.parametrize("opset", [21, 23])
 def test_later_opsets(tmp_path: Path, opset: int) -> None:
     config = dataclasses.replace(ModelConfig.preset("nano"), window=30)
@@ -160,6 +169,7 @@ def test_metadata(nano_onnx: Path, nano: Checkpoint) -> None:
         "classes": ["down", "neutral", "up"],
         "features": {"schema": "lob44", "names": list(FEATURE_NAMES), "hash": FEATURE_SETS["lob44"].hash},
         "precision": "fp32",
+        "input": None,
         "data": {"streams": []},
         "opset": 17,
         "optimized": False,
@@ -293,7 +303,12 @@ def test_opsets_out_of_range(tiny: Checkpoint, tmp_path: Path, opset: int) -> No
 
 
 def test_an_unknown_precision(tiny: Checkpoint, tmp_path: Path) -> None:
-    refused("precision 'int4': expected one of fp32, fp16, int8", tiny, tmp_path / "model.onnx", precision="int4")
+    refused(
+        "precision 'int4' of an ONNX file: expected one of fp32, fp16, int8",
+        tiny,
+        tmp_path / "model.onnx",
+        precision="int4",
+    )
 
 
 def test_a_graph_that_disagrees_leaves_no_file(

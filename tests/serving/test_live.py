@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numba import njit
 from numpy.typing import NDArray
 
@@ -21,10 +24,12 @@ from nanoarb_jax.data.ticks import read_books
 from nanoarb_jax.errors import ConfigError, DataError
 from nanoarb_jax.features.clock import tick_clock
 from nanoarb_jax.features.feature_set import FEATURE_SETS
+from nanoarb_jax.features.live_state import read_state
 from nanoarb_jax.market.book.state import empty_state
+from nanoarb_jax.market.clocks.from_books import choose_rows
 from nanoarb_jax.market.clocks.from_events import tick_chunks
 from nanoarb_jax.market.event import DEPTH, EVENT, LAST, mark_messages
-from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries
+from nanoarb_jax.market.series import EMPTY_PRICE, SIDE_COLUMNS, BookSeries
 from nanoarb_jax.readers.sources import find_sources
 from nanoarb_jax.serving.backends.native import NativeStep, pack
 from nanoarb_jax.serving.backends.native.live import live_apply
@@ -32,8 +37,9 @@ from nanoarb_jax.serving.live import LivePredictor
 from nanoarb_jax.simulation.config import PRESETS
 from nanoarb_jax.simulation.market import synthetic_events
 from support.book_twin import LOT, TICK, random_events
+from support.examples import examples
 from support.random_model import random_model
-from support.series import joined
+from support.series import joined, random_books
 
 CHECKPOINT = Path(__file__).parents[2] / "checkpoints" / "nano"
 REAL = "data/binance/usdm/btcusdt_20240808.gz"
@@ -74,6 +80,9 @@ def offline(events: NDArray, spec: InputSpec, instrument: Instrument, step: Nati
 def step_of(feature_set: Any) -> NativeStep:
     config = dataclasses.replace(ModelConfig.preset("nano"), feature_set=feature_set)
     return NativeStep(pack(named_arrays(random_model(config)), config), config, "v")
+
+
+STEPS = {name: step_of(name) for name in FEATURE_SETS}
 
 
 def one_by_one(live: LivePredictor, events: NDArray) -> tuple[NDArray, NDArray]:
@@ -237,6 +246,40 @@ def test_books_that_are_wrong(book: Any, anomaly: str) -> None:
     met = live.apply_depth(1, *book)
     assert (met is None) == (anomaly != "locked")
     assert {name: count for name, count in live.anomalies.items() if count} == {anomaly: 1}
+
+
+@settings(deadline=None, database=None, max_examples=examples(40))
+@given(st.integers(0, 2**32 - 1), st.sampled_from(SPECS))
+def test_books_equal_those_of_a_file(seed: int, spec: InputSpec) -> None:
+    """Whole books, some of them wrong, late or repeated: the ticks that a reader's rows make."""
+    rng, books = np.random.default_rng(seed), random_books(seed, 60)
+    again = np.sort(rng.integers(0, books.rows, 80))  # some rows twice
+    columns = {name: getattr(books, name)[again].copy() for name in ("ts_ns", *SIDE_COLUMNS)}
+    columns["ts_ns"] = columns["ts_ns"] // 10**8 + rng.integers(-3, 4, 80)  # on the scale of the time clock; some late
+    for name in ("bid_px", "ask_px"):
+        wrong = rng.random(80) < 0.1
+        columns[name][wrong, 0] += rng.integers(-4, 5, wrong.sum()) * books.tick
+    empty = rng.random(80) < 0.05
+    columns["bid_px"][empty], columns["bid_lots"][empty] = EMPTY_PRICE, 0
+    bought, sold = rng.integers(0, 3, (2, 80))
+    books = books._replace(**columns, bought=bought, sold=sold)
+    rows = joined(list(choose_rows(iter([books]), tick_clock(spec), False, Counter())))
+    live = LivePredictor(
+        STEPS[spec.feature_set], spec, Instrument(books.tick_size, 1 / books.lots_per_unit, 3.0, 1.5),
+        policy={"invalid": "skip"},
+    )  # fmt: skip
+    ticks = []
+    for row in range(books.rows):
+        if live.apply_depth(*as_quantities(books, row)) is not None:
+            clock = read_state(live.state).clock
+            ticks.append((int(clock.clock["ts_ns"][0]), int(clock.clock["bought"][0]), clock.top[0, 0] * books.tick))
+    expected = [] if rows is None or rows.bought is None else [
+        (int(t), int(b), px) for t, b, px in zip(rows.ts_ns, rows.bought, rows.bid_px[:, 0], strict=True)
+    ]  # fmt: skip
+    if spec.clock == "time":  # of the ticks before one book, the last; and the clock has the next book by then
+        assert {tick[:2] for tick in ticks} <= {tick[:2] for tick in expected}
+    else:
+        assert ticks == expected
 
 
 def test_mistakes(tmp_path: Path, nano_checkpoint: Path) -> None:
