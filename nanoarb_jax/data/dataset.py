@@ -162,7 +162,7 @@ def _open_stream(folder: Path, entry: dict[str, Any], config: DataConfig, verify
     fields["threshold_ticks"] = tuple(entry["threshold_ticks"])
     fields |= {part: tuple(entry["splits"][part]) for part in SPLITS}
     fields |= {column: np.asarray(rows[column]) for column in ROW_COLUMNS}
-    return Stream(**fields)
+    return Stream(**fields, session_gap_ns=config.input.session_gap_ns)
 
 
 def _map_rows(folder: Path, entry: dict[str, Any], config: DataConfig) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from nanoarb_jax.data.labelling import Block, StreamFacts, measure_stream, strea
 from nanoarb_jax.data.labels import UNDEFINED, mirror_labels
 from nanoarb_jax.data.splits import RowRange
 from nanoarb_jax.features.feature_set import mirror_features
+from nanoarb_jax.features.lob44 import SESSION_GAP_NS
 from nanoarb_jax.market.series import BookSeries, validate_books
 
 
@@ -42,6 +44,7 @@ class Stream(NamedTuple):
         mid: (n,) float64, in price.
         spread: (n,) float32, in ticks.
         ts_ns: (n,) int64.
+        session_gap_ns: a longer time between two ticks begins another session.
     """
 
     name: str
@@ -60,10 +63,16 @@ class Stream(NamedTuple):
     mid: NDArray[np.float64]
     spread: NDArray[np.float32]
     ts_ns: NDArray[np.int64]
+    session_gap_ns: int = SESSION_GAP_NS
 
     @property
     def rows(self) -> int:
         return len(self.ts_ns)
+
+    def sessions(self, start: int, stop: int) -> list[RowRange]:
+        """The rows from `start` to `stop`, cut where a session begins."""
+        begins = start + 1 + np.flatnonzero(np.diff(self.ts_ns[start:stop]) > self.session_gap_ns)
+        return list(pairwise([start, *begins.tolist(), stop]))
 
 
 def make_stream(books: BookSeries, config: DataConfig) -> Stream:
@@ -76,7 +85,7 @@ def make_stream(books: BookSeries, config: DataConfig) -> Stream:
     facts = measure_stream(books, config)
     blocks = [block for _, block in stream_blocks(books, config, facts)]
     columns = {name: np.concatenate([getattr(block, name) for block in blocks]) for name in Block._fields}
-    return Stream(**stream_scalars(books, facts), **columns)
+    return Stream(**stream_scalars(books, facts), **columns, session_gap_ns=config.input.session_gap_ns)
 
 
 def instrument_of(name: str) -> str:

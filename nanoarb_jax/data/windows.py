@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from nanoarb_jax.data.labelling import first_medians
 from nanoarb_jax.data.labels import direction_labels
 from nanoarb_jax.data.ticks import read_books
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.features.lob44 import lob44
+from nanoarb_jax.features.lob44 import SESSION_GAP_NS, lob44
 from nanoarb_jax.market.series import BookSeries, validate_books
 from nanoarb_jax.readers.sources import find_sources
 
@@ -40,8 +41,9 @@ def create_training_samples(
         quantity_scale: quantity that counts as 1; None means the median level-1 quantity of the first 70 % of rows.
 
     Returns:
-        X (N, sequence_length, 44) float32, a read-only view that costs no memory until a batch is copied out of it,
-        and y (N, h) int64, with N = n - max(prediction_horizons) - sequence_length + 1.
+        X (N, sequence_length, 44) float32 and y (N, h) int64, with N = n - max(prediction_horizons) - sequence_length
+        + 1 for every session of n ticks: no sample reaches across half an hour without a tick. Of one session X is a
+        read-only view that costs no memory until a batch is copied out of it, of several a copy.
 
     Raises:
         DataError: the books are not valid, or too few for one sample.
@@ -54,22 +56,33 @@ def create_training_samples(
     if sequence_length < 1 or not horizons or min(horizons) < 1 or not (quantity_scale is None or quantity_scale > 0):
         met = f"{sequence_length=}, prediction_horizons={horizons}, {quantity_scale=}"
         raise DataError(f"{met}: expected a length of at least 1, positive horizons and a positive scale or None")
-    samples = _sample_count(books, sequence_length, max(horizons))
+    sessions = _sessions(books, sequence_length, max(horizons))
     if quantity_scale is None:
         quantity_scale = first_medians(books, DataConfig().train_fraction).qty
     windows = sliding_window_view(lob44(books, quantity_scale), sequence_length, axis=0).transpose(0, 2, 1)
     labels, _ = direction_labels(books.mid / books.tick_size, horizons, threshold_ticks=1.0)
-    return windows[:samples], labels[sequence_length - 1 :][:samples].astype(np.int64)
+    reach = sequence_length - 1 + max(horizons)  # rows of a sample beside its first
+    if len(sessions) == 1:
+        ((start, stop),) = sessions
+        chosen: slice | NDArray[np.int64] = slice(start, stop - reach)
+    else:
+        chosen = np.concatenate([np.arange(start, stop - reach) for start, stop in sessions])
+    return windows[chosen], labels[sequence_length - 1 :][chosen].astype(np.int64)
 
 
-def _sample_count(books: BookSeries, sequence_length: int, longest: int) -> int:
-    samples = books.rows - longest - sequence_length + 1
-    if samples < 1:
+def _sessions(books: BookSeries, sequence_length: int, longest: int) -> list[tuple[int, int]]:
+    """The sessions (first row, past the last) that are long enough for a sample, of which there must be one."""
+    begins = np.flatnonzero(np.diff(books.ts_ns) > SESSION_GAP_NS) + 1
+    sessions = list(pairwise([0, *begins.tolist(), books.rows]))
+    enough = [(start, stop) for start, stop in sessions if stop - start >= longest + sequence_length]
+    if not enough:
+        rows = max(stop - start for start, stop in sessions)
+        where = "rows" if len(sessions) == 1 else f"rows in the longest of {len(sessions)} sessions"
         raise DataError(
-            f"books {books.name!r}: {books.rows} rows give no sample; expected at least {sequence_length + longest} "
+            f"books {books.name!r}: {rows} {where} give no sample; expected at least {sequence_length + longest} "
             f"(sequence_length {sequence_length} + longest horizon {longest})"
         )
-    return samples
+    return enough
 
 
 def _read_one(path: Path) -> BookSeries:

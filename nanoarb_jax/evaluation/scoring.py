@@ -42,19 +42,22 @@ def score_streams(
         params: weights to use.
         model: gives the initial state.
         streams: any lengths.
-        rows: (first, past the last) of each stream; the state starts fresh at the first, so begin early to warm up.
+        rows: (first, past the last) of each stream; the state starts fresh at the first, so begin early to warm up, and
+            again at the first row of every later session.
 
     Returns:
         One (rows, h, c) array of log-probabilities per stream.
     """
-    longest = max(stop - start for start, stop in rows)
-    state, parts = model.initial_state(len(streams)), []
+    lanes = [(s, *part) for s, (start, stop) in zip(streams, rows, strict=True) for part in s.sessions(start, stop)]
+    longest = max(stop - start for _, start, stop in lanes)
+    state, parts = model.initial_state(len(lanes)), []
     for begin in range(0, longest, CHUNK):
-        x = np.stack([_chunk(s, start + begin, stop) for s, (start, stop) in zip(streams, rows, strict=True)])
+        x = np.stack([_chunk(stream, start + begin, stop) for stream, start, stop in lanes])
         log_p, state = score(params, x, state)
         parts.append(np.asarray(log_p))
     joined = np.concatenate(parts, axis=1)
-    return [joined[i, : stop - start] for i, (start, stop) in enumerate(rows)]
+    scored = iter([joined[i, : stop - start] for i, (_, start, stop) in enumerate(lanes)])
+    return [np.concatenate([next(scored) for _ in s.sessions(*part)]) for s, part in zip(streams, rows, strict=True)]
 
 
 def _chunk(stream: Stream, start: int, stop: int) -> np.ndarray:

@@ -4,16 +4,7 @@ The functions are compiled into the strategy's own `@njit` loop and know hftback
 any depth with `best_bid_tick`, `best_ask_tick`, `bid_qty_at_tick` and `ask_qty_at_tick` serves. What they give equals
 the book that the same feed makes here, level for level, wherever a message has ended and the levels lie within reach.
 
->>> from numba import njit
->>> from nanoarb_jax.features.flow import flow_row
->>> @njit
-... def strategy(hbt, scale, memory, top, features):
-...     while hbt.elapse(100_000_000) == 0:
-...         bought, sold = traded_lots(hbt.last_trades(0), 1 / scale.lots_per_unit)
-...         hbt.clear_last_trades(0)
-...         if copy_depth(hbt.depth(0), 1 / scale.lots_per_unit, 2000, top):
-...             flow_row(hbt.current_timestamp, top[0], top[1], top[2], top[3], bought, sold, scale, memory, features)
-...             ...  # predict and trade
+`nanoarb_jax.serving.backends.native.live.depth_step` makes ticks, features and predictions of them.
 """
 
 from __future__ import annotations

@@ -107,6 +107,7 @@ def _unlabelled_stream(books: BookSeries, config: DataConfig) -> Stream:
         mid=books.mid,
         spread=books.spread_ticks.astype(np.float32),
         ts_ns=books.ts_ns,
+        session_gap_ns=config.input.session_gap_ns,
     )
 
 

@@ -139,8 +139,18 @@ def _rounded(lanes: int, available: int, multiple: int) -> int:
     return min(lanes, available) // multiple * multiple
 
 
-def training_lengths(streams: Sequence[Stream], ticks: int, setting: str, burn_in: int = 0) -> list[int]:
-    """Training rows of each stream.
+class TrainingSession(NamedTuple):
+    """Consecutive training rows of one session: chunks and windows lie within one."""
+
+    stream: int  # index of the stream
+    first: int  # row, from the first training row of the stream on
+    rows: int
+
+
+def training_sessions(
+    streams: Sequence[Stream], ticks: int, setting: str, burn_in: int = 0
+) -> tuple[TrainingSession, ...]:
+    """The sessions of all training parts that are long enough to train on.
 
     Args:
         streams: to train on.
@@ -149,20 +159,29 @@ def training_lengths(streams: Sequence[Stream], ticks: int, setting: str, burn_i
         burn_in: ticks of a stream that do not count in the loss.
 
     Raises:
-        DataError: no streams, or one whose training part is shorter than one chunk or window, or all burn-in.
+        DataError: no streams, or one of whose training sessions none is as long as one chunk or window, or longer than
+            the burn-in.
     """
     if not streams:
         raise DataError("no streams to train on; give at least one")
-    lengths = [stream.train[1] - stream.train[0] for stream in streams]
-    for stream, length in zip(streams, lengths, strict=True):
-        if length < ticks:
-            raise DataError(
-                f"stream {stream.name!r}: {length} training rows, {setting}={ticks} needs at least as many; "
-                "shorten it or leave the stream out"
-            )
-        if length <= burn_in:
-            raise DataError(
-                f"stream {stream.name!r}: {length} training rows, train.burn_in={burn_in} leaves none that counts; "
-                "shorten it or leave the stream out"
-            )
-    return lengths
+    found = []
+    for number, stream in enumerate(streams):
+        parts = stream.sessions(*stream.train)
+        found += [
+            TrainingSession(number, start - stream.train[0], stop - start)
+            for start, stop in parts
+            if stop - start >= ticks and stop - start > burn_in
+        ]
+        if not (found and found[-1].stream == number):
+            _refuse_short(stream, max(stop - start for start, stop in parts), ticks, setting, burn_in)
+    return tuple(found)
+
+
+def _refuse_short(stream: Stream, longest: int, ticks: int, setting: str, burn_in: int) -> None:
+    """Say why none of a stream's training sessions, the longest of so many rows, is long enough."""
+    rows = stream.train[1] - stream.train[0]
+    met = f"{rows} training rows" if longest == rows else f"{longest} training rows in its longest session"
+    wanted = f"train.burn_in={burn_in} leaves none that counts"
+    if longest < ticks:
+        wanted = f"{setting}={ticks} needs at least as many"
+    raise DataError(f"stream {stream.name!r}: {met}, {wanted}; shorten it or leave the stream out")

@@ -19,7 +19,7 @@ from nanoarb_jax.data.dataset import Dataset, check_fit
 from nanoarb_jax.data.streams import describe_stream
 from nanoarb_jax.training.device import default_batch, matmul_dtype
 from nanoarb_jax.training.lineage import origin
-from nanoarb_jax.training.plan import EpochPlan, plan_streams, plan_windows, training_lengths
+from nanoarb_jax.training.plan import EpochPlan, TrainingSession, plan_streams, plan_windows, training_sessions
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class RunPlan:
         dataset: labelled streams.
         devices: that share the lanes of an update; the first one also does the work that is not shared.
         ticks: rows per lane and update.
-        lengths: training rows of each stream.
+        sessions: whose rows are trained on; those that are shorter than a chunk or window are left out.
         lanes: parallel streams, or windows, of an update.
         updates_per_epoch: the same in every epoch.
     """
@@ -40,7 +40,7 @@ class RunPlan:
     dataset: Dataset
     devices: tuple[jax.Device, ...]
     ticks: int
-    lengths: tuple[int, ...]
+    sessions: tuple[TrainingSession, ...]
     lanes: int
     updates_per_epoch: int
 
@@ -80,7 +80,7 @@ class RunPlan:
 
     def epoch(self, epoch: int) -> EpochPlan:
         """Which rows the updates of an epoch see; the same whenever it is asked for."""
-        return _plan_epoch(self.config, self.dataset, self.devices, self.ticks, self.lengths, epoch)
+        return _plan_epoch(self.config, self.dataset, self.devices, self.ticks, self.sessions, epoch)
 
 
 def plan_run(config: Config, dataset: Dataset, devices: Sequence[jax.Device]) -> RunPlan:
@@ -95,9 +95,9 @@ def plan_run(config: Config, dataset: Dataset, devices: Sequence[jax.Device]) ->
     ticks, setting = config.train.chunk_length, "train.chunk_length"
     if windows:
         ticks, setting = config.model.window, "model.window"
-    lengths = tuple(training_lengths(dataset.streams, ticks, setting, config.train.burn_in))
-    updates, lanes = _plan_epoch(config, dataset, devices, ticks, lengths, 0).start.shape
-    return RunPlan(config, dataset, tuple(devices), ticks, lengths, lanes, updates)
+    sessions = training_sessions(dataset.streams, ticks, setting, config.train.burn_in)
+    updates, lanes = _plan_epoch(config, dataset, devices, ticks, sessions, 0).start.shape
+    return RunPlan(config, dataset, tuple(devices), ticks, sessions, lanes, updates)
 
 
 def _plan_epoch(
@@ -105,19 +105,22 @@ def _plan_epoch(
     dataset: Dataset,
     devices: Sequence[jax.Device],
     ticks: int,
-    lengths: Sequence[int],
+    sessions: Sequence[TrainingSession],
     epoch: int,
 ) -> EpochPlan:
     train, windows = config.train, config.train.objective == "window"
-    lanes = train.batch_size or default_batch(devices[0], sum(lengths), ticks, windows, len(devices))
-    return (plan_windows if windows else plan_streams)(
-        lengths,
+    streams, firsts, lengths = (np.array(column) for column in zip(*sessions, strict=True))
+    lanes = train.batch_size or default_batch(devices[0], int(lengths.sum()), ticks, windows, len(devices))
+    names = [dataset.streams[number].instrument for number in streams]
+    plan = (plan_windows if windows else plan_streams)(
+        lengths.tolist(),
         ticks,
         lanes,
         np.random.default_rng([train.seed, epoch]),
-        instruments=[stream.instrument for stream in dataset.streams] if train.sampling == "instrument" else None,
+        instruments=names if train.sampling == "instrument" else None,
         multiple=len(devices) * train.accumulate,
     )
+    return plan._replace(stream=streams[plan.stream], start=firsts[plan.stream] + plan.start)
 
 
 def describe_run(dataset: Dataset, learnt_from: Mapping[str, Checkpoint]) -> dict[str, Any]:

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
+from flax import nnx
 
-from nanoarb_jax.config import DataConfig
+from nanoarb_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 from nanoarb_jax.data.counts import Counts
+from nanoarb_jax.data.dataset import Dataset
 from nanoarb_jax.data.labels import UNDEFINED
 from nanoarb_jax.data.streams import instrument_of, make_stream
-from nanoarb_jax.features.flow import flow
+from nanoarb_jax.data.windows import create_training_samples
+from nanoarb_jax.errors import DataError
+from nanoarb_jax.evaluation.scoring import make_score, score_streams
+from nanoarb_jax.features.flow import SECONDS, flow
 from nanoarb_jax.features.lob44 import SESSION_GAP_NS
 from nanoarb_jax.market.series import BookSeries
 from nanoarb_jax.simulation.market import synthetic_books
+from nanoarb_jax.training.plan import training_sessions
+from nanoarb_jax.training.run_plan import plan_run
+from support.random_model import random_model
 
 BOOKS = synthetic_books(6_000, 5)
 CUT = 2_500
@@ -49,6 +58,64 @@ def test_flow_features_begin_anew() -> None:
     np.testing.assert_array_equal(whole[CUT:], second)
     np.testing.assert_array_equal(whole[:CUT], flow(BOOKS, 3.0)[:CUT])
     assert not np.array_equal(flow(BOOKS, 3.0)[CUT:], second)
+
+
+def test_windows_stay_within_a_session() -> None:
+    horizons, length = (5, 20), 30
+    whole = create_training_samples(BOOKS, length, horizons, quantity_scale=3.0)
+    X, y = create_training_samples(with_a_night(BOOKS, SESSION_GAP_NS + 1), length, horizons, quantity_scale=3.0)
+    parts = [
+        create_training_samples(part, length, horizons, quantity_scale=3.0)
+        for part in (BOOKS.part(0, CUT), BOOKS.part(CUT, BOOKS.rows))
+    ]
+    np.testing.assert_array_equal(X, np.concatenate([part[0] for part in parts]))
+    np.testing.assert_array_equal(y, np.concatenate([part[1] for part in parts]))
+    assert len(whole[0]) == len(X) + length - 1 + max(horizons)
+    with pytest.raises(DataError, match="3500 rows in the longest of 2 sessions give no sample"):
+        create_training_samples(with_a_night(BOOKS, SESSION_GAP_NS + 1), 4_000, horizons)
+
+
+def test_a_gap_of_ones_own() -> None:
+    """What counts as a gap is a setting: of labels, features, sessions."""
+    config = DataConfig(horizons=(5, 40), feature_set="flow", session_gap_s=60.0)
+    plain, night = (make_stream(with_a_night(BOOKS, gap), config) for gap in (60 * 10**9, 60 * 10**9 + 1))
+    assert (night.labels[CUT - 5 : CUT, 0] == UNDEFINED).all() and (plain.labels[CUT - 5 : CUT, 0] != UNDEFINED).all()
+    assert night.features[CUT, SECONDS] == 0 < plain.features[CUT, SECONDS]
+    assert plain.sessions(0, plain.rows) == [(0, plain.rows)]
+    assert night.sessions(100, night.rows) == [(100, CUT), (CUT, night.rows)]
+    assert night.sessions(CUT, CUT + 10) == [(CUT, CUT + 10)]
+
+
+def test_no_chunk_runs_across_a_night() -> None:
+    config = DataConfig(horizons=(5, 40))
+    night = make_stream(with_a_night(BOOKS, SESSION_GAP_NS + 1), config)
+    tail = night._replace(train=(CUT - 60, night.train[1]))  # its first session is shorter than a chunk
+    assert training_sessions([night, tail], 64, "x") == (
+        (0, 0, CUT),
+        (0, CUT, night.train[1] - CUT),
+        (1, 60, night.train[1] - CUT),
+    )
+    settings = Config(
+        ModelConfig(hidden_dim=8, d_state=4, num_layers=1, horizons=(5, 40)), config,
+        TrainConfig(chunk_length=64, batch_size=4),
+    )  # fmt: skip
+    plan = plan_run(settings, Dataset((night, tail), config, []), jax.devices()[:1]).epoch(0)
+    first = np.array([night.train[0], tail.train[0]])[plan.stream] + plan.start
+    assert not ((first < CUT) & (first + 64 > CUT)).any() and (first >= CUT).any() and (first < CUT).any()
+
+
+def test_scores_begin_anew_after_a_night() -> None:
+    config = DataConfig(horizons=(10, 50, 100))
+    model = random_model(ModelConfig.preset("nano"))
+    night, plain = (make_stream(books, config) for books in (with_a_night(BOOKS, SESSION_GAP_NS + 1), BOOKS))
+    score, params = make_score(model), nnx.state(model, nnx.Param)
+    met, before = (
+        score_streams(score, params, model, [stream], [(CUT - 300, CUT + 300)])[0] for stream in (night, plain)
+    )
+    (alone,) = score_streams(score, params, model, [plain], [(CUT, CUT + 300)])
+    np.testing.assert_allclose(met[:300], before[:300], atol=1e-5)
+    np.testing.assert_allclose(met[300:], alone, atol=1e-5)
+    assert np.abs(met[300] - before[300]).max() > 1e-3
 
 
 def test_unknown_labels_teach_nothing() -> None:

@@ -13,7 +13,7 @@ from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.streams import make_stream
 from nanoarb_jax.errors import ConfigError, DataError
 from nanoarb_jax.simulation.market import synthetic_books
-from nanoarb_jax.training.plan import EpochPlan, plan_streams, plan_windows, quotas, training_lengths
+from nanoarb_jax.training.plan import EpochPlan, plan_streams, plan_windows, quotas, training_sessions
 
 lengths_and_ticks = st.integers(1, 40).flatmap(
     lambda ticks: st.tuples(st.lists(st.integers(ticks, 400), min_size=1, max_size=6), st.just(ticks))
@@ -176,8 +176,8 @@ STREAMS = [make_stream(synthetic_books(1_200 + 300 * i, i), CONFIG)._replace(tra
 
 
 def test_too_short() -> None:
-    assert training_lengths(STREAMS, 600, "train.chunk_length") == [600, 600]
+    assert training_sessions(STREAMS, 600, "train.chunk_length") == ((0, 0, 600), (1, 0, 600))
     with pytest.raises(DataError, match=r"'synthetic': 600 training rows, train.chunk_length=601 needs at least"):
-        training_lengths(STREAMS, 601, "train.chunk_length")
+        training_sessions(STREAMS, 601, "train.chunk_length")
     with pytest.raises(DataError, match="no streams"):
-        training_lengths([], 10, "model.window")
+        training_sessions([], 10, "model.window")
