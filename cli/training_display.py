@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 def say_what_is_trained(settings: Config, dataset: Dataset) -> None:
     rows = sum(stream.train[1] - stream.train[0] for stream in dataset.streams)
     say(f"{settings.model.preset_name} preset, {len(dataset.streams)} streams with {rows:,} training rows")
+    train = settings.train
+    ticks = settings.model.window if train.objective == "window" else train.chunk_length
+    sessions = [part for stream in dataset.streams for part in stream.sessions(*stream.train)]
+    if short := sum(stop - start for start, stop in sessions if stop - start < ticks):
+        say(f"left out: {short:,} of them, in sessions shorter than {ticks} ticks")
     for name, place in (("begins from", settings.train.init), ("teacher", settings.train.teacher)):
         if place is not None:
             say(f"{name}: {place}")

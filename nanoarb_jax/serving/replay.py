@@ -133,10 +133,10 @@ def replay(
     metrics: ModelMetrics,
     rows: tuple[int, int] | None = None,
 ) -> Replayed:
-    """Feed a stream to a predictor from its first row on, in a fresh state, one tick at a time.
+    """Feed a stream to a predictor from its first row on, one tick at a time, in a fresh state for every session.
 
     Args:
-        predictor: reset first.
+        predictor: reset first, and wherever a session begins.
         stream: the ticks.
         labels: (n, h) of the stream at the predictor's horizons, see `labels_at`.
         metrics: records every tick that is kept: its latency, and, once the predictor is ready, its label.
@@ -149,10 +149,14 @@ def replay(
     start, stop = rows or (0, stream.rows)
     kept = _empty_replayed(stream, labels, start, stop)
     outcomes = labels[:, metrics.horizon].astype(int) - 1  # directions
-    predictor.reset()
-    for tick in stream.features[:start]:
-        predictor.update(tick)
+    begins = {first for first, _ in stream.sessions(0, stream.rows)}
+    for i in range(start):
+        if i in begins:
+            predictor.reset()
+        predictor.update(stream.features[i])
     for row, i in enumerate(range(start, stop)):
+        if i in begins:
+            predictor.reset()
         tick = np.array(stream.features[i])  # copied before the clock starts, so that reading a file is not timed
         began = time.perf_counter_ns()
         prediction = predictor.update(tick)

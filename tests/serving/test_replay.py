@@ -131,6 +131,19 @@ def test_a_part_is_read_with_all_that_comes_before(dataset: Dataset) -> None:
     assert metrics.total == sum(stop - start for start, stop in (stream.validation for stream in longs.streams))
 
 
+def test_every_session_begins_anew(dataset: Dataset) -> None:
+    stream = dataset.streams[0]
+    half = stream.rows // 2
+    night = stream._replace(ts_ns=stream.ts_ns + np.where(np.arange(stream.rows) < half, 0, stream.session_gap_ns + 1))
+    whole = replay(predictor(), night, night.labels, ModelMetrics())
+    columns = {name: getattr(night, name)[half:] for name in ("features", "labels", "mid", "ts_ns")}
+    second = replay(predictor(), night._replace(**columns), night.labels[half:], ModelMetrics())
+    np.testing.assert_array_equal(whole.probabilities[half:], second.probabilities)
+    np.testing.assert_array_equal(whole.ready[half:], second.ready)
+    part = replay(predictor(), night, night.labels, ModelMetrics(), (half + 3, half + 9))
+    np.testing.assert_array_equal(part.probabilities, whole.probabilities[half + 3 : half + 9])
+
+
 def test_what_is_ready_and_labelled_is_judged(dataset: Dataset) -> None:
     stream, metrics = dataset.streams[0], ModelMetrics()
     one = replay(predictor(), stream, stream.labels, metrics)
