@@ -98,10 +98,9 @@ def kept(compiled: Any) -> Any:
     """Keep what numba compiles of a function between processes.
 
     Args:
-        compiled: what `njit` or `CFunc` made, not compiled yet; a plain function, as `njit` gives it back where
-            NUMBA_DISABLE_JIT is set, stays as it is.
+        compiled: what `njit` or `CFunc` made, not compiled yet.
     """
-    function = getattr(compiled, "py_func", None) or getattr(compiled, "_pyfunc", None)
-    if function is not None and folder() is not None:
+    function = getattr(compiled, "py_func", None) or compiled._pyfunc
+    if folder() is not None:
         compiled._cache = _Cache(function)
     return compiled

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numba
 from numba import njit
 
+from nanoarb_jax.errors import ConfigError
 from nanoarb_jax.kernel_cache import kept
+
+if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+    raise ConfigError("NUMBA_DISABLE_JIT is set, but books, features and the native step only run compiled; unset it")
 
 
 def compiled(function: Callable[..., Any]) -> Any:

@@ -23,12 +23,12 @@ from nanoarb_jax.serving.backends.native.layout import read_header
 from nanoarb_jax.serving.backends.native.live import READY, TICKED, apply_books, apply_event, apply_events
 from nanoarb_jax.serving.live_snapshot import read_snapshot, write_snapshot
 from nanoarb_jax.serving.loading import read_card
-from nanoarb_jax.serving.prediction import Prediction, make_prediction
+from nanoarb_jax.serving.prediction import NotPickled, Prediction, make_prediction
 
 _BATCH = 4_096  # ticks of one compiled call
 
 
-class LivePredictor:
+class LivePredictor(NotPickled):
     """Predict at every tick of a market, from its events or its books.
 
     It holds the book, the clock, the memory of the features and the state of the model; a session gap resets what

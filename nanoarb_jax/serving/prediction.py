@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nanoarb_jax.errors import DataError
+from nanoarb_jax.errors import ConfigError, DataError
 from nanoarb_jax.market.compiled import allocating
 
 
@@ -28,6 +28,20 @@ class Prediction(NamedTuple):
     probabilities: np.ndarray
     ready: bool
     version: str
+
+
+class NotPickled:
+    """Objects with compiled code and states of their own, which pickle cannot carry."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError(
+            f"{type(self).__name__} is not pickled: load it in the other process, and carry what it remembers there "
+            "with snapshot() and restore()"
+        )
 
 
 def make_prediction(probabilities: np.ndarray, ready: bool, version: str) -> Prediction:

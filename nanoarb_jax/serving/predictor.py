@@ -17,13 +17,15 @@ from nanoarb_jax.errors import DataError
 from nanoarb_jax.files import first_line
 from nanoarb_jax.serving.backends.backend import Backend
 from nanoarb_jax.serving.loading import open_step
-from nanoarb_jax.serving.prediction import Prediction, check_features, check_many, make_prediction
+from nanoarb_jax.serving.prediction import NotPickled, Prediction, check_features, check_many, make_prediction
 
 SNAPSHOT_FORMAT = 1
 
 
-class StepPredictor:
+class StepPredictor(NotPickled):
     """Predict tick by tick: each `update` is one state update, whatever the length of the past.
+
+    One object serves one stream and one thread: nothing in it is locked.
 
     Attributes:
         warm_up: ticks until a fresh state is trusted.

@@ -10,13 +10,13 @@ from numpy.typing import ArrayLike
 
 from nanoarb_jax.artifacts.card import ModelCard
 from nanoarb_jax.serving.backends.onnx.session import open_session
-from nanoarb_jax.serving.prediction import Prediction, check_features, make_prediction
+from nanoarb_jax.serving.prediction import NotPickled, Prediction, check_features, make_prediction
 
 if TYPE_CHECKING:
     import onnxruntime
 
 
-class WindowPredictor:
+class WindowPredictor(NotPickled):
     """Predict tick by tick by running the window model over the last L ticks.
 
     The features of a tick are taken once and kept in a ring buffer. A window that is not yet full repeats its first

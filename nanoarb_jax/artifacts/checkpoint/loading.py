@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nanoarb_jax.artifacts.checkpoint.arrays import fill_model, model_version, named_leaves
+from nanoarb_jax.artifacts.checkpoint.environment import check_environment
 from nanoarb_jax.artifacts.checkpoint.manifest import Manifest, find_checkpoint, read_manifest
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import CheckpointError
@@ -56,8 +57,10 @@ def load_checkpoint(path: str | Path, dtype: jnp.dtype = jnp.float32) -> Checkpo
 
     Raises:
         CheckpointError: missing, truncated, altered, of another format, or made for other features.
+        DeviceError: see `check_environment`.
     """
     folder = find_checkpoint(path)
+    check_environment()
     manifest = read_manifest(folder)
     card = manifest.card
     model = abstract_model(card.config, dtype)
