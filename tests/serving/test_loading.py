@@ -25,7 +25,7 @@ def test_a_checkpoint_and_an_exported_file_tell_of_the_same_model(nano_checkpoin
 def test_what_is_no_model(nano_onnx: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no such folder"):
         read_card(tmp_path / "nowhere", "native")
-    with pytest.raises(ExportError, match="an ONNX file goes with backend 'onnx'"):
+    with pytest.raises(ExportError, match="an ONNX step goes with backend 'onnx'"):
         read_card(nano_onnx, "native")
 
 

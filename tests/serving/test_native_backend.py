@@ -380,8 +380,8 @@ def test_a_spoilt_file_is_refused(tmp_path: Path) -> None:
         (content[:3000], "truncated"),
         (content[:5000] + bytes([content[5000] ^ 1]) + content[5001:], "altered"),
         (content.replace(b'"nano"', b'"mini"'), "altered"),
-        (b"", "no native weights"),
-        (b"PK" + content, "no native weights"),
+        (b"", "not a file of native weights"),
+        (b"PK" + content, "not a file of native weights"),
     ):
         path.write_bytes(spoilt)
         with pytest.raises(ExportError, match=words) as caught:
@@ -430,7 +430,7 @@ def test_export_refuses(nano_checkpoint: Path, tmp_path: Path, monkeypatch: pyte
         (["native", "--opset", "18"], "--opset 18: --kind native is no ONNX file"),
         (["native", "--optimize"], "--optimize: --kind native is no ONNX file"),
         (["native", "--precision", "fp16"], "precision 'fp16': expected one of fp32, bf16, int8"),
-        (["step", "--precision", "bf16"], "precision 'bf16': expected one of fp32, fp16, int8"),
+        (["step", "--precision", "bf16"], "precision 'bf16' of an ONNX file: expected one of fp32, fp16, int8"),
     ):
         result = CliRunner().invoke(app, [*start, *options])
         assert (result.exit_code, result.stdout) == (2, "") and words in result.stderr

@@ -192,7 +192,7 @@ def test_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def command(*arguments: object) -> Any:
         return CliRunner().invoke(app, ["train", "--data", "d", "--output", *map(str, arguments)])
 
-    monkeypatch.setattr("nanoarb_jax.data.dataset.open_dataset", lambda *_: DATASET)
+    monkeypatch.setattr("nanoarb_jax.data.dataset.open_dataset", lambda *_, **__: DATASET)
     refused = command(tmp_path / "run", "--preset", "nano", "--teacher", tmp_path / "gone")
     assert refused.exit_code == 2 and "teacher: checkpoint" in refused.output and "no such folder" in refused.output
     assert not (tmp_path / "run").exists()

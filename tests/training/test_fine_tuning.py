@@ -96,7 +96,7 @@ def test_command(initial: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     def command(*arguments: object) -> Any:
         return CliRunner().invoke(app, ["train", "--data", "d", "--output", *map(str, arguments)])
 
-    monkeypatch.setattr("nanoarb_jax.data.dataset.open_dataset", lambda *_: DATASET)
+    monkeypatch.setattr("nanoarb_jax.data.dataset.open_dataset", lambda *_, **__: DATASET)
     refused = command(tmp_path / "run", "--init", initial, "--preset", "nano")
     assert refused.exit_code == 2 and f"--init {initial}: expected" in refused.output
     assert "model.hidden_dim=16 like the run's, not 8" in refused.output
