@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 from nanoarb_jax.config import DataConfig, InputSpec
 from nanoarb_jax.data.counts import Counts
 from nanoarb_jax.data.dataset import MANIFEST, Dataset, open_dataset
+from nanoarb_jax.data.labelling import Level1Medians
 from nanoarb_jax.data.ticks import no_ticks, read_ticks
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.series import BookSeries
@@ -79,8 +81,7 @@ class Instrument:
             return cls._of_dataset(source if isinstance(source, Dataset) else open_dataset(source), until, series)
         found = {one.name: one for one in find_sources([Path(source)])}
         name = _choose(list(found), series, f"feed {source}")
-        config = DataConfig(clock=spec.clock, clock_levels=spec.clock_levels, timestamps=spec.timestamps,
-                            clock_interval_ms=spec.clock_interval_ms)  # fmt: skip
+        config = DataConfig(**dataclasses.asdict(spec))
         ticks, report = read_ticks(found[name], config, options, {"invalid": "skip"})
         measured = measure_ticks(ticks, name, until)
         if measured is None and until is not None and report.ticks:
@@ -117,8 +118,8 @@ def measure_ticks(ticks: Iterator[BookSeries], name: str, until: int | None = No
             break
     if last is None:
         return None
-    quantity, spread = lots.sorted().median() / last.lots_per_unit, spreads.sorted().median() / last.tick
-    return Instrument(last.tick_size, 1.0 / last.lots_per_unit, quantity, max(1.0, spread / 2), name)
+    medians = Level1Medians(lots.sorted().median() / last.lots_per_unit, spreads.sorted().median() / last.tick)
+    return Instrument(last.tick_size, 1.0 / last.lots_per_unit, medians.qty, medians.spread_scale, name)
 
 
 def _choose(names: list[str], wanted: str | None, what: str) -> str:

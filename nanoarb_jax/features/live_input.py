@@ -13,7 +13,7 @@ from nanoarb_jax.features.lob44 import FeatureScale, lob44_row
 from nanoarb_jax.market.anomaly import KEEP, Anomaly
 from nanoarb_jax.market.book.changes import count_anomaly
 from nanoarb_jax.market.book.state import APPLIED
-from nanoarb_jax.market.clocks.next_tick import DUE, TICK, next_tick, next_tick_of_books
+from nanoarb_jax.market.clocks.next_tick import DUE, TICK, is_due, next_tick, next_tick_of_books
 from nanoarb_jax.market.compiled import compiled, inlined
 from nanoarb_jax.market.event import LAST
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS
@@ -36,23 +36,23 @@ def take_event(block, event):  # type: ignore[no-untyped-def]
 
     Returns:
         APPLIED: no tick. TICK: the event was applied and made one. DUE: a tick of the time clock is due before this
-        event: call again with the same event. Otherwise nothing was applied: NEEDS_LEVELS, NEEDS_ORDERS, RAISED, or
-        UNMARKED, if messages begin again and again without the one before having ended.
+        event: call again with the same event. NEEDS_LEVELS, NEEDS_ORDERS, RAISED: see `apply_event`. UNMARKED: it was
+        applied, but messages begin again and again without the one before having ended.
 
     The header's `ticks` is 1 after the first tick of a session: a model begins anew with it.
     """
     live = open_state(block)
     header = live.header[0]
-    if header.open and event.local_ts != header.event_ns:
-        header.unmarked += 1
-        if header.unmarked > _MOST_UNMARKED:
-            return UNMARKED
     status = next_tick(live.book, live.clock, event)
     if status == APPLIED or status == TICK:  # noqa: SIM109 – the tuple is slower to compile
+        if header.open and event.local_ts != header.event_ns:
+            header.unmarked += 1
         header.event_ns = event.local_ts
         header.open = event.ival & LAST == 0
         if not header.open:
             header.unmarked = 0
+        elif header.unmarked > _MOST_UNMARKED:
+            return UNMARKED
     if status == TICK or status == DUE:  # noqa: SIM109
         write_features(live)
     return status
@@ -73,6 +73,9 @@ def take_books(block, ts_ns, bid_px, bid_qty, ask_px, ask_qty, bought, sold):  #
         APPLIED, TICK, DUE or RAISED.
     """
     live = open_state(block)
+    if is_due(live.book, live.clock, ts_ns):
+        write_features(live)
+        return DUE
     meta = live.book.meta[0]
     meta.raised = -1
     bids, asks = live.clock.now[:2], live.clock.now[2:]
@@ -91,7 +94,7 @@ def take_books(block, ts_ns, bid_px, bid_qty, ask_px, ask_qty, bought, sold):  #
     else:
         valid = bids[0, 0] < asks[0, 0] or count_anomaly(live.book, _LOCKED) == KEEP
     status = next_tick_of_books(live.book, live.clock, ts_ns, lots_bought, lots_sold, valid)
-    if status == TICK or status == DUE:  # noqa: SIM109
+    if status == TICK:
         write_features(live)
     return status
 
@@ -106,12 +109,15 @@ def take_top(block, ts_ns, top, bought, sold, valid):  # type: ignore[no-untyped
         valid: whether the book may be a tick.
     """
     live = open_state(block)
+    if is_due(live.book, live.clock, ts_ns):
+        write_features(live)
+        return DUE
     live.book.meta[0].raised = -1
     for column in range(4):
         for i in range(LEVELS):
             live.clock.now[column, i] = top[column, i]
     status = next_tick_of_books(live.book, live.clock, ts_ns, bought, sold, valid)
-    if status == TICK or status == DUE:  # noqa: SIM109
+    if status == TICK:
         write_features(live)
     return status
 

@@ -27,7 +27,6 @@ from nanoarb_jax.market.series import LEVELS
 
 HEADER = np.dtype(
     [
-        ("bytes", "i8"),  # of the whole array
         ("blocks", "i8"),  # room for price levels, see `Ladder`
         ("slots", "i8"),  # room for orders
         ("flow", "i8"),  # 1: the features are `flow`, 0: `lob44`
@@ -227,7 +226,7 @@ def _with_book(header: NDArray[np.void], book: BookState) -> NDArray[np.uint8]:
     block = room[-room.ctypes.data % 64 :][:size]  # a model's state begins at a cache line
     block[: HEADER.itemsize].view(HEADER)[:] = header
     first = block[: HEADER.itemsize].view(HEADER)
-    first["bytes"], first["blocks"], first["slots"] = size, blocks, slots
+    first["blocks"], first["slots"] = blocks, slots
     first["model_at"] = size - 4 * header["model_floats"]
     state = read_state(block)
     new, old = ([*one.levels, one.orders, one.meta, one.anomalies, one.policy] for one in (state.book, book))

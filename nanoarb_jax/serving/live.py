@@ -14,12 +14,12 @@ from nanoarb_jax.data.instrument import Instrument
 from nanoarb_jax.errors import ConfigError, DataError
 from nanoarb_jax.features.live_input import UNMARKED
 from nanoarb_jax.features.live_state import grow_state, new_state, read_state
-from nanoarb_jax.market.anomaly import Policy
+from nanoarb_jax.market.anomaly import Anomaly, Policy
 from nanoarb_jax.market.book.order_book import OrderBook
 from nanoarb_jax.market.book.state import NEEDS_LEVELS, NEEDS_ORDERS, RAISED, describe_raised
 from nanoarb_jax.market.event import EVENT
 from nanoarb_jax.serving.backends.native import NativeStep
-from nanoarb_jax.serving.backends.native.layout import read_header
+from nanoarb_jax.serving.backends.native.layout import aligned, read_header
 from nanoarb_jax.serving.backends.native.live import READY, TICKED, apply_books, apply_event, apply_events
 from nanoarb_jax.serving.live_snapshot import read_snapshot, write_snapshot
 from nanoarb_jax.serving.loading import read_card
@@ -260,7 +260,10 @@ class LivePredictor(NotPickled):
             )
         elif status == RAISED:
             book = read_state(self.state).book
-            raise DataError(describe_raised(book, event if event is not None else np.zeros(1, EVENT)[0]))
+            if event is not None:
+                raise DataError(describe_raised(book, event))
+            kind = Anomaly(int(book.meta["raised"][0])).name.lower()
+            raise DataError(f"book: {kind}; check the feed and both sizes, or choose another policy for {kind!r}")
 
     def _compile(self) -> None:
         """Compile everything now, and not at the first event."""
@@ -274,8 +277,7 @@ class LivePredictor(NotPickled):
 
 def _aligned_copy(state: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A copy that begins at a cache line."""
-    room = np.empty(len(state) + 64, np.uint8)
-    copy = room[-room.ctypes.data % 64 :][: len(state)]
+    copy = aligned(len(state))
     copy[:] = state
     return copy
 

@@ -263,7 +263,8 @@ def test_books_equal_those_of_a_file(seed: int, spec: InputSpec) -> None:
     columns["bid_px"][empty], columns["bid_lots"][empty] = EMPTY_PRICE, 0
     bought, sold = rng.integers(0, 3, (2, 80))
     books = books._replace(**columns, bought=bought, sold=sold)
-    rows = joined(list(choose_rows(iter([books]), tick_clock(spec), False, Counter())))
+    anomalies: Counter[str] = Counter()
+    rows = joined(list(choose_rows(iter([books]), tick_clock(spec), False, anomalies)))
     live = LivePredictor(
         STEPS[spec.feature_set], spec, Instrument(books.tick_size, 1 / books.lots_per_unit, 3.0, 1.5),
         policy={"invalid": "skip"},
@@ -273,6 +274,7 @@ def test_books_equal_those_of_a_file(seed: int, spec: InputSpec) -> None:
         if live.apply_depth(*as_quantities(books, row)) is not None:
             clock = read_state(live.state).clock
             ticks.append((int(clock.clock["ts_ns"][0]), int(clock.clock["bought"][0]), clock.top[0, 0] * books.tick))
+    assert Counter(live.anomalies) == anomalies  # each once, whatever ticks of a time clock were due before the book
     expected = [] if rows is None or rows.bought is None else [
         (int(t), int(b), px) for t, b, px in zip(rows.ts_ns, rows.bought, rows.bid_px[:, 0], strict=True)
     ]  # fmt: skip
@@ -280,6 +282,22 @@ def test_books_equal_those_of_a_file(seed: int, spec: InputSpec) -> None:
         assert {tick[:2] for tick in ticks} <= {tick[:2] for tick in expected}
     else:
         assert ticks == expected
+
+
+def test_a_silence_within_a_message_is_no_missing_mark() -> None:
+    """A thousand ticks of a time clock are due before the event that ends the message."""
+    events = random_events(3, 60, dirt=0.0)
+    events["ival"][-2:] = 0, LAST
+    events["local_ts"][-1] += 10_000
+    spec = InputSpec("flow", clock="time", clock_interval_ms=2e-6)
+    live = LivePredictor(step_of("flow"), spec, Instrument(TICK, LOT, 3.0, 1.5), policy="skip")
+    assert len(live.apply_many(events)[0]) > 4_000
+
+
+def test_a_book_that_is_refused_is_named() -> None:
+    live = LivePredictor(step_of("flow"), InputSpec("flow"), Instrument(TICK, LOT, 1.0, 1.0), policy="raise")
+    with pytest.raises(DataError, match=r"^book: crossed; check the feed .* another policy for 'crossed'$"):
+        live.apply_depth(1, [10.0], [1.0], [9.0], [1.0])
 
 
 def test_mistakes(tmp_path: Path, nano_checkpoint: Path) -> None:

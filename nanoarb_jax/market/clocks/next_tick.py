@@ -103,9 +103,17 @@ def next_tick(state, memory, event):  # type: ignore[no-untyped-def]
     return _end_message(state, memory)
 
 
+@inlined
+def is_due(state, memory, ts_ns):  # type: ignore[no-untyped-def]
+    """Whether a tick of the time clock is due before a book of this time; if so, it is counted: ask again."""
+    return memory.clock[0].kind == _TIME and _is_due(state, memory, ts_ns)
+
+
 @compiled
 def next_tick_of_books(state, memory, ts_ns, bought, sold, valid):  # type: ignore[no-untyped-def]
     """As `next_tick`, of feeds that bring whole books: the book at the end of a message is in `memory.now`.
+
+    Call it once a book, when no tick `is_due` before it any more.
 
     Args:
         state: `BookState`, of which only the counters, anomalies and policies are used; changed.
@@ -115,11 +123,9 @@ def next_tick_of_books(state, memory, ts_ns, bought, sold, valid):  # type: igno
         valid: whether the book may be a tick.
 
     Returns:
-        APPLIED, TICK or DUE, see `next_tick`; or RAISED.
+        APPLIED or TICK, see `next_tick`; or RAISED.
     """
-    meta, clock = state.meta[0], memory.clock[0]
-    if clock.kind == _TIME and _is_due(state, memory, ts_ns):
-        return DUE
+    meta = state.meta[0]
     meta.events += 1
     meta.messages += 1
     meta.bought += max(bought, 0)
