@@ -23,7 +23,7 @@ from nanoarb_jax.bench import random_checkpoint
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.serving.backends.native import NativeStep, initial_state, pack, step_all
 from nanoarb_jax.serving.backends.native.state import Views, views
-from nanoarb_jax.serving.replay import open_streams
+from nanoarb_jax.serving.feeds import open_feeds
 
 BLOCK = 50_000
 
@@ -41,7 +41,8 @@ def main() -> None:
     given, preset = options.checkpoint, options.preset or "base"
     checkpoint = load_checkpoint(given) if given is not None else random_checkpoint(preset)
     settings = DataConfig(feature_set=checkpoint.config.feature_set)
-    features = np.concatenate([stream.features for stream in open_streams(options.data, settings)[0].streams])
+    dataset = open_feeds(options.data, settings, split="test").dataset
+    features = np.concatenate([stream.features for stream in dataset.streams])
     native = NativeStep(pack(named_arrays(checkpoint.model), checkpoint.config), checkpoint.config, checkpoint.version)
     result = {
         "preset": checkpoint.config.preset_name,

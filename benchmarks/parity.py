@@ -30,7 +30,7 @@ from nanoarb_jax.serving.backends.native import NativeStep, pack
 from nanoarb_jax.serving.backends.onnx.file import read_model
 from nanoarb_jax.serving.backends.onnx.session import load_session
 from nanoarb_jax.serving.backends.onnx.step import OnnxStep
-from nanoarb_jax.serving.replay import open_streams
+from nanoarb_jax.serving.feeds import open_feeds
 
 Scorer = Callable[[np.ndarray], np.ndarray]
 LIMITS = {"native_step_bf16": 5e-3, "native_step_int8": 2e-2}  # all others 1e-5
@@ -65,7 +65,7 @@ def some_streams(data: Path, config: ModelConfig, ticks: int) -> list[np.ndarray
     """Features that the model reads of the longest streams, cut so that they add up to `ticks`."""
     settings = DataConfig(feature_set=config.feature_set)
     streams, missing = [], ticks
-    for stream in sorted(open_streams(data, settings)[0].streams, key=lambda s: -s.rows):
+    for stream in sorted(open_feeds(data, settings, split="test").dataset.streams, key=lambda s: -s.rows):
         streams.append(np.ascontiguousarray(stream.features[:missing]))
         missing -= len(streams[-1])
         if not missing:

@@ -13,7 +13,16 @@ from nanoarb_jax.errors import ConfigError
 from nanoarb_jax.files import claim_folder, new_folder
 
 from .inspection import inspect
-from .options import LotSizeOption, PolicyOption, SymbolOption, TickSizeOption, parse_policy
+from .options import (
+    InstrumentOption,
+    InstrumentsOption,
+    LotSizeOption,
+    PolicyOption,
+    SymbolOption,
+    TickSizeOption,
+    parse_instruments,
+    parse_policy,
+)
 from .output import JsonOption, bar, claim_json, console, say, write_json
 from .settings_options import Given, settings_of, settings_options
 
@@ -88,6 +97,8 @@ def prepare(
     lot_size: LotSizeOption = None,
     symbol: SymbolOption = None,
     policy: PolicyOption = None,
+    instrument: InstrumentOption = None,
+    instruments: InstrumentsOption = None,
     jobs: Annotated[int, typer.Option(min=0, help="Processes at work on different sources; 0: one per core.")] = 0,
 ) -> None:
     """Turn market data into features, labels and splits on disk."""
@@ -104,6 +115,10 @@ def prepare(
             tell,
             options=ReadOptions(tick_size, lot_size, symbol),
             policy=parse_policy(policy),
+            instruments=parse_instruments(instrument, instruments),
             jobs=jobs or preparing.usable_cores(),
         )
     say(f"{len(made.streams)} streams, {made.rows:,} rows in {output}; `data inspect {output}` tells what was dropped")
+    guessed = sorted({stream.instrument for stream in made.streams if not stream.instrument_declared})
+    if guessed:
+        say(f"instruments by the names of files: {', '.join(guessed)}; --instrument or --instruments declares them")

@@ -12,7 +12,7 @@ from nanoarb_jax.errors import ConfigError
 from nanoarb_jax.reports.figure import claim_picture
 
 from .evaluation_tables import evaluation_tables
-from .options import labelled_as_trained
+from .options import InstrumentsOption, labelled_as_trained, parse_instruments
 from .output import JsonOption, claim_json, console, noting, say, write_json
 from .tables import metrics_table
 
@@ -45,6 +45,7 @@ def evaluate(
     picture: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw the reliability diagram: PNG, SVG or PDF.")
     ] = None,
+    instruments: InstrumentsOption = None,
     json_path: JsonOption = None,
 ) -> None:
     """Judge a model beside six baselines on the same rows."""
@@ -52,7 +53,7 @@ def evaluate(
     claim_json(json_path)
     if picture is not None:
         claim_picture(picture, "--picture")
-    model, dataset = _read(checkpoint, data)
+    model, dataset = _read(checkpoint, data, instruments)
     if protocol == "split":
         result = _as_it_is(model, dataset, split, window_mode)
     else:
@@ -61,13 +62,14 @@ def evaluate(
     write_json(json_path, result)
 
 
-def _read(checkpoint: Path, data: Path) -> tuple[Checkpoint, Dataset]:
+def _read(checkpoint: Path, data: Path, instruments: Path | None) -> tuple[Checkpoint, Dataset]:
     from nanoarb_jax.artifacts.checkpoint import load_checkpoint
     from nanoarb_jax.data.dataset import open_dataset
 
     with console.status("reading"):
         model = load_checkpoint(checkpoint)
-        return model, open_dataset(data, labelled_as_trained(model, data), verify=True)
+        settings, declared = labelled_as_trained(model, data), parse_instruments(None, instruments)
+        return model, open_dataset(data, settings, verify=True, instruments=declared)
 
 
 def _check_protocol(protocol: str, split: str, window_mode: bool) -> None:
@@ -80,8 +82,10 @@ def _show(result: Mapping[str, Any], picture: Path | None) -> None:
     """Print the tables, and draw the reliability diagram where it is asked for."""
     console.print(metrics_table(result))
     console.print(evaluation_tables(result))
+    for name, why in result.get("learnt", {}).items():
+        say(f"trained on an earlier part or all of {name} ({why})")
     if result.get("unseen"):
-        say(f"not trained on: {', '.join(result['unseen'])}")
+        say(f"not known to the model: {', '.join(result['unseen'])}")
     if picture is not None:
         from nanoarb_jax.reports.reliability import reliability_picture
 

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 TickSizeOption = Annotated[float | None, typer.Option(help="Where the files do not say it (else inferred).")]
 LotSizeOption = Annotated[float | None, typer.Option(help="Smallest quantity kept apart (else inferred).")]
 SymbolOption = Annotated[str | None, typer.Option(help="The instrument, of files that hold several.")]
+InstrumentOption = Annotated[str | None, typer.Option(help="Which instrument all series are of.")]
+InstrumentsOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help='TOML file that says which series are of which: "ES_*" = "ES", a line each.'),
+]
 PolicyOption = Annotated[
     list[str] | None,
     typer.Option(metavar="ANOMALY=POLICY", help="What to do about an anomaly, e.g. crossed=raise or gap=skip; repeat."),
@@ -56,6 +61,20 @@ def parse_counts(option: str, text: str) -> tuple[int, ...]:
         return tuple(int(word) for word in text.split(",") if word)
     except ValueError:
         raise ConfigError(f"{option} {text}: expected whole numbers with commas between, e.g. 25,50,100") from None
+
+
+def parse_instruments(instrument: str | None, file: Path | None) -> str | dict[str, str] | None:
+    """What `--instrument` and `--instruments` declare; None: neither is given.
+
+    Raises:
+        ConfigError: both are given.
+        DataError: a file that says nothing of the kind.
+    """
+    from nanoarb_jax.data.declaration import read_instruments
+
+    if instrument is not None and file is not None:
+        raise ConfigError(f"--instrument {instrument}: --instruments {file} is given, too; leave one out")
+    return instrument if file is None else read_instruments(file)
 
 
 def parse_policy(words: Sequence[str] | None) -> dict[str, Policy]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -9,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
+    from nanoarb_jax.artifacts.card import ModelCard
     from nanoarb_jax.config import DataConfig
+    from nanoarb_jax.serving.feeds import Feeds
     from nanoarb_jax.serving.predictor import StepPredictor
     from nanoarb_jax.serving.window import WindowPredictor
 
-from .options import data_settings
+from .options import LotSizeOption, PolicyOption, SymbolOption, TickSizeOption, data_settings, parse_policy
 from .output import JsonOption, claim_json, console, noting, say, write_json
 from .tables import mcc
 
@@ -27,38 +30,52 @@ def predict(
     backend: Annotated[Literal["native", "jax", "onnx"], typer.Option(help="What computes.")] = "native",
     precision: Annotated[Literal["fp32", "bf16", "int8"], typer.Option(help="Of the native step's weights.")] = "fp32",
     split: Annotated[Split, typer.Option(help="Which part of each stream to write.")] = "all",
+    scales_from: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FEED|DATASET",
+            help="What is usual for the instrument: its past.  [default: the model's series of the same name, else "
+            "--warm-up]",
+        ),
+    ] = None,
+    series: Annotated[
+        str | None, typer.Option(help="The series there, or of the model's own, whose scales hold.")
+    ] = None,
+    warm_up: Annotated[
+        int, typer.Option(min=1, help="Ticks to measure first, not predicted, where no scales are known.")
+    ] = 1_000,
+    tick_size: TickSizeOption = None,
+    lot_size: LotSizeOption = None,
+    symbol: SymbolOption = None,
+    policy: PolicyOption = None,
     json_path: JsonOption = None,
 ) -> None:
     """Replay market data tick by tick and write predictions."""
     claim_json(json_path)
     from nanoarb_jax.files import claim_file
-    from nanoarb_jax.serving.metrics import ModelMetrics
-    from nanoarb_jax.serving.predictions import SUFFIXES, write_predictions
-    from nanoarb_jax.serving.replay import accuracy, open_streams, replay_dataset
+    from nanoarb_jax.readers.feed import ReadOptions
+    from nanoarb_jax.serving.feeds import ScaleSource, open_feeds
+    from nanoarb_jax.serving.loading import read_card
+    from nanoarb_jax.serving.predictions import SUFFIXES
 
     claim_file(output, "--output", SUFFIXES)
+    part = None if split == "all" else split
     with console.status("reading"):
         loading = time.perf_counter()
         predictor = _load(checkpoint, backend, precision)
         load_seconds = time.perf_counter() - loading
-        settings, trained_on = _about(checkpoint, backend)
-        dataset, unlabelled = open_streams(data, settings)
-    metrics, part, began = ModelMetrics(), None if split == "all" else split, time.perf_counter()
-    with noting("replaying") as note:
-        replayed = replay_dataset(predictor, dataset, settings.horizons, metrics, part, note)
-    seconds = time.perf_counter() - began
-    write_predictions(output, replayed, settings.horizons, predictor.version)
-    ticks = sum(getattr(stream, part)[1] if part else stream.rows for stream in dataset.streams)
-    figures = {
-        "output": str(output), "version": predictor.version, "backend": backend,
-        "precision": None if checkpoint.is_file() else precision,  # an exported file has its own
-        "split": split, "series": {one.name: len(one.ts_ns) for one in replayed}, "predictions": metrics.total,
-        "unseen": sorted({one.name for one in replayed} - trained_on),
-        "unlabelled": unlabelled, "ticks": ticks, "seconds": seconds, "ticks_per_second": ticks / seconds,
-        "load_seconds": load_seconds,
-        "latency_ns": metrics.snapshot()["latency_ns"], "average_confidence": metrics.average_confidence,
-        "accuracy": accuracy(replayed, settings.horizons),
-    }  # fmt: skip
+        card = read_card(checkpoint, backend)
+        feeds = open_feeds(
+            data,
+            _settings(card, checkpoint, data),
+            ScaleSource(scales_from, series, card.data.get("streams", []), warm_up),
+            split=part,
+            options=ReadOptions(tick_size, lot_size, symbol),
+            policy=parse_policy(policy),
+        )
+    figures: dict[str, Any] = {"output": str(output), "version": predictor.version, "backend": backend}
+    figures["precision"] = None if checkpoint.is_file() else precision  # an exported file has its own
+    figures |= {"split": split, "load_seconds": load_seconds, **_replay(predictor, card, feeds, part, output)}
     _print(figures)
     write_json(json_path, figures)
 
@@ -74,17 +91,50 @@ def _load(checkpoint: Path, backend: str, precision: str) -> StepPredictor | Win
     return StepPredictor.load(checkpoint, backend=backend, precision=precision)
 
 
-def _about(checkpoint: Path, backend: str) -> tuple[DataConfig, set[str]]:
-    """How the model's data were made, with its horizons, and the names of the series it was trained on."""
+def _settings(card: ModelCard, checkpoint: Path, data: Path) -> DataConfig | None:
+    """How the model's data were made, with its horizons; None where neither it nor a dataset's own settings say."""
+    from nanoarb_jax.data.dataset import MANIFEST
     from nanoarb_jax.features.feature_set import feature_set_of
-    from nanoarb_jax.serving.loading import read_card
 
-    card = read_card(checkpoint, backend)
     made = card.data.get("config")
     if made is None:  # a model that does not say still reads the features of one set
+        if (data / MANIFEST).is_file():
+            return None
         known = feature_set_of(card.config.input_dim)
         made = {} if known is None else {"feature_set": known.name}
-    return data_settings(card.config.horizons, made, str(checkpoint)), set(card.stream_names)
+    return data_settings(card.config.horizons, made, str(checkpoint))
+
+
+def _replay(
+    predictor: StepPredictor | WindowPredictor, card: ModelCard, feeds: Feeds, part: str | None, output: Path
+) -> dict[str, Any]:
+    """Predict, write the file, and tell what came of it."""
+    from nanoarb_jax.data.provenance import how_learnt
+    from nanoarb_jax.serving.metrics import ModelMetrics
+    from nanoarb_jax.serving.predictions import write_predictions
+    from nanoarb_jax.serving.replay import accuracy, replay_dataset
+
+    metrics, horizons, began = ModelMetrics(), card.config.horizons, time.perf_counter()
+    warm_up = {name: scales.warm_up for name, scales in feeds.scales.items()}
+    with noting("replaying") as note:
+        replayed = replay_dataset(predictor, feeds.dataset, horizons, metrics, part, note, warm_up=warm_up)
+    seconds = time.perf_counter() - began
+    about = {
+        "input": dataclasses.asdict(feeds.dataset.config.input),
+        "scales": {name: scales._asdict() for name, scales in feeds.scales.items()},
+    }
+    write_predictions(output, replayed, horizons, predictor.version, about)
+    streams = feeds.dataset.streams
+    learnt = {stream.name: how_learnt(stream, card.learnt) for stream in streams}
+    ticks = sum(getattr(stream, part)[1] if part else stream.rows for stream in streams)
+    return {
+        "series": {one.name: len(one.ts_ns) for one in replayed}, "predictions": metrics.total, **about,
+        "learnt": {name: why for name, why in learnt.items() if why},
+        "unseen": sorted(name for name, why in learnt.items() if not why),
+        "unlabelled": feeds.unlabelled, "ticks": ticks, "seconds": seconds, "ticks_per_second": ticks / seconds,
+        "latency_ns": metrics.snapshot()["latency_ns"], "average_confidence": metrics.average_confidence,
+        "accuracy": accuracy(replayed, horizons),
+    }  # fmt: skip
 
 
 def _print(figures: dict[str, Any]) -> None:
@@ -97,10 +147,21 @@ def _print(figures: dict[str, Any]) -> None:
     )
     known = {h: f for h, f in figures["accuracy"].items() if f["n"]}
     if known:
-        rows = "all rows, those trained on too" if figures["split"] == "all" else f"{figures['split']} rows"
+        rows = "all rows" if figures["split"] == "all" else f"{figures['split']} rows"
         say("accuracy " + ", ".join(f"{h} {mcc(f['accuracy'], 3)}" for h, f in known.items()) + f" ({rows})")
     for reason in figures["unlabelled"].values():
         say(f"no labels: {reason}")
+    for origin, names in _by(figures["scales"], lambda scales: scales["origin"]).items():
+        say(f"scales of {names}: {origin}")
+    for why, names in _by(figures["learnt"], str).items():
+        say(f"the model was trained on {names} ({why})")
     if figures["unseen"]:
-        say("no series of these names among those trained on; quantities scaled by their own")
-        say(f"training part: {', '.join(figures['unseen'])}")
+        say(f"not known to the model: {', '.join(figures['unseen'])}")
+
+
+def _by(values: dict[str, Any], key: Any) -> dict[str, str]:
+    """Names that have the same key, joined: {key: "a, b"}."""
+    found: dict[str, list[str]] = {}
+    for name, value in values.items():
+        found.setdefault(key(value), []).append(name)
+    return {one: ", ".join(names) for one, names in found.items()}

@@ -57,8 +57,8 @@ class ModelCard:
         precision: of the weight matrices: "fp32", "fp16", "bf16" or "int8".
         data: how the training data were made. `config`: the settings of the dataset; `streams`: of each its `name`,
             `instrument`, `tick_size`, `lot_size`, `quantity_scale` and `spread_scale`, in a checkpoint also rows, parts
-            and label thresholds;
-            `initial` and `teacher` (checkpoint): version and streams of the checkpoints it learnt from.
+            and label thresholds, and what tells later whether some data were among it, see
+            `data.provenance`; `initial` and `teacher`: version of the checkpoints it learnt from, and their streams.
         software: versions it was made with.
         metrics: of the validation part (checkpoint).
         training: settings of the training, and the update and epoch that were kept (checkpoint).
@@ -82,18 +82,13 @@ class ModelCard:
 
     @property
     def input(self) -> InputSpec | None:
-        """What the model reads; None where nothing is known of its training data, or its features have no names."""
-        config = self.data.get("config")
-        if config is None or self.features is None:
-            return None
-        # settings that a file does not know yet have the value that they had when it was written: the default
-        known = {one.name: config[one.name] for one in dataclasses.fields(InputSpec) if one.name in config}
-        return InputSpec(**known | {"feature_set": self.features.schema})
+        """See `model_input`."""
+        return model_input(self.data, self.config)
 
     @property
-    def stream_names(self) -> tuple[str, ...]:
-        """Names of the streams that the model was trained on."""
-        return tuple(stream["name"] for stream in self.data.get("streams", []))
+    def learnt(self) -> list[Mapping[str, Any]]:
+        """See `streams_learnt`."""
+        return streams_learnt(self.data)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -132,6 +127,36 @@ class ModelCard:
         card = cls(**given)
         _check_features(card)
         return card
+
+
+def model_input(data: Mapping[str, Any], config: ModelConfig) -> InputSpec | None:
+    """What a model reads; None where nothing is known of its training data, or its features have no names.
+
+    Args:
+        data, config: of its card.
+    """
+    made, features = data.get("config"), FeatureSchema.of(config)
+    if made is None or features is None:
+        return None
+    # settings that a file does not know yet have the value that they had when it was written: the default
+    known = {one.name: made[one.name] for one in dataclasses.fields(InputSpec) if one.name in made}
+    return InputSpec(**known | {"feature_set": features.schema})
+
+
+def streams_learnt(data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """All streams that a model's weights know of: its own, and those of the checkpoints it learnt from.
+
+    Args:
+        data: of its card.
+
+    Returns:
+        {"name", "instrument", …} of each, see `data.provenance.how_learnt`; earlier versions noted names alone.
+    """
+    found = list(data.get("streams", []))
+    for origin in ("initial", "teacher"):
+        streams = data.get(origin, {}).get("streams", [])
+        found += [{"name": stream} if isinstance(stream, str) else stream for stream in streams]
+    return found
 
 
 def check_format(values: Mapping[str, Any]) -> None:

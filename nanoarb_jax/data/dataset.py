@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from nanoarb_jax.config import DataConfig, ModelConfig
+from nanoarb_jax.config import DataConfig, InputSpec, ModelConfig
+from nanoarb_jax.data.declaration import Instruments, instrument_of
 from nanoarb_jax.data.labelling import check_finite, split_rows
 from nanoarb_jax.data.streams import Stream, make_stream
 from nanoarb_jax.data.ticks import read_books
@@ -27,7 +28,8 @@ from nanoarb_jax.readers.sources import find_sources
 SCHEMA_VERSION = 3
 MANIFEST = "manifest.json"
 ROW_COLUMNS = ("ts_ns", "mid", "features", "moves", "spread", "labels")
-SCALARS = ("name", "instrument", "tick_size", "lot_size", "quantity_scale", "spread_scale", "threshold_ticks")
+SIZES = ("tick_size", "lot_size", "quantity_scale", "spread_scale")
+SCALARS = ("name", "instrument", "instrument_declared", *SIZES, "threshold_ticks")
 SPLITS = ("train", "validation", "test")
 # what reading a manifest raises that is cut, altered or lacks an entry
 _DAMAGE = (OSError, KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError, ConfigError)
@@ -50,7 +52,13 @@ class Dataset:
         return sum(stream.rows for stream in self.streams)
 
 
-def open_dataset(path: str | Path, config: DataConfig | None = None, *, verify: bool = False) -> Dataset:
+def open_dataset(
+    path: str | Path,
+    config: DataConfig | None = None,
+    *,
+    verify: bool = False,
+    instruments: Instruments | None = None,
+) -> Dataset:
     """Open a prepared dataset, memory-mapped, or make streams of market data in memory.
 
     Args:
@@ -59,6 +67,7 @@ def open_dataset(path: str | Path, config: DataConfig | None = None, *, verify: 
             settings it was made with, anything else must equal them.
         verify: also compare the sha256 of every stream file with the manifest, and look for features that are not
             finite, which reads all of it. Without, only the manifest and the columns that the splits need are read.
+        instruments: of the series, see `declaration.instrument_of`; None: as declared when the dataset was prepared.
 
     Raises:
         DataError: nothing usable there, an altered or truncated file, another schema, other settings, or features
@@ -66,11 +75,23 @@ def open_dataset(path: str | Path, config: DataConfig | None = None, *, verify: 
     """
     path = Path(path)
     if (path / MANIFEST).is_file():
-        return _open_prepared(path, config, verify)
+        prepared = _open_prepared(path, config, verify)
+        return prepared if instruments is None else _declare(prepared, instruments)
     config = config or DataConfig()
     sources = find_sources([path])
-    streams = tuple(make_stream(read_books(source, config)[0], config) for source in sources)
-    return Dataset(streams, config, [file_entry(file) for source in sources for file in source.files])
+    files = [[file_entry(file) for file in source.files] for source in sources]
+    streams = tuple(
+        make_stream(read_books(source, config)[0], config, instruments, [file["sha256"] for file in entries])
+        for source, entries in zip(sources, files, strict=True)
+    )
+    return Dataset(streams, config, [file for entries in files for file in entries])
+
+
+def _declare(dataset: Dataset, instruments: Instruments) -> Dataset:
+    """The dataset with its series' instruments as they are declared now."""
+    declared = [(stream, instrument_of(stream.name, instruments)) for stream in dataset.streams]
+    streams = [stream._replace(instrument=one.instrument, instrument_declared=one.declared) for stream, one in declared]
+    return dataclasses.replace(dataset, streams=tuple(streams))
 
 
 def check_fit(dataset: Dataset, model: ModelConfig) -> None:
@@ -90,6 +111,24 @@ def check_fit(dataset: Dataset, model: ModelConfig) -> None:
                 f"stream {stream.name!r}: {stream.features.shape[1]} features per tick, "
                 f"the model expects {model.input_dim}; prepare the data anew"
             )
+
+
+def check_input(dataset: Dataset, spec: InputSpec) -> None:
+    """Check that the ticks of a dataset were made as a model reads them.
+
+    Raises:
+        DataError: another clock, time stamps, session gap or feature set.
+    """
+    made, names = dataset.config.input, [field.name for field in dataclasses.fields(InputSpec)]
+    unused = {"clock_interval_ms"} if spec.clock != "time" else set()
+    unused |= {"clock_levels"} if spec.clock != "book" else set()
+    unlike = [name for name in names if getattr(made, name) != getattr(spec, name) and name not in unused]
+    if unlike:
+        met, wanted = (getattr(one, unlike[0]) for one in (made, spec))
+        raise DataError(
+            f"dataset: prepared with {unlike[0]}={met!r}, the model reads {wanted!r}; prepare the data anew with "
+            f"--{unlike[0].replace('_', '-')} {wanted}"
+        )
 
 
 def file_entry(path: Path) -> dict[str, str]:
@@ -157,8 +196,9 @@ def _open_stream(folder: Path, entry: dict[str, Any], config: DataConfig, verify
         check_finite(rows["features"], entry["name"], FEATURE_SETS[config.feature_set].names)
         if sha256(path) != entry["sha256"]:
             raise DataError(f"dataset {path}: its sha256 is not that of {MANIFEST}: altered; prepare it again")
-    fields: dict[str, Any] = {key: entry[key] for key in SCALARS if key != "lot_size"}
-    fields["lot_size"] = entry.get("lot_size", math.nan)  # which earlier versions did not note
+    unknown = {"lot_size": math.nan, "instrument_declared": False}  # what earlier versions did not note
+    fields: dict[str, Any] = {key: entry.get(key, unknown[key]) if key in unknown else entry[key] for key in SCALARS}
+    fields["sources"] = tuple(file["sha256"] for file in entry["sources"])
     fields["threshold_ticks"] = tuple(entry["threshold_ticks"])
     fields |= {part: tuple(entry["splits"][part]) for part in SPLITS}
     fields |= {column: np.asarray(rows[column]) for column in ROW_COLUMNS}

@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.dataset import MANIFEST, Dataset, manifest_head, open_dataset
+from nanoarb_jax.data.declaration import Instruments, instrument_of
 from nanoarb_jax.data.prepare_source import Job, prepare_source
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.files import claim_folder
@@ -40,6 +41,7 @@ def prepare(
     *,
     options: ReadOptions = ReadOptions(),  # noqa: B008
     policy: Mapping[str, Policy] | None = None,
+    instruments: Instruments | None = None,
     jobs: int = 1,
 ) -> Dataset:
     """Write the dataset of market data into the folder `out`, all of it or nothing.
@@ -51,6 +53,7 @@ def prepare(
         progress: called with (streams done, streams in all, what is being done).
         options: what the files do not say; holds for all of them.
         policy: about anomalies of the book, see `anomaly.policies`.
+        instruments: of the series, see `declaration.instrument_of`; None: the symbol that is wanted, if one is.
         jobs: processes at work on different sources.
 
     Returns:
@@ -63,7 +66,10 @@ def prepare(
     """
     out = Path(out).absolute()
     claim_folder(out, "dataset")
-    work = [Job(source, config, options, policy or {}) for source in find_sources(sources)]
+    instruments = instruments or options.symbol
+    work = [Job(source, config, options, policy or {}, instruments) for source in find_sources(sources)]
+    for job in work:
+        instrument_of(job.source.name, instruments)  # a series that is not declared is told before any is read
     part = out.with_name(f".{out.name}.part")
     tell = progress or (lambda done, total, name: None)
     try:

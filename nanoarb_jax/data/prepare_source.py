@@ -19,6 +19,7 @@ from numpy.lib import format as npy
 
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.dataset import ROW_COLUMNS, SCALARS, SPLITS, file_entry, manifest_head, row_dtype
+from nanoarb_jax.data.declaration import Instruments, instrument_of
 from nanoarb_jax.data.labelling import StreamFacts, measure_stream, stream_blocks
 from nanoarb_jax.data.spool import Spool, spool_ticks
 from nanoarb_jax.data.streams import stream_scalars
@@ -38,6 +39,7 @@ class Job(NamedTuple):
     config: DataConfig
     options: ReadOptions
     policy: Mapping[str, Policy]
+    instruments: Instruments | None = None
 
     def files(self) -> list[dict[str, str]]:
         """The source's files as manifests list them; reads all of them."""
@@ -46,7 +48,8 @@ class Job(NamedTuple):
     def key(self, files: list[dict[str, str]]) -> str:
         """Checksum of these files and of every setting: a stream made under the same key is still good."""
         version = metadata.version("nanoarb-jax")
-        settings = [version, self.options._asdict(), dict(self.policy), manifest_head(self.config)]
+        instrument = instrument_of(self.source.name, self.instruments)
+        settings = [version, self.options._asdict(), dict(self.policy), manifest_head(self.config), instrument]
         return hashlib.sha256(json.dumps([self.source.name, files, settings], default=str).encode()).hexdigest()
 
 
@@ -103,8 +106,8 @@ def _write_stream(job: Job, spool: Spool, report: ReadReport, folder: Path) -> d
     facts = measure_stream(spool.books, job.config)
     path = folder / f"{job.source.name}.npy"
     _write_rows(path, spool, job.config, facts)
-    scalars = stream_scalars(spool.books, facts)
-    scalars["instrument"] = job.options.symbol or scalars["instrument"]
+    instrument = instrument_of(job.source.name, job.instruments)
+    scalars = stream_scalars(spool.books, facts, instrument)
     return {
         **{key: scalars[key] for key in SCALARS},
         "rows": spool.books.rows,

@@ -6,7 +6,6 @@ learnt from data (quantity scale, label threshold) is learnt from the training p
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.config import CLASS_NAMES, DataConfig
+from nanoarb_jax.data.declaration import Declared, Instruments, instrument_of
 from nanoarb_jax.data.labelling import Block, StreamFacts, measure_stream, stream_blocks
 from nanoarb_jax.data.labels import UNDEFINED, mirror_labels
 from nanoarb_jax.data.splits import RowRange
@@ -31,7 +31,7 @@ class Stream(NamedTuple):
 
     Attributes:
         name: of the stream, e.g. "btcusdt_20240808".
-        instrument: that was traded: the name without its date.
+        instrument: that was traded, see `declaration.instrument_of`.
         tick_size: price of one tick.
         lot_size: quantity of one lot; NaN where the dataset was made before it was noted.
         quantity_scale: quantity that counts as 1 in the features.
@@ -45,6 +45,8 @@ class Stream(NamedTuple):
         spread: (n,) float32, in ticks.
         ts_ns: (n,) int64.
         session_gap_ns: a longer time between two ticks begins another session.
+        instrument_declared: the user said which instrument it is; False: its name suggests it.
+        sources: sha256 of the files that it was made of.
     """
 
     name: str
@@ -64,6 +66,8 @@ class Stream(NamedTuple):
     spread: NDArray[np.float32]
     ts_ns: NDArray[np.int64]
     session_gap_ns: int = SESSION_GAP_NS
+    instrument_declared: bool = False
+    sources: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -75,33 +79,35 @@ class Stream(NamedTuple):
         return list(pairwise([start, *begins.tolist(), stop]))
 
 
-def make_stream(books: BookSeries, config: DataConfig) -> Stream:
+def make_stream(
+    books: BookSeries, config: DataConfig, instruments: Instruments | None = None, sources: Sequence[str] = ()
+) -> Stream:
     """Features, labels and splits of the books of one stream, in memory.
 
+    Args:
+        books: of one series.
+        config: how streams are made.
+        instruments: what the user declares, see `declaration.instrument_of`.
+        sources: sha256 of the files.
+
     Raises:
-        DataError: books that are not valid, too short for the splits, or whose features are not finite.
+        DataError: books that are not valid, too short for the splits, of no declared instrument, or whose features
+            are not finite.
     """
     validate_books(books)
     facts = measure_stream(books, config)
     blocks = [block for _, block in stream_blocks(books, config, facts)]
     columns = {name: np.concatenate([getattr(block, name) for block in blocks]) for name in Block._fields}
-    return Stream(**stream_scalars(books, facts), **columns, session_gap_ns=config.input.session_gap_ns)
+    scalars = stream_scalars(books, facts, instrument_of(books.name, instruments))
+    return Stream(**scalars, **columns, session_gap_ns=config.input.session_gap_ns, sources=tuple(sources))
 
 
-def instrument_of(name: str) -> str:
-    """What was traded, by the name of a stream: the part before its date.
-
-    >>> instrument_of("btcusdt_20240808"), instrument_of("AAPL_2012-06-21_first1000_orderbook_10")
-    ('btcusdt', 'AAPL')
-    """
-    return re.sub(r"[_-](\d{8}|\d{4}-\d\d-\d\d).*$", "", name) or name
-
-
-def stream_scalars(books: BookSeries, facts: StreamFacts) -> dict[str, Any]:
+def stream_scalars(books: BookSeries, facts: StreamFacts, instrument: Declared) -> dict[str, Any]:
     """The fields of `Stream` that are not columns."""
     return {
         "name": books.name,
-        "instrument": instrument_of(books.name),
+        "instrument": instrument.instrument,
+        "instrument_declared": instrument.declared,
         "tick_size": books.tick_size,
         "lot_size": 1.0 / books.lots_per_unit,
         "quantity_scale": facts.quantity_scale,
@@ -132,6 +138,7 @@ def describe_stream(stream: Stream, horizons: Sequence[int]) -> dict[str, Any]:
     return {
         "name": stream.name,
         "instrument": stream.instrument,
+        "instrument_declared": stream.instrument_declared,
         "rows": stream.rows,
         "span_s": float(stream.ts_ns[-1] - stream.ts_ns[0]) / 1e9,
         "tick_size": stream.tick_size,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.counts import Counts
-from nanoarb_jax.data.streams import instrument_of
+from nanoarb_jax.data.declaration import instrument_of
 from nanoarb_jax.data.ticks import ReadReport, no_ticks, read_ticks
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.anomaly import Policy
@@ -66,7 +66,7 @@ def survey(
     books = sample.series()
     figures = {
         "name": source.name,
-        "instrument": options.symbol or instrument_of(source.name),
+        "instrument": options.symbol or instrument_of(source.name).instrument,
         "files": [file.name for file in source.files],
         **report.as_dict(),
         **_time_figures(report, sample),

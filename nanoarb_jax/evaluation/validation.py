@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nanoarb_jax.data.dataset import Dataset, check_fit
+from nanoarb_jax.data.dataset import Dataset, check_fit, check_input
+from nanoarb_jax.data.provenance import how_learnt
 from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.evaluation.baselines import baseline_log_probs
 from nanoarb_jax.evaluation.calibration import log_loss
@@ -78,12 +79,14 @@ def evaluate(
 
     Returns:
         the `evaluate` JSON of DESIGN, see `judge_streams`, with the protocol and split, the checkpoint's version, and
-        which series its weights know nothing of.
+        which series its weights learnt from, {name: why that is known}, and of which nothing says so ("unseen").
 
     Raises:
-        DataError: horizons or feature count differ, the split is unknown, or a stream has too few rows to judge.
+        DataError: horizons, feature count or input differ, the split is unknown, or a stream has too few rows to judge.
     """
     check_fit(dataset, checkpoint.config)
+    if checkpoint.input is not None:
+        check_input(dataset, checkpoint.input)
     streams, horizons = dataset.streams, checkpoint.config.horizons
     judged = [[rows_of(stream, part) for part in ("validation", split)] for stream in streams]
     judges = {"model": carried_log_probs(checkpoint, streams)}
@@ -92,11 +95,13 @@ def evaluate(
 
         judges["model_window"] = score_windows(checkpoint.model, streams, judged)
     result = judge_streams({**judges, **baseline_log_probs(streams, horizons)}, streams, horizons, split)
+    learnt = {stream.name: how_learnt(stream, checkpoint.learnt) for stream in streams}
     return {
         "protocol": "split",
         "split": split,
         "version": checkpoint.version,
-        "unseen": sorted(set(result["series"]) - checkpoint.streams_seen),
+        "learnt": {name: why for name, why in learnt.items() if why},
+        "unseen": sorted(name for name, why in learnt.items() if not why),
         **result,
     }
 

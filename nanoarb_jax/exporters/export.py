@@ -10,6 +10,8 @@ import numpy as np
 
 from nanoarb_jax.artifacts.card import FeatureSchema, ModelCard, software_versions
 from nanoarb_jax.artifacts.checkpoint import Checkpoint, named_arrays
+from nanoarb_jax.data.dataset import SIZES
+from nanoarb_jax.data.provenance import FACTS
 from nanoarb_jax.errors import ExportError
 from nanoarb_jax.exporters.accuracy import Accuracy, compare, compare_native
 from nanoarb_jax.exporters.checks import DEFAULT_OPSET, PACKAGES, check_accuracy, claim_output
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     from nanoarb_jax.data.dataset import Dataset
 
-SCALES = ("tick_size", "lot_size", "quantity_scale", "spread_scale", "instrument")  # that a live input needs
+KEPT = ("name", "instrument", *SIZES, *FACTS)  # of a stream: what a live input needs, and what was learnt from
 
 
 @dataclass(frozen=True)
@@ -163,13 +165,10 @@ def _export_onnx(
 
 
 def _exported_data(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What a file says of the data its model was trained on: how they were made, and in which scales."""
-    made = {"config": checkpoint.data["config"]} if "config" in checkpoint.data else {}
-    streams = [
-        {name: stream[name] for name in ("name", *SCALES) if name in stream}
-        for stream in checkpoint.data.get("streams", [])
-    ]
-    return {**made, "streams": streams}
+    """What a file says of the data its model was trained on: how they were made, their scales, and which they were."""
+    told = {name: checkpoint.data[name] for name in ("config", "initial", "teacher") if name in checkpoint.data}
+    streams = [{name: stream[name] for name in KEPT if name in stream} for stream in checkpoint.data.get("streams", [])]
+    return {**told, "streams": streams}
 
 
 def _sealed(graph: onnx.ModelProto, card: ModelCard) -> bytes:

@@ -105,7 +105,7 @@ def _order_flow(bid_px, bid_lots, ask_px, ask_lots, top, unit, out):  # type: ig
 
 
 @compiled
-def _vpin(bought, sold, ring, running):  # type: ignore[no-untyped-def]
+def vpin(bought, sold, ring, running):  # type: ignore[no-untyped-def]
     """Fill the volume buckets with a tick's trades, every bucket in the same proportion; returns VPIN."""
     rest = bought + sold
     if rest > 0.0:
@@ -155,7 +155,7 @@ def _time_and_mid(ts_ns, mid, running, out):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _start_session(memory):  # type: ignore[no-untyped-def]
+def start_session(memory):  # type: ignore[no-untyped-def]
     """Forget the ticks of the session before."""
     running = memory.running[0]
     running.ticks, running.variance, running.weight = 0, 0.0, 0.0
@@ -185,12 +185,12 @@ def flow_row(ts_ns, bid_px, bid_lots, ask_px, ask_lots, bought, sold, scale, mem
     out[SIGNED], out[VOLUME] = (bought - sold) * unit, (bought + sold) * unit
     out[HAPPENED + 4], out[HAPPENED + 5] = 1.0 if bought > 0 else 0.0, 1.0 if sold > 0 else 0.0
     if running.ticks > 0 and ts_ns - running.ts_ns > scale.session_gap_ns:
-        _start_session(memory)
+        start_session(memory)
     mid = 0.5 * (bid_px[0] + ask_px[0]) / scale.tick
     if running.ticks > 0:
         _order_flow(bid_px, bid_lots, ask_px, ask_lots, top, unit, out)
         _time_and_mid(ts_ns, mid, running, out)
-    out[VPIN] = _vpin(bought * unit, sold * unit, memory.ring, running)
+    out[VPIN] = vpin(bought * unit, sold * unit, memory.ring, running)
     running.ticks += 1
     running.ts_ns, running.mid_ticks = ts_ns, mid
     for i in range(LEVELS):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -19,18 +20,26 @@ if TYPE_CHECKING:
 SUFFIXES = (".npz", ".csv", ".parquet")
 
 
-def write_predictions(path: Path, replayed: Sequence[Replayed], horizons: Sequence[int], version: str) -> None:
+def write_predictions(
+    path: Path,
+    replayed: Sequence[Replayed],
+    horizons: Sequence[int],
+    version: str,
+    about: Mapping[str, Any] | None = None,
+) -> None:
     """Write the predictions of some streams, one after the other.
 
     `.npz` holds arrays: streams (s,) names, stream (n,) int32 position in it, the columns of `Replayed` joined,
-    horizons (h,) and version. `.csv` and `.parquet` hold the columns stream, ts_ns, mid, ready and, for each horizon,
-    h10_down, h10_neutral, h10_up, h10_direction and h10_label, which is empty where it is not known.
+    horizons (h,), version and about. `.csv` and `.parquet` hold the columns stream, ts_ns, mid, ready and, for each
+    horizon, h10_down, h10_neutral, h10_up, h10_direction and h10_label, which is empty where it is not known.
 
     Args:
         path: file to make; must not exist.
         replayed: one per stream, none or more rows each.
         horizons: in ticks.
         version: of the weights; not in the CSV file.
+        about: plain JSON values about the predictions, such as the scales of each series; kept as JSON text in
+            `.npz` and in the metadata of `.parquet`.
 
     Raises:
         OutputError: the suffix is none of SUFFIXES, the file exists, or its folder does not.
@@ -41,12 +50,12 @@ def write_predictions(path: Path, replayed: Sequence[Replayed], horizons: Sequen
     suffix = path.suffix.lower()
     with new_file(path, "predictions") as file:
         if suffix == ".npz":
-            np.savez(file, **_arrays(replayed, horizons, version))
+            np.savez(file, **_arrays(replayed, horizons), version=version, about=json.dumps(about or {}))
         else:
-            _write_table(file, suffix, replayed, horizons, version)
+            _write_table(file, suffix, replayed, horizons, {"version": version, "about": json.dumps(about or {})})
 
 
-def _arrays(replayed: Sequence[Replayed], horizons: Sequence[int], version: str) -> dict[str, Any]:
+def _arrays(replayed: Sequence[Replayed], horizons: Sequence[int]) -> dict[str, Any]:
     rows = [len(one.ts_ns) for one in replayed]
     joined = {
         name: np.concatenate([getattr(one, name) for one in replayed]) for name in Replayed._fields if name != "name"
@@ -56,15 +65,14 @@ def _arrays(replayed: Sequence[Replayed], horizons: Sequence[int], version: str)
         "stream": np.repeat(np.arange(len(replayed), dtype=np.int32), rows),
         **joined,
         "horizons": np.array(horizons, np.int64),
-        "version": np.array(version),
     }
 
 
 def _write_table(
-    file: IO[bytes], suffix: str, replayed: Sequence[Replayed], horizons: Sequence[int], version: str
+    file: IO[bytes], suffix: str, replayed: Sequence[Replayed], horizons: Sequence[int], metadata: dict[str, str]
 ) -> None:
     tables = [_table(one, horizons) for one in replayed]
-    schema = tables[0].schema.with_metadata({"version": version})
+    schema = tables[0].schema.with_metadata(metadata)
     if suffix == ".csv":
         from pyarrow import csv
 

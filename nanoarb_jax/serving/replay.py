@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nanoarb_jax.config import DataConfig
-from nanoarb_jax.data.dataset import MANIFEST, SPLITS, Dataset, open_dataset
-from nanoarb_jax.data.labelling import check_finite, first_medians, measure_stream
+from nanoarb_jax.data.dataset import SPLITS, Dataset
 from nanoarb_jax.data.labels import UNDEFINED
-from nanoarb_jax.data.streams import Stream, instrument_of, make_stream
-from nanoarb_jax.data.ticks import read_books
+from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.features.feature_set import FEATURE_SETS, feature_set_of
-from nanoarb_jax.market.series import BookSeries, validate_books
+from nanoarb_jax.features.feature_set import feature_set_of
 from nanoarb_jax.progress import Note, silent
-from nanoarb_jax.readers.sources import find_sources
 from nanoarb_jax.serving.metrics import ModelMetrics
 from nanoarb_jax.serving.predictor import StepPredictor
 from nanoarb_jax.serving.window import WindowPredictor
@@ -48,69 +42,6 @@ class Replayed(NamedTuple):
     labels: NDArray[np.int8]
 
 
-def open_streams(path: str | Path, config: DataConfig | None = None) -> tuple[Dataset, dict[str, str]]:
-    """Streams to replay: as `open_dataset`, but market data that cannot be labelled are opened too.
-
-    Args:
-        path: prepared folder, folder of market data, or one file of it.
-        config: for market data, how to make streams of it (None: the defaults); a prepared folder has its own.
-
-    Returns:
-        the streams, and why some of them have no labels and no parts, {name: reason}; most often because they are too
-        short. Their scales come from the first `train_fraction` of the rows: the median level-1 quantity, and half the
-        median spread, at least one tick.
-
-    Raises:
-        DataError: see `open_dataset`.
-    """
-    path = Path(path)
-    if (path / MANIFEST).is_file():
-        return open_dataset(path, verify=True), {}
-    config = config or DataConfig()
-    streams, unlabelled = [], {}
-    for source in find_sources([path]):
-        books = read_books(source, config)[0]
-        validate_books(books)
-        try:
-            measure_stream(books, config)  # fails where books, though valid, cannot be labelled
-        except DataError as error:
-            unlabelled[books.name] = str(error)
-            streams.append(_unlabelled_stream(books, config))
-        else:
-            streams.append(make_stream(books, config))
-    return Dataset(tuple(streams), config, []), unlabelled
-
-
-def _unlabelled_stream(books: BookSeries, config: DataConfig) -> Stream:
-    """Features of all rows; no label is known and all parts are empty."""
-    medians = first_medians(books, config.train_fraction)
-    scale = config.quantity_scale or medians.qty
-    spread_scale = config.spread_scale or medians.spread_scale
-    feature_set = FEATURE_SETS[config.feature_set]
-    features = feature_set.rows(
-        books, scale, feature_set.new_memory(), spread_scale=spread_scale, session_gap_ns=config.input.session_gap_ns
-    )
-    check_finite(features, books.name, feature_set.names)
-    shape = (books.rows, len(config.horizons))
-    return Stream(
-        name=books.name,
-        instrument=instrument_of(books.name),
-        tick_size=books.tick_size,
-        lot_size=1.0 / books.lots_per_unit,
-        quantity_scale=scale,
-        spread_scale=spread_scale,
-        threshold_ticks=(np.nan,) * len(config.horizons),
-        **dict.fromkeys(SPLITS, (0, 0)),
-        features=features,
-        labels=np.full(shape, UNDEFINED, np.int8),
-        moves=np.full(shape, np.nan, np.float32),
-        mid=books.mid,
-        spread=books.spread_ticks.astype(np.float32),
-        ts_ns=books.ts_ns,
-        session_gap_ns=config.input.session_gap_ns,
-    )
-
-
 def labels_at(stream: Stream, at: Sequence[int], horizons: Sequence[int]) -> NDArray[np.int8]:
     """Labels (n, h) of a stream at the horizons of a model.
 
@@ -132,6 +63,8 @@ def replay(
     labels: NDArray[np.int8],
     metrics: ModelMetrics,
     rows: tuple[int, int] | None = None,
+    *,
+    warm_up: int = 0,
 ) -> Replayed:
     """Feed a stream to a predictor from its first row on, one tick at a time, in a fresh state for every session.
 
@@ -141,6 +74,7 @@ def replay(
         labels: (n, h) of the stream at the predictor's horizons, see `labels_at`.
         metrics: records every tick that is kept: its latency, and, once the predictor is ready, its label.
         rows: (start, stop) to keep; None: all. Those before are read too, those after are not.
+        warm_up: first rows of the stream whose predictions are not ready, whatever the predictor says.
 
     Raises:
         DataError: the predictor reads other features.
@@ -161,6 +95,7 @@ def replay(
         began = time.perf_counter_ns()
         prediction = predictor.update(tick)
         latency_ns = time.perf_counter_ns() - began
+        prediction = prediction._replace(ready=prediction.ready and i >= warm_up)
         known = prediction.ready and labels[i, metrics.horizon] != UNDEFINED
         metrics.record(prediction, int(outcomes[i]) if known else None, latency_ns)
         kept.probabilities[row], kept.direction[row] = prediction.probabilities, prediction.direction
@@ -198,15 +133,18 @@ def replay_dataset(
     metrics: ModelMetrics,
     split: str | None = None,
     note: Note = silent,
+    *,
+    warm_up: Mapping[str, int] | None = None,
 ) -> list[Replayed]:
     """`replay` every stream of a dataset, each in a fresh state.
 
     Args:
         predictor, metrics: see `replay`.
-        dataset: of `open_streams` or `open_dataset`.
+        dataset: of `feeds.open_feeds` or `open_dataset`.
         horizons: of the predictor, in ticks.
         split: "train", "validation" or "test": the rows to keep; None: all.
         note: called with the name of the stream that begins.
+        warm_up: first rows whose predictions are not ready, by the stream's name, see `feeds.Scales`.
 
     Raises:
         DataError: see `replay`; or there is no such split, or it is empty.
@@ -223,7 +161,7 @@ def replay_dataset(
     for stream, rows in zip(dataset.streams, kept, strict=True):
         note(stream.name)
         labels = labels_at(stream, dataset.horizons, horizons)
-        replayed.append(replay(predictor, stream, labels, metrics, rows))
+        replayed.append(replay(predictor, stream, labels, metrics, rows, warm_up=(warm_up or {}).get(stream.name, 0)))
     return replayed
 
 

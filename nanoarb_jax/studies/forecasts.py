@@ -10,7 +10,7 @@ folder, so that an interrupted run is continued and a finished one is not traine
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint
 from nanoarb_jax.config import Config, TrainConfig, config_from_dict
 from nanoarb_jax.data.dataset import Dataset
+from nanoarb_jax.data.provenance import how_learnt
 from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import CheckpointError, ConfigError
 from nanoarb_jax.evaluation.baselines import baseline_log_probs
@@ -101,22 +102,31 @@ def train_and_forecast(
     return model.version, carried_log_probs(model, streams)
 
 
-def refuse_seen(config: Config, judged: set[str], key: Callable[[str], str]) -> None:
+def refuse_learnt(config: Config, why: Callable[[Sequence[Mapping[str, Any]]], str | None]) -> None:
     """Check that weights to begin from, and a teacher, learnt from nothing that is to be judged.
 
     Args:
         config: settings of the runs.
-        judged: names of what is to be judged, as `key` gives them.
-        key: of the name of a stream that such weights learnt from.
+        why: says what is to be judged and was learnt from, given the streams that weights learnt from
+            (`Checkpoint.learnt`), or None.
 
     Raises:
         ConfigError: they learnt from something that is to be judged.
     """
     for setting in ("init", "teacher"):
         place = getattr(config.train, setting)
-        known = set() if place is None else judged & {key(name) for name in load_checkpoint(place).streams_seen}
-        if known:
+        met = None if place is None else why(load_checkpoint(place).learnt)
+        if met is not None:
             raise ConfigError(
-                f"train.{setting}={place!r}: learnt from {min(known)!r}, which is to be judged unseen; expected "
-                "weights that know none of the data"
+                f"train.{setting}={place!r}: learnt from {met}, which is to be judged unseen; expected weights that "
+                "know none of the data"
             )
+
+
+def learnt_rows(streams: Sequence[Stream], learnt: Sequence[Mapping[str, Any]]) -> str | None:
+    """The first of these streams that weights learnt from, and why that is known; None: of no stream it is."""
+    for stream in streams:
+        reason = how_learnt(stream, learnt)
+        if reason is not None:
+            return f"{stream.name!r} ({reason})"
+    return None

@@ -10,13 +10,16 @@ import numpy as np
 from nanoarb_jax.config import Config, DataConfig
 from nanoarb_jax.data import splits
 from nanoarb_jax.data.dataset import Dataset
-from nanoarb_jax.data.labelling import LEAST_PART_ROWS
+from nanoarb_jax.data.labelling import LEAST_PART_ROWS, Level1Medians
 from nanoarb_jax.data.labels import UNDEFINED, count_magnitudes, label_moves, label_threshold, quantile_thresholds
 from nanoarb_jax.data.splits import Fold, Parts
 from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import DataError
+from nanoarb_jax.features.feature_set import feature_set_of
+from nanoarb_jax.features.lob44 import ASK_SIZES, BID_SIZES
+from nanoarb_jax.features.rescale import rescale
 from nanoarb_jax.progress import Note, silent
-from nanoarb_jax.studies.forecasts import Forecasts, refuse_seen, train_and_forecast
+from nanoarb_jax.studies.forecasts import Forecasts, learnt_rows, refuse_learnt, train_and_forecast
 
 
 def walk_forward(
@@ -31,9 +34,9 @@ def walk_forward(
     """Forecast one block of every stream after the other, each fold by a model trained on the rows before it.
 
     See `splits.walk_forward`; the last rows before a test block validate, in the proportion of the data's own split.
-    The label threshold is learnt again from each fold's training rows. (The quantity scale stays that of the dataset:
-    the model's inputs are ratios, in which it cancels.) Past and future are each stream's own: where streams are of
-    different days, one may be learnt from that was recorded after another is judged.
+    Quantity scale, spread scale and label threshold are learnt again from each fold's training rows, and the features
+    are put into these scales. Past and future are each stream's own: where streams are of different days, one may be
+    learnt from that was recorded after another is judged.
 
     Args:
         config: settings of every run; its data table is replaced by the dataset's.
@@ -51,7 +54,7 @@ def walk_forward(
         ConfigError: weights to begin from, or a teacher, that learnt from a stream of the dataset.
         others: see `train`.
     """
-    refuse_seen(config, {stream.name for stream in dataset.streams}, str)
+    refuse_learnt(config, lambda learnt: learnt_rows(dataset.streams, learnt))
     purge = dataset.config.purge
     each = [splits.walk_forward(stream.rows, folds, purge, expanding=expanding) for stream in dataset.streams]
     forecasts = Forecasts((), [], [])
@@ -70,7 +73,7 @@ def walk_forward(
 
 
 def _split_anew(stream: Stream, fold: Fold, config: DataConfig) -> Stream:
-    """The stream with the parts of a fold, its labels by thresholds learnt from the fold's training rows."""
+    """The stream with the parts of a fold, in scales and with label thresholds learnt from its training rows."""
     parts = _fold_parts(stream, fold, config)
     moves = np.where(stream.labels == UNDEFINED, np.nan, stream.moves.astype(np.float64))
     learnt = slice(*parts.train)
@@ -78,7 +81,24 @@ def _split_anew(stream: Stream, fold: Fold, config: DataConfig) -> Stream:
     thresholds: tuple[float, ...] = (floor,) * len(config.horizons)
     if config.threshold_quantile is not None:
         thresholds = quantile_thresholds(count_magnitudes(moves[learnt]), config.threshold_quantile, floor)
-    return stream._replace(**parts._asdict(), threshold_ticks=thresholds, labels=label_moves(moves, thresholds)[0])
+    labels = label_moves(moves, thresholds)[0]
+    return _scale_anew(stream, learnt, config)._replace(**parts._asdict(), threshold_ticks=thresholds, labels=labels)
+
+
+def _scale_anew(stream: Stream, learnt: slice, config: DataConfig) -> Stream:
+    """The stream in the scales of the rows `learnt`, found as by `data.labelling.measure_stream`."""
+    if feature_set_of(stream.features.shape[1]) is None:
+        return stream  # numbers of a file, which have no scales of ours
+    best = np.concatenate([stream.features[learnt, first] for first in (BID_SIZES, ASK_SIZES)])
+    medians = Level1Medians(
+        float(np.median(best.astype(np.float64))) * stream.quantity_scale, float(np.median(stream.spread[learnt]))
+    )
+    quantity_scale = config.quantity_scale or medians.qty
+    spread_scale = config.spread_scale or medians.spread_scale
+    features = rescale(
+        stream.features, stream.ts_ns, stream.quantity_scale / quantity_scale, spread_scale, stream.session_gap_ns
+    )
+    return stream._replace(features=features, quantity_scale=quantity_scale, spread_scale=spread_scale)
 
 
 def _fold_parts(stream: Stream, fold: Fold, config: DataConfig) -> Parts:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint
 from nanoarb_jax.config import Config, ModelConfig
+from nanoarb_jax.data.provenance import FACTS
 from nanoarb_jax.errors import CheckpointError, SettingError
 
 
@@ -77,8 +78,13 @@ def load_initial(config: Config, dtype: jnp.dtype) -> Checkpoint | None:
 
 
 def origin(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What run.json says about a checkpoint that a run learns from: version, and streams it was trained on."""
-    return {"version": checkpoint.version, "streams": sorted(checkpoint.streams_seen)}
+    """What run.json says about a checkpoint that a run learns from: version, and streams it was trained on.
+
+    Of a stream that is what tells whether some data were among it, see `data.provenance`.
+    """
+    kept = ("name", "instrument", *FACTS)
+    streams = [{key: stream[key] for key in kept if key in stream} for stream in checkpoint.learnt]
+    return {"version": checkpoint.version, "streams": streams}
 
 
 def _load(setting: str, name: str, dtype: jnp.dtype) -> Checkpoint:

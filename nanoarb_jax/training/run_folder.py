@@ -78,8 +78,21 @@ def check_resumed_run(folder: Path, config: Config, record: dict[str, Any]) -> N
             raise CheckpointError(
                 f"{folder}: began with {name} weights {was}, {place} holds {now}; put back the checkpoint it began with"
             )
-    if began != record:
+    if began != _as_noted(record, began):
         raise DataError(f"{folder}: trained on other data than given; resume with the same --data")
+
+
+def _as_noted(record: Any, began: Any) -> Any:
+    """Of a record what an earlier one says, too: a run that an earlier version began is compared by what that noted.
+
+    Weights that a run begins from, and its teacher, are compared by their versions, not here.
+    """
+    if isinstance(record, dict) and isinstance(began, dict):
+        told = {key: began[key] if key in ("initial", "teacher") else record.get(key) for key in began}
+        return {key: _as_noted(value, began[key]) for key, value in told.items()}
+    if isinstance(record, list) and isinstance(began, list) and len(record) == len(began):
+        return [_as_noted(*pair) for pair in zip(record, began, strict=True)]
+    return record
 
 
 def holds_state(folder: Path) -> bool:

@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 from nanoarb_jax.artifacts.checkpoint import Checkpoint
 from nanoarb_jax.config import Config
 from nanoarb_jax.data.dataset import Dataset, check_fit
+from nanoarb_jax.data.provenance import provenance
 from nanoarb_jax.data.streams import describe_stream
 from nanoarb_jax.training.device import default_batch, matmul_dtype
 from nanoarb_jax.training.lineage import origin
@@ -130,7 +131,7 @@ def describe_run(dataset: Dataset, learnt_from: Mapping[str, Checkpoint]) -> dic
         dataset: labelled streams.
         learnt_from: "initial" and "teacher", where there are any, see `lineage.load_learnt_from`.
     """
-    streams = [describe_stream(stream, dataset.horizons) for stream in dataset.streams]
+    streams = [describe_stream(stream, dataset.horizons) | provenance(stream) for stream in dataset.streams]
     record = {"streams": streams, "config": dataclasses.asdict(dataset.config)}
     record |= {name: origin(checkpoint) for name, checkpoint in learnt_from.items()}
     return json.loads(json.dumps(record))  # as it reads back from run.json, so that a resumed run can compare

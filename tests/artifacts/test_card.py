@@ -37,7 +37,7 @@ def test_round_trip(kind: Kind, config: ModelConfig) -> None:
     assert {"metrics", "training", "opset", "optimized", "states"} & values.keys() == OF_KIND[kind].keys() - {
         "precision"
     }
-    assert card.stream_names == ("a", "b")
+    assert [stream["name"] for stream in card.learnt] == ["a", "b"]
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from nanoarb_jax.exporters import export_native, export_step
 from nanoarb_jax.readers.book_npz import write_book_npz
 from nanoarb_jax.serving.backends.native import pack
 from nanoarb_jax.serving.backends.native.file import native_file
+from nanoarb_jax.serving.feeds import ScaleSource, open_feeds
 from nanoarb_jax.serving.predictor import StepPredictor
-from nanoarb_jax.serving.replay import open_streams
 from nanoarb_jax.serving.window import WindowPredictor
 from nanoarb_jax.simulation.market import synthetic_books, synthetic_events
 from support.random_model import random_model
@@ -56,7 +56,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def expected(nano_checkpoint: Path, data: Path) -> np.ndarray:
     """Probabilities of all ticks, in float32 by the native step."""
     predictor, parts = StepPredictor.load(nano_checkpoint), []
-    for stream in open_streams(data)[0].streams:
+    for stream in open_feeds(data, None, ScaleSource(warm_up=90)).dataset.streams:
         predictor.reset()
         parts.append(predictor.score(stream.features))
     return np.concatenate(parts)
@@ -96,7 +96,7 @@ def test_any_backend(
 ) -> None:
     said = done(
         "--checkpoint", models[model], "--data", data, "--output", tmp_path / "p.npz",
-        "--json", tmp_path / "p.json", *options,
+        "--json", tmp_path / "p.json", "--warm-up", 90, *options,
     )  # fmt: skip
     with np.load(tmp_path / "p.npz") as file:
         np.testing.assert_allclose(file["probabilities"], expected, atol=tolerance)
@@ -115,6 +115,10 @@ def test_any_backend(
     assert said[1].startswith("model read and compiled in ") and figures["load_seconds"] > 0
     assert "ticks/s with" in said[2] and "latency p50" in said[2]
     assert said[3].startswith("accuracy h10 .") and max(map(len, said[1:4])) <= 80
+    assert said[4:] == [
+        "scales of first, second: its own first 90 ticks, whose predictions do not count",
+        "not known to the model: first, second",
+    ]
 
 
 def test_a_part_of_each_series(nano_checkpoint: Path, data: Path, expected: np.ndarray, tmp_path: Path) -> None:
@@ -122,7 +126,7 @@ def test_a_part_of_each_series(nano_checkpoint: Path, data: Path, expected: np.n
     for suffix, reader in ((".csv", csv.read_csv), (".parquet", parquet.read_table)):
         done(*start, "--output", tmp_path / f"p{suffix}")
         table = reader(tmp_path / f"p{suffix}")
-        parts = [stream.test for stream in open_streams(data)[0].streams]
+        parts = [stream.test for stream in open_feeds(data).dataset.streams]
         rows = np.r_[slice(*parts[0]), slice(1_500 + parts[1][0], 1_500 + parts[1][1])]
         np.testing.assert_allclose(table["h100_up"].to_numpy(), expected[rows, 2, 2], atol=1e-6)
         assert table["stream"].unique().to_pylist() == ["first", "second"]
@@ -133,15 +137,23 @@ def test_data_are_read_as_the_model_learnt(data: Path, tmp_path: Path) -> None:
     config = ModelConfig(hidden_dim=8, d_state=4, num_layers=1, horizons=(5, 20), window=30)
     made = {"config": {"label_price": "microprice", "horizons": [5, 20]}, "streams": [{"name": "second"}]}
     model = save_checkpoint(tmp_path / "model", random_model(config), data=made)
-    said = done("--checkpoint", model, "--data", data, "--output", tmp_path / "p.npz", "--json", tmp_path / "p.json")
+    start = ("--checkpoint", model, "--data", data, "--output", tmp_path / "p.npz", "--warm-up", 20)
+    said = done(*start, "--json", tmp_path / "p.json")
     settings = DataConfig(label_price="microprice", horizons=(5, 20))
-    labels = np.concatenate([stream.labels for stream in open_streams(data, settings)[0].streams])
+    labels = np.concatenate([stream.labels for stream in open_feeds(data, settings).dataset.streams])
     with np.load(tmp_path / "p.npz") as file:
         np.testing.assert_array_equal(file["labels"], labels)
         assert file["horizons"].tolist() == [5, 20]
         assert file["ready"][:31].tolist() == [False] * 29 + [True] * 2
-    assert read(tmp_path / "p.json")["unseen"] == ["first"]
-    assert said[-2].startswith("no series of these names among those trained on") and said[-1] == "training part: first"
+        about = json.loads(str(file["about"]))
+    figures = read(tmp_path / "p.json")
+    assert (figures["unseen"], figures["learnt"]) == (["first"], {"second": "same name; the model says no more"})
+    assert about == {name: figures[name] for name in ("input", "scales")} and about["input"]["clock"] == "book"
+    assert about["scales"]["second"]["warm_up"] == 20
+    assert said[-2:] == [
+        "the model was trained on second (same name; the model says no more)",
+        "not known to the model: first",
+    ]
 
 
 def test_a_feed_too_short_for_labels(nano_checkpoint: Path, tmp_path: Path) -> None:
@@ -158,6 +170,19 @@ def test_a_feed_too_short_for_labels(nano_checkpoint: Path, tmp_path: Path) -> N
     result = run(*start[:-1], tmp_path / "q.csv", "--split", "test")
     assert result.exit_code == 2 and "'feed': has no test part" in result.stderr
     assert not (tmp_path / "q.csv").exists()
+
+
+def test_what_the_reader_is_told(nano_checkpoint: Path, tmp_path: Path) -> None:
+    """As `prepare` takes it; and anomalies are treated as they are asked to be."""
+    np.savez(tmp_path / "feed.npz", data=synthetic_events(1_000, seed=1))
+    start = ("--checkpoint", nano_checkpoint, "--data", tmp_path / "feed.npz")
+    options = ("--tick-size", 0.005, "--lot-size", 0.5, "--policy", "crossed=raise")
+    done(*start, "--output", tmp_path / "p.npz", "--json", tmp_path / "p.json", *options)
+    scales = read(tmp_path / "p.json")["scales"]["feed"]
+    assert (scales["tick_size"], scales["lot_size"]) == (0.005, 0.5)
+    for option, word in (("--tick-size", "-1"), ("--policy", "crossed=keep"), ("--symbol", "X")):
+        result = run(*start, "--output", tmp_path / "q.npz", option, word)
+        assert result.exit_code == 2 and f"{option} " in result.stderr and not (tmp_path / "q.npz").exists()
 
 
 def test_help() -> None:
@@ -205,7 +230,8 @@ def test_a_model_of_flow_features(data: Path, tmp_path: Path) -> None:
     prepare([data], tmp_path / "prepared", DataConfig(feature_set="flow"))
     met = []
     for number, (weights, books) in enumerate(((model, data), (tmp_path / "file", tmp_path / "prepared"))):
-        done("--checkpoint", weights, "--data", books, "--output", tmp_path / f"{number}.npz")
+        scales = () if number else ("--scales-from", tmp_path / "prepared")
+        done("--checkpoint", weights, "--data", books, "--output", tmp_path / f"{number}.npz", *scales)
         with np.load(tmp_path / f"{number}.npz") as file:
             met.append(file["probabilities"])
     np.testing.assert_array_equal(*met)

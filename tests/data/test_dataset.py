@@ -19,6 +19,7 @@ from nanoarb_jax.data.labels import UNDEFINED, direction_labels
 from nanoarb_jax.data.prepare import prepare
 from nanoarb_jax.data.streams import Stream, describe_stream, make_stream, mirror_stream
 from nanoarb_jax.errors import DataError, OutputError
+from nanoarb_jax.files import sha256
 from nanoarb_jax.market.series import BookSeries
 from nanoarb_jax.readers.book_npz import read_book_npz, write_book_npz
 from nanoarb_jax.simulation.market import synthetic_books
@@ -343,7 +344,7 @@ def test_real_series(tmp_path: Path) -> None:
     assert (es.instrument, es.tick_size, es.threshold_ticks, es.rows) == ("cme_esh4", 0.25, (1.0,) * 3, 36_917)
     assert bitstamp.instrument == "bitstamp_btcusd" and bitstamp.threshold_ticks == (8.5,) * 3
     for stream, file in zip(data.streams, files, strict=True):
-        assert_same(stream, make_stream(read_book_npz(file), DataConfig()))
+        assert_same(stream, make_stream(read_book_npz(file), DataConfig(), sources=[sha256(file)]))
         for part in (stream.train, stream.validation, stream.test):
             labels = stream.labels[slice(*part), 1]
             assert set(np.unique(labels[labels != UNDEFINED]).tolist()) == {0, 1, 2}

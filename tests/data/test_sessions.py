@@ -12,8 +12,9 @@ from flax import nnx
 from nanoarb_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 from nanoarb_jax.data.counts import Counts
 from nanoarb_jax.data.dataset import Dataset
+from nanoarb_jax.data.declaration import instrument_of
 from nanoarb_jax.data.labels import UNDEFINED
-from nanoarb_jax.data.streams import instrument_of, make_stream
+from nanoarb_jax.data.streams import make_stream
 from nanoarb_jax.data.windows import create_training_samples
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.evaluation.scoring import make_score, score_streams
@@ -151,5 +152,5 @@ def test_instruments() -> None:
         "esh4-glbx-mdp3-20231225.mbo": "esh4-glbx-mdp3",
         "mine": "mine",
     }
-    assert {name: instrument_of(name) for name in names} == names
+    assert {name: instrument_of(name).instrument for name in names} == names
     assert make_stream(BOOKS._replace(name="x_20240101"), dataclasses.replace(DataConfig())).instrument == "x"

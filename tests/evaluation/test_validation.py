@@ -81,10 +81,12 @@ def test_windows_are_scored_as_the_window_model_does() -> None:
 def test_keys_of_the_design(judged: dict) -> None:
     assert json.loads(json.dumps(judged)) == judged
     assert judged.keys() == {
-        "protocol", "split", "version", "unseen", "series", "mean", "pooled", "intervals", "paired", "regimes", "hours",
+        "protocol", "split", "version", "learnt", "unseen", "series", "mean", "pooled", "intervals", "paired",
+        "regimes", "hours",
     }  # fmt: skip
     assert (judged["protocol"], judged["split"], judged["version"]) == ("split", "test", "0123456789ab")
     assert judged["unseen"] == ["market_1"]
+    assert judged["learnt"] == {"market_0": "same name; the model says no more"}
     assert judged["series"].keys() == {"market_0", "market_1"}
     for stream in STREAMS:
         judges = judged["series"][stream.name]

@@ -15,8 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 from numpy.typing import NDArray
+from typer.testing import CliRunner
 
 from nanoarb_jax.artifacts.checkpoint import load_checkpoint, named_arrays
+from nanoarb_jax.cli.main import app
 from nanoarb_jax.config import DataConfig, InputSpec, ModelConfig
 from nanoarb_jax.data.events import read_events
 from nanoarb_jax.data.instrument import Instrument
@@ -124,8 +126,8 @@ def predict_all(weights, state, events, probabilities):  # type: ignore[no-untyp
     return ticks
 
 
-def test_a_real_day(shared: Path) -> None:
-    """One Binance day by every way there is: files, event by event, at once, whole books, compiled code."""
+def test_a_real_day(shared: Path, tmp_path: Path) -> None:
+    """One Binance day by every way there is: files, `predict`, event by event, at once, whole books, compiled code."""
     path, checkpoint = shared / REAL, load_checkpoint(CHECKPOINT)
     config = DataConfig(**checkpoint.data["config"])
     instrument = Instrument.measure(path, spec=config.input)
@@ -134,6 +136,13 @@ def test_a_real_day(shared: Path) -> None:
     features = kind.rows(books, instrument.quantity_scale, kind.new_memory(), spread_scale=instrument.spread_scale)
     live = LivePredictor.load(CHECKPOINT, instrument, levels=8192)
     expected = live._step.scan(features)
+
+    start = ["predict", "--checkpoint", CHECKPOINT, "--data", path, "--scales-from", path]
+    said = CliRunner().invoke(app, [str(word) for word in (*start, "--output", tmp_path / "p.npz")])
+    assert said.exit_code == 0 and "the very ticks that are replayed" in said.stdout, said.output
+    with np.load(tmp_path / "p.npz") as file:
+        np.testing.assert_array_equal(file["ts_ns"], books.ts_ns)
+        np.testing.assert_array_equal(file["probabilities"], expected)
 
     events = read_events(path)
     assert len(events) == report.events

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pyarrow import csv, parquet
 
-from nanoarb_jax.config import DataConfig
-from nanoarb_jax.data.dataset import Dataset, open_dataset
-from nanoarb_jax.data.prepare import prepare
+from nanoarb_jax.data.dataset import Dataset
 from nanoarb_jax.errors import DataError, OutputError
-from nanoarb_jax.features.flow import flow
-from nanoarb_jax.features.lob44 import lob44
-from nanoarb_jax.readers.book_npz import read_book_npz, write_book_npz
+from nanoarb_jax.readers.book_npz import write_book_npz
 from nanoarb_jax.serving import predictions
+from nanoarb_jax.serving.feeds import open_feeds
 from nanoarb_jax.serving.metrics import ModelMetrics
 from nanoarb_jax.serving.predictions import write_predictions
 from nanoarb_jax.serving.predictor import StepPredictor
-from nanoarb_jax.serving.replay import Replayed, accuracy, labels_at, open_streams, replay, replay_dataset
+from nanoarb_jax.serving.replay import Replayed, accuracy, labels_at, replay, replay_dataset
 from nanoarb_jax.simulation.market import synthetic_books
 from support.fake_backend import FakeBackend
 
@@ -44,47 +40,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def dataset(folder: Path) -> Dataset:
-    return open_streams(folder)[0]
+    return open_feeds(folder).dataset
 
 
 # Streams
-
-
-def test_streams_with_labels_are_those_of_open_dataset(folder: Path, dataset: Dataset, tmp_path: Path) -> None:
-    config = DataConfig(horizons=(5, 20), label_price="microprice")
-    for settings, streams in ((None, dataset.streams), (config, open_streams(folder, config)[0].streams)):
-        expected = open_dataset(folder / "longer.npz", settings).streams[0]
-        for name in expected._fields:
-            np.testing.assert_array_equal(getattr(streams[1], name), getattr(expected, name), err_msg=name)
-    prepare([folder / "long.npz"], tmp_path / "prepared", config)
-    prepared, unlabelled = open_streams(tmp_path / "prepared", DataConfig())
-    assert (prepared.config, prepared.rows, unlabelled) == (config, 1_500, {})
-
-
-@pytest.mark.parametrize("feature_set", ["lob44", "flow"])
-def test_a_series_too_short_for_labels_is_read_too(folder: Path, feature_set: str) -> None:
-    config = DataConfig(feature_set=feature_set, train_fraction=0.6)  # type: ignore[arg-type]
-    opened, unlabelled = open_streams(folder / "tiny.npz", config)
-    assert list(unlabelled) == ["tiny"] and "300 rows; expected at least" in unlabelled["tiny"]
-    (stream,), books = opened.streams, read_book_npz(folder / "tiny.npz")
-    scale = float(np.median([books.bid_lots[:180, 0], books.ask_lots[:180, 0]])) / books.lots_per_unit
-    spread_scale = max(1.0, float(np.median(books.spread_ticks[:180])) / 2)
-    features = lob44(books, scale) if feature_set == "lob44" else flow(books, scale, spread_scale=spread_scale)
-    assert (stream.quantity_scale, stream.spread_scale) == (scale, spread_scale) and spread_scale > 2
-    np.testing.assert_array_equal(stream.features, features)
-    np.testing.assert_array_equal(stream.ts_ns, books.ts_ns)
-    np.testing.assert_array_equal(stream.mid, books.mid)
-    assert (stream.labels == -1).all() and stream.labels.shape == (300, 3)
-    given, _ = open_streams(folder / "tiny.npz", dataclasses.replace(config, quantity_scale=7.0, spread_scale=3.5))
-    assert (given.streams[0].quantity_scale, given.streams[0].spread_scale) == (7.0, 3.5)
-    assert feature_set == "lob44" or (given.streams[0].features[:, 85] == 3.5).all()
-
-
-def test_what_is_damaged_is_not_merely_too_short(folder: Path, tmp_path: Path) -> None:
-    content = (folder / "tiny.npz").read_bytes()
-    (tmp_path / "cut.npz").write_bytes(content[: len(content) // 2])
-    with pytest.raises(DataError, match=r"cut\.npz.*damaged"):
-        open_streams(tmp_path / "cut.npz")
 
 
 def test_labels_at_the_horizons_of_a_model(dataset: Dataset) -> None:

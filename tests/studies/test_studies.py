@@ -22,11 +22,13 @@ from nanoarb_jax.studies.forecasts import Forecasts, judge_forecasts, training_s
 from nanoarb_jax.studies.leave_one_out import leave_one_out
 from nanoarb_jax.studies.walk_forward import walk_forward
 from nanoarb_jax.training import build, loop
+from support import training_runs
 from support.random_model import random_model
-from support.training_runs import DATA, DATASET, MODEL, STREAM, VALIDATED, config_of, count_only
+from support.training_runs import DATA, MODEL, STREAM, VALIDATED, config_of, count_only
 
 CONFIG = config_of(STREAM)
-FIRST, SECOND = DATASET.streams
+FIRST, SECOND = (stream._replace(instrument_declared=True) for stream in training_runs.DATASET.streams)
+DATASET = dataclasses.replace(training_runs.DATASET, streams=(FIRST, SECOND))
 DAYS = dataclasses.replace(DATASET, streams=(FIRST, SECOND, FIRST._replace(name="market_0_20240809")))
 
 
@@ -112,6 +114,32 @@ def test_a_fold_learns_its_threshold_from_its_past(learnt: dict[str, Dataset], t
     np.testing.assert_allclose(moved, 0.4, atol=0.01)
 
 
+def test_a_fold_measures_its_market_in_its_past(learnt: dict[str, Dataset], tmp_path: Path) -> None:
+    """The dataset's scales, which reach into its first folds, have no influence, nor have later quantities."""
+    whole = FIRST.features.copy()
+    whole[:, 4:44] *= 3.0  # as if the dataset had counted in a third of the quantity
+    later = FIRST.features.copy()
+    later[600:, 4:44] *= 7.0
+    changed = {
+        "as it is": FIRST,
+        "other scales": FIRST._replace(features=whole, quantity_scale=FIRST.quantity_scale / 3.0, spread_scale=9.0),
+        "later": FIRST._replace(features=later),
+    }
+    folds = {}
+    for number, (name, stream) in enumerate(changed.items()):
+        walk_forward(CONFIG, Dataset((stream,), DATA, []), tmp_path / str(number), 2)
+        folds[name] = [learnt[f"fold_{number}_of_2"].streams[0] for number in (1, 2)]
+    for fold, (as_it_is, other) in enumerate(zip(folds["as it is"], folds["other scales"], strict=True)):
+        assert other.quantity_scale == pytest.approx(as_it_is.quantity_scale)
+        assert other.spread_scale == as_it_is.spread_scale
+        np.testing.assert_allclose(other.features, as_it_is.features, rtol=1e-6)
+        best = as_it_is.features[slice(*as_it_is.train)][:, [4, 14]]
+        assert np.median(best) == pytest.approx(1.0), fold
+    early, late = folds["later"]
+    np.testing.assert_array_equal(early.features[:600], folds["as it is"][0].features[:600])
+    assert late.quantity_scale != folds["as it is"][1].quantity_scale
+
+
 def test_a_finished_run_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And what was trained says with which settings."""
     monkeypatch.setattr(build, "make_update", count_only)
@@ -179,6 +207,9 @@ def test_refused(tmp_path: Path) -> None:
         leave_one_out(CONFIG, one, tmp_path)
     with pytest.raises(DataError, match=r"stream 'market_0': 30 rows to learn from or to validate with before row 181"):
         walk_forward(CONFIG, one, tmp_path, 10)
+    guessed = dataclasses.replace(DATASET, streams=(FIRST, SECOND._replace(instrument_declared=False)))
+    with pytest.raises(DataError, match=r"of 1 series, such as 'market_1' .*--instruments"):
+        leave_one_out(CONFIG, guessed, tmp_path)
     data = {"streams": [{"name": "market_1_20240808"}, {"name": "market_0"}]}
     knows = save_checkpoint(tmp_path / "knows", random_model(MODEL), data=data)
     others = dataclasses.replace(DATASET, streams=(SECOND, FIRST._replace(instrument="another")))
@@ -186,6 +217,6 @@ def test_refused(tmp_path: Path) -> None:
         config = config_of(dataclasses.replace(STREAM, **{setting: str(knows)}))
         with pytest.raises(ConfigError, match=rf"^train.{setting}=.*learnt from 'market_1', which is to be judged"):
             leave_one_out(config, others, tmp_path)
-        with pytest.raises(ConfigError, match=rf"^train.{setting}=.*learnt from 'market_0', which"):
+        with pytest.raises(ConfigError, match=rf"^train.{setting}=.*learnt from 'market_0' \(same name"):
             walk_forward(config, DATASET, tmp_path, 2)
     assert [place.name for place in tmp_path.iterdir()] == ["knows"]

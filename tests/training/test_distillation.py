@@ -134,11 +134,11 @@ def test_a_student_comes_near_its_teacher(whole: Path, teacher: Path) -> None:
 
 def test_the_teacher_is_on_record(whole: Path, teacher: Path) -> None:
     version = load_checkpoint(teacher).version
-    origin = {"version": version, "streams": ["taught here"]}
+    origin = {"version": version, "streams": [{"name": "taught here"}]}
     assert json.loads((whole / "run.json").read_text())["teacher"] == origin
     kept = load_checkpoint(whole)
     assert kept.training["teacher"] == str(teacher) and kept.data["teacher"] == origin
-    assert kept.streams_seen == {"market_0", "market_1", "taught here"}
+    assert {stream["name"] for stream in kept.learnt} == {"market_0", "market_1", "taught here"}
     assert any(name.startswith(".teacher") for name in states(whole)["44"])
 
 

@@ -53,9 +53,9 @@ def test_a_run_begins_from_it(initial: Path, tmp_path: Path, monkeypatch: pytest
     assert given.keys() == begun.keys() and {"transform.mean", "transform.std"} < given.keys()
     assert all(np.array_equal(array, begun[name]) for name, array in given.items())
     assert kept.config == MODEL  # the run's own dropout
-    origin = {"version": before.version, "streams": ["before", "first", "second"]}
+    origin = {"version": before.version, "streams": [{"name": name} for name in ("first", "second", "before")]}
     assert kept.data["initial"] == json.loads((folder / "run.json").read_text())["initial"] == origin
-    assert kept.streams_seen == {"before", "first", "second", "market_0", "market_1"}
+    assert {stream["name"] for stream in kept.learnt} == {"before", "first", "second", "market_0", "market_1"}
 
     place.rename(tmp_path / "away")
     with pytest.raises(CheckpointError, match=r"^train.init: checkpoint .*initial: no such folder"):

@@ -10,10 +10,11 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from nanoarb_jax.artifacts.card import model_input, streams_learnt
 from nanoarb_jax.artifacts.checkpoint.arrays import fill_model, model_version, named_leaves
 from nanoarb_jax.artifacts.checkpoint.environment import check_environment
 from nanoarb_jax.artifacts.checkpoint.manifest import Manifest, find_checkpoint, read_manifest
-from nanoarb_jax.config import ModelConfig
+from nanoarb_jax.config import InputSpec, ModelConfig
 from nanoarb_jax.errors import CheckpointError
 from nanoarb_jax.files import first_line, sha256
 from nanoarb_jax.model.mamba import MambaLOB, abstract_model
@@ -42,10 +43,14 @@ class Checkpoint:
         return self.model.config
 
     @property
-    def streams_seen(self) -> set[str]:
-        """Names of all streams that its weights know of: its own, and those of the checkpoints it learnt from."""
-        own = {stream["name"] for stream in self.data.get("streams", [])}
-        return own.union(*(self.data.get(given, {}).get("streams", []) for given in ("initial", "teacher")))
+    def input(self) -> InputSpec | None:
+        """See `model_input`."""
+        return model_input(self.data, self.config)
+
+    @property
+    def learnt(self) -> list[Mapping[str, Any]]:
+        """See `streams_learnt`."""
+        return streams_learnt(self.data)
 
 
 def load_checkpoint(path: str | Path, dtype: jnp.dtype = jnp.float32) -> Checkpoint:
