@@ -34,7 +34,7 @@ def inspect(
     json_path: JsonOption = None,
 ) -> None:
     """Say what was recognised, how it moves, and what is wrong with it."""
-    from nanoarb_jax.data.dataset import MANIFEST
+    from nanoarb_jax.data.stored import MANIFEST
     from nanoarb_jax.readers.feed import ReadOptions
 
     claim_json(json_path)
@@ -52,7 +52,8 @@ def _inspect_dataset(path: Path) -> dict[str, Any]:
     """Rows, span, tick size, spread, class shares of every stream, and what its source lost."""
     import json
 
-    from nanoarb_jax.data.dataset import MANIFEST, open_dataset
+    from nanoarb_jax.data.dataset import open_dataset
+    from nanoarb_jax.data.stored import MANIFEST
     from nanoarb_jax.data.streams import describe_stream
 
     data = open_dataset(path, verify=True)

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from nanoarb_jax import __version__
 from nanoarb_jax.errors import NanoarbError
+from nanoarb_jax.files import check_open_files
 
 from . import bench, data, evaluate, export, predict, quickstart, train
 
@@ -29,6 +30,10 @@ class _Group(TyperGroup):
         except NanoarbError as error:
             _refuse(str(error), error)
         except OSError as error:
+            try:
+                check_open_files(error)
+            except NanoarbError as told:
+                _refuse(str(told), error)
             if error.errno not in THEIRS:
                 raise
             _refuse(f"{error.filename or 'output'}: {error.strerror}; give another place", error)

@@ -32,7 +32,7 @@ PolicyOption = Annotated[
 def labelled_as_trained(model: Checkpoint, data: Path) -> DataConfig | None:
     """Settings that label books as those the model learnt from; None for a prepared dataset, which is labelled already,
     and for a model that does not say."""
-    from nanoarb_jax.data.dataset import MANIFEST
+    from nanoarb_jax.data.stored import MANIFEST
 
     if "config" not in model.data or (data / MANIFEST).is_file():
         return None

@@ -93,7 +93,7 @@ def _load(checkpoint: Path, backend: str, precision: str) -> StepPredictor | Win
 
 def _settings(card: ModelCard, checkpoint: Path, data: Path) -> DataConfig | None:
     """How the model's data were made, with its horizons; None where neither it nor a dataset's own settings say."""
-    from nanoarb_jax.data.dataset import MANIFEST
+    from nanoarb_jax.data.stored import MANIFEST
     from nanoarb_jax.features.feature_set import feature_set_of
 
     made = card.data.get("config")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -10,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from nanoarb_jax.errors import OutputError
+from nanoarb_jax.errors import DeviceError, OutputError
 
 
 def first_line(error: BaseException, most: int = 200) -> str:
@@ -21,6 +22,32 @@ def first_line(error: BaseException, most: int = 200) -> str:
     """
     text = str(error).strip()
     return text.splitlines()[0][:most] if text else type(error).__name__
+
+
+def check_open_files(error: BaseException) -> None:
+    """Say so where what failed is that this process, or the system, may open no more files.
+
+    Libraries wrap that error, or tell it in words, and it would else be taken for a damaged file.
+
+    Raises:
+        DeviceError: too many files are open.
+    """
+    met: BaseException | None = error
+    while met is not None:
+        if getattr(met, "errno", None) in (errno.EMFILE, errno.ENFILE) or os.strerror(errno.EMFILE) in str(met):
+            raise DeviceError(
+                f"too many open files: this process may have {_most_open_files()} at a time; close some, or raise the "
+                "limit (ulimit -n)"
+            ) from error
+        met = met.__cause__ or met.__context__
+
+
+def _most_open_files() -> str:
+    try:
+        import resource
+    except ImportError:  # a system without such limits
+        return "no more"
+    return str(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 def claim_file(path: str | Path, what: str, suffixes: Collection[str] = (), makes_folder: bool = False) -> None:

@@ -12,8 +12,9 @@ import numpy as np
 
 from nanoarb_jax.config import DataConfig, InputSpec
 from nanoarb_jax.data.counts import Counts
-from nanoarb_jax.data.dataset import MANIFEST, Dataset, open_dataset
+from nanoarb_jax.data.dataset import Dataset, open_dataset
 from nanoarb_jax.data.labelling import Level1Medians
+from nanoarb_jax.data.stored import MANIFEST
 from nanoarb_jax.data.ticks import no_ticks, read_ticks
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.series import BookSeries

@@ -21,9 +21,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from nanoarb_jax.config import DataConfig
-from nanoarb_jax.data.dataset import MANIFEST, Dataset, manifest_head, open_dataset
+from nanoarb_jax.data.dataset import Dataset, open_dataset
 from nanoarb_jax.data.declaration import Instruments, instrument_of
 from nanoarb_jax.data.prepare_source import Job, prepare_source
+from nanoarb_jax.data.stored import MANIFEST, manifest_head
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.files import claim_folder
 from nanoarb_jax.market.anomaly import Policy

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nanoarb_jax.data.dataset import SPLITS
+from nanoarb_jax.data.stored import SPLITS
 from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.evaluation import summaries

@@ -10,8 +10,8 @@ import numpy as np
 
 from nanoarb_jax.artifacts.card import FeatureSchema, ModelCard, software_versions
 from nanoarb_jax.artifacts.checkpoint import Checkpoint, named_arrays
-from nanoarb_jax.data.dataset import SIZES
 from nanoarb_jax.data.provenance import FACTS
+from nanoarb_jax.data.stored import SIZES
 from nanoarb_jax.errors import ExportError
 from nanoarb_jax.exporters.accuracy import Accuracy, compare, compare_native
 from nanoarb_jax.exporters.checks import DEFAULT_OPSET, PACKAGES, check_accuracy, claim_output

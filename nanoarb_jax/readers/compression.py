@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.files import first_line
+from nanoarb_jax.files import check_open_files, first_line
 
 if TYPE_CHECKING:
     from zstandard import ZstdDecompressionObj
@@ -41,6 +41,7 @@ class _Guarded(io.RawIOBase):
         try:
             data = self._inner.read(len(buffer))
         except _DAMAGED as error:
+            check_open_files(error)
             raise DataError(f"{self._what}: damaged or truncated ({first_line(error)}); fetch it again") from error
         buffer[: len(data)] = data
         return len(data)
@@ -128,6 +129,7 @@ def open_bytes(path: str | Path) -> io.BufferedReader:
     try:
         file = path.open("rb")
     except OSError as error:
+        check_open_files(error)
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     try:
         stream = _Owner(_decompressor(file, str(path)), file)

@@ -20,7 +20,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.files import first_line
+from nanoarb_jax.files import check_open_files, first_line
 from nanoarb_jax.market.event import CLEAR, EVENT, KIND_MASK, TRADE, mark_chunks
 from nanoarb_jax.readers.book_npz import DAMAGED
 from nanoarb_jax.readers.feed import CHUNK, EventFeed, ReadOptions, infer_lot_size, infer_tick_size
@@ -77,6 +77,7 @@ def _chunks(path: Path, what: str) -> Iterator[NDArray[np.void]]:
     except DataError:
         raise
     except _DAMAGED as error:
+        check_open_files(error)
         raise DataError(f"{what}: damaged or not an event file ({first_line(error)}); fetch it again") from error
 
 

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nanoarb_jax.config import DataConfig
-from nanoarb_jax.data.dataset import MANIFEST, SIZES, Dataset, check_input, file_entry, open_dataset
+from nanoarb_jax.data.dataset import Dataset, check_input, open_dataset
 from nanoarb_jax.data.declaration import instrument_of
 from nanoarb_jax.data.instrument import Instrument
 from nanoarb_jax.data.labelling import check_finite, level1_medians, measure_stream
 from nanoarb_jax.data.labels import UNDEFINED
+from nanoarb_jax.data.stored import MANIFEST, SIZES, file_entry
 from nanoarb_jax.data.streams import Stream, make_stream
 from nanoarb_jax.data.ticks import read_books
 from nanoarb_jax.errors import DataError

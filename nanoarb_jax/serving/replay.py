@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nanoarb_jax.data.dataset import SPLITS, Dataset
+from nanoarb_jax.data.dataset import Dataset
 from nanoarb_jax.data.labels import UNDEFINED
+from nanoarb_jax.data.stored import SPLITS
 from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.features.feature_set import feature_set_of

@@ -23,7 +23,7 @@ from flax import nnx
 from nanoarb_jax.artifacts.checkpoint import save_checkpoint
 from nanoarb_jax.config import Config, load_config
 from nanoarb_jax.errors import CheckpointError, ConfigError, DataError, OutputError
-from nanoarb_jax.files import first_line
+from nanoarb_jax.files import check_open_files, first_line
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.training.run_plan import RunPlan
 
@@ -177,6 +177,7 @@ class RunCheckpoints:
                 update, args=args.Composite(state=args.StandardRestore(expected), progress=args.JsonRestore())
             )
         except Exception as error:  # orbax and tensorstore raise many kinds on a damaged folder
+            check_open_files(error)
             raise CheckpointError(
                 f"{self.folder}/{update}: cannot be read ({first_line(error)}); remove that folder to resume from the "
                 "last"

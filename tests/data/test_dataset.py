@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanoarb_jax.config import DataConfig
-from nanoarb_jax.data.dataset import MANIFEST, open_dataset
+from nanoarb_jax.data.dataset import open_dataset
 from nanoarb_jax.data.labelling import split_rows
 from nanoarb_jax.data.labels import UNDEFINED, direction_labels
 from nanoarb_jax.data.prepare import prepare
+from nanoarb_jax.data.stored import MANIFEST
 from nanoarb_jax.data.streams import Stream, describe_stream, make_stream, mirror_stream
 from nanoarb_jax.errors import DataError, OutputError
 from nanoarb_jax.files import sha256

@@ -16,7 +16,7 @@ from nanoarb_jax.artifacts.checkpoint.environment import check_environment
 from nanoarb_jax.artifacts.checkpoint.manifest import Manifest, find_checkpoint, read_manifest
 from nanoarb_jax.config import InputSpec, ModelConfig
 from nanoarb_jax.errors import CheckpointError
-from nanoarb_jax.files import first_line, sha256
+from nanoarb_jax.files import check_open_files, first_line, sha256
 from nanoarb_jax.model.mamba import MambaLOB, abstract_model
 
 
@@ -99,6 +99,7 @@ def _read_arrays(folder: Path, expected: dict[str, np.ndarray]) -> dict[str, np.
         with ocp.StandardCheckpointer() as checkpointer:
             arrays = checkpointer.restore((folder / "arrays").absolute(), expected)
     except Exception as error:  # orbax and tensorstore raise many kinds on a damaged folder
+        check_open_files(error)
         raise CheckpointError(
             f"checkpoint {folder}: arrays/ cannot be read ({first_line(error)}); fetch or train it anew"
         ) from error

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from nanoarb_jax.artifacts.card import ModelCard, check_format
 from nanoarb_jax.errors import CheckpointError, ConfigError
-from nanoarb_jax.files import json_checksum
+from nanoarb_jax.files import check_open_files, json_checksum
 
 MANIFEST = "checkpoint.json"
 CHECKSUM = "checksum"  # the entry that holds the checksum over all others
@@ -74,6 +74,7 @@ def _read_json(folder: Path) -> dict[str, Any]:
     try:
         values = json.loads((folder / MANIFEST).read_text())
     except (OSError, ValueError) as error:
+        check_open_files(error)
         raise CheckpointError(
             f"checkpoint {folder}: {MANIFEST} is damaged ({error}); fetch or train it anew"
         ) from error

@@ -1,0 +1,96 @@
+"""Stream files that are mapped while they are used: a dataset of a thousand series needs no thousand open files."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nanoarb_jax.data.streams import Stream
+from nanoarb_jax.errors import DataError
+from nanoarb_jax.files import check_open_files
+
+MOST_MAPPED = 128  # files at a time: a mapped file counts as an open one
+
+_lock = threading.Lock()
+_mapped: OrderedDict[int, MappedRows] = OrderedDict()  # the most recently used last
+
+
+class MappedRows:
+    """The rows of a `.npy` file. An array that was taken from it stays valid, also when its file is no longer mapped.
+
+    Args:
+        path: of the file, which must stay as it is.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._rows: np.ndarray | None = None
+        self._file = self._identity()
+
+    def rows(self) -> np.ndarray:
+        """All rows, mapped.
+
+        Raises:
+            DataError: not an array file, too many files are open, or the file was changed since it was opened first.
+        """
+        with _lock:
+            if self._rows is None:
+                self._rows = self._map()
+            _mapped[id(self)] = self
+            _mapped.move_to_end(id(self))
+            rows = self._rows
+            while len(_mapped) > MOST_MAPPED:
+                _, oldest = _mapped.popitem(last=False)
+                oldest._rows = None
+        return rows
+
+    def column(self, name: str) -> np.ndarray:
+        """One field of all rows; raises as `rows`."""
+        return np.asarray(self.rows()[name])
+
+    def _identity(self) -> tuple[int, int, int]:
+        status = self.path.stat()
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
+    def _map(self) -> np.ndarray:
+        try:
+            if self._identity() != self._file:
+                raise DataError(f"dataset {self.path}: changed while it was in use; open it again")
+            return np.load(self.path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError, OSError) as error:
+            check_open_files(error)
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"dataset {self.path}: not an array file ({error}); prepare it again") from error
+
+
+class MappedColumn(NamedTuple):
+    """A column of a stream in its file."""
+
+    rows: MappedRows
+    name: str
+
+
+def _column(position: int) -> Any:
+    """A field of `Stream` that maps its file when it is asked for."""
+
+    def get(stream: MappedStream) -> np.ndarray:
+        held: Any = tuple.__getitem__(stream, position)
+        return held.rows.column(held.name) if isinstance(held, MappedColumn) else held
+
+    return property(get)
+
+
+class MappedStream(Stream):
+    """A stream whose columns are `MappedColumn`s, mapped each time they are asked for; `_replace` keeps them so."""
+
+    features = _column(Stream._fields.index("features"))
+    labels = _column(Stream._fields.index("labels"))
+    moves = _column(Stream._fields.index("moves"))
+    mid = _column(Stream._fields.index("mid"))
+    spread = _column(Stream._fields.index("spread"))
+    ts_ns = _column(Stream._fields.index("ts_ns"))
