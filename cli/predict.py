@@ -156,7 +156,7 @@ def _print(figures: dict[str, Any]) -> None:
     for why, names in _by(figures["learnt"], str).items():
         say(f"the model was trained on {names} ({why})")
     if figures["unseen"]:
-        say(f"not known to the model: {', '.join(figures['unseen'])}")
+        say(f"not known to the model: {_joined(figures['unseen'])}")
 
 
 def _by(values: dict[str, Any], key: Any) -> dict[str, str]:
@@ -164,4 +164,9 @@ def _by(values: dict[str, Any], key: Any) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for name, value in values.items():
         found.setdefault(key(value), []).append(name)
-    return {one: ", ".join(names) for one, names in found.items()}
+    return {one: _joined(names) for one, names in found.items()}
+
+
+def _joined(names: list[str]) -> str:
+    """Three names at most."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

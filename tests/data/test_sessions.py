@@ -88,7 +88,7 @@ def test_a_gap_of_ones_own() -> None:
 
 
 def test_no_chunk_runs_across_a_night() -> None:
-    config = DataConfig(horizons=(5, 40))
+    config = DataConfig(feature_set="lob44", horizons=(5, 40))
     night = make_stream(with_a_night(BOOKS, SESSION_GAP_NS + 1), config)
     tail = night._replace(train=(CUT - 60, night.train[1]))  # its first session is shorter than a chunk
     assert training_sessions([night, tail], 64, "x") == (
@@ -106,7 +106,7 @@ def test_no_chunk_runs_across_a_night() -> None:
 
 
 def test_scores_begin_anew_after_a_night() -> None:
-    config = DataConfig(horizons=(10, 50, 100))
+    config = DataConfig(feature_set="lob44", horizons=(10, 50, 100))
     model = random_model(ModelConfig.preset("nano"))
     night, plain = (make_stream(books, config) for books in (with_a_night(BOOKS, SESSION_GAP_NS + 1), BOOKS))
     score, params = make_score(model), nnx.state(model, nnx.Param)

@@ -320,7 +320,11 @@ def test_mistakes(tmp_path: Path, nano_checkpoint: Path) -> None:
             "give an instrument, or a series",
         ),
         (lambda: LivePredictor.load(CHECKPOINT, series="x"), ConfigError, "no series 'x' .* expected one of"),
-        (lambda: LivePredictor(step_of("flow"), InputSpec(), instrument), ConfigError, "expected 'lob44', the input's"),
+        (
+            lambda: LivePredictor(step_of("flow"), InputSpec("lob44"), instrument),
+            ConfigError,
+            "expected 'lob44', the input's",
+        ),
         (lambda: Instrument(0.0, 1.0, 1.0, 1.0), DataError, "tick_size=0.0; expected a finite number above 0"),
     ]
     for act, error, message in cases:

@@ -171,8 +171,10 @@ def test_kinds_are_told_apart(path: Path, nano_onnx: Path) -> None:
 
 def test_accuracy_on_labelled_data(nano_checkpoint: Path, tmp_path: Path) -> None:
     nano = load_checkpoint(nano_checkpoint)
-    streams = [make_stream(synthetic_books(rows, seed=rows), DataConfig()) for rows in (3_000, 2_000)]
-    data = Dataset(tuple(streams), DataConfig(), [])
+    streams = [
+        make_stream(synthetic_books(rows, seed=rows), DataConfig(feature_set="lob44")) for rows in (3_000, 2_000)
+    ]
+    data = Dataset(tuple(streams), DataConfig(feature_set="lob44"), [])
     accuracy = export_step(nano, tmp_path / "step.onnx", precision="int8", data=data).accuracy
     assert accuracy.measured_on == "test part of 2 series"
     lengths = [max(stream.test[1] - stream.test[0], 100) for stream in streams]
