@@ -82,7 +82,9 @@ def main(
     settings = MarketConfig.preset(market)
     data = DataConfig(feature_set="flow")
     model = dataclasses.replace(ModelConfig.preset(preset), feature_set="flow", dropout=0.0)
-    training = TrainConfig(loss="cross-entropy", epochs=epochs, lr=lr, batch_size=32, tensorboard=False)
+    training = TrainConfig(
+        loss="cross-entropy", epochs=epochs, lr=lr, batch_size=32, chunk_length=256, input_jitter=0.0, tensorboard=False
+    )
     seen = [make_stream(synthetic_books(rows, FIRST_SEED + i, settings), data) for i in range(series)]
     seen = [stream._replace(name=f"{stream.name}_{i}") for i, stream in enumerate(seen)]
     learnt, took = learn(Config(model, data, training), Dataset(tuple(seen), data, []))
