@@ -14,6 +14,7 @@ import nanoarb_jax as nj
 from support.example_files import write_example_files
 from support.structure import source_files
 
+pytestmark = pytest.mark.usefixtures("compile_quickly")
 ROOT = Path(__file__).parents[1]
 # modules with examples that are not run, and why
 SKIPPED = {"nanoarb_jax.training.loop": "trains for minutes"}
