@@ -17,6 +17,7 @@ from nanoarb_jax.errors import DeviceError, OutputError
 def first_line(error: BaseException, most: int = 200) -> str:
     """What an error says, cut to one line; the name of its class where it says nothing.
 
+    >>> from nanoarb_jax.files import first_line
     >>> first_line(ValueError("no such key\\nin this file")), first_line(KeyError())
     ('no such key', 'KeyError')
     """

@@ -1,6 +1,6 @@
 """Settings: frozen dataclasses for model, data and training, presets, TOML in and out. No arrays, and no JAX.
 
->>> ModelConfig.preset("small").d_inner
+>>> nj.ModelConfig.preset("small").d_inner
 128
 """
 

@@ -47,6 +47,7 @@ def check_types(table: str, settings: Any) -> None:
 
 def alternatives(words: tuple[str, ...]) -> str:
     """
+    >>> from nanoarb_jax.config.checks import alternatives
     >>> alternatives(("mid", "microprice")), alternatives(("a", "b", "c"))
     ('"mid" or "microprice"', '"a", "b" or "c"')
     """

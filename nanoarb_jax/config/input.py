@@ -27,7 +27,7 @@ class InputSpec:
     Raises:
         SettingError: a value of another type or out of range.
 
-    >>> InputSpec("flow", clock="bbo").session_gap_ns
+    >>> nj.InputSpec("flow", clock="bbo").session_gap_ns
     1800000000000
     """
 

@@ -33,8 +33,10 @@ def fi2010_stream(path: str | Path, config: DataConfig) -> Stream:
     Raises:
         DataError: an unreadable file, or a horizon that it has no labels for.
 
-    >>> fi2010_stream("Train_Dst_NoAuction_ZScore_CF_7.txt", DataConfig()).features.shape  # doctest: +SKIP
-    (254750, 40)
+    >>> from nanoarb_jax.data.fi2010 import fi2010_stream
+    >>> stream = fi2010_stream("Train_Dst_NoAuction_ZScore_CF_7.txt", nj.DataConfig())  # of the FI-2010 benchmark
+    >>> stream.features.shape[1], stream.labels.shape[1]  # ten levels of price and quantity on two sides; horizons
+    (40, 3)
     """
     read = fi2010.read_fi2010(path)
     missing = [horizon for horizon in config.horizons if horizon not in read.horizons]

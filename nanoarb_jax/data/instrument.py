@@ -36,7 +36,7 @@ class Instrument:
     Raises:
         DataError: a size or scale that is not above 0.
 
-    >>> Instrument(tick_size=0.1, lot_size=0.001, quantity_scale=3.0, spread_scale=1.0, name="btcusdt").tick_size
+    >>> nj.Instrument(tick_size=0.1, lot_size=0.001, quantity_scale=3.0, spread_scale=1.0, name="btcusdt").tick_size
     0.1
     """
 

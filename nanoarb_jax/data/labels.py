@@ -15,6 +15,7 @@ and thresholds stay in ticks: a threshold of the papers times the mean price of 
 Row t depends on rows t - back … t + ahead alone (`reach`), to the last bit: a block of rows with `back` rows before it
 and `ahead` after it gets the labels that the whole series gets.
 
+>>> from nanoarb_jax.data.labels import direction_labels
 >>> direction_labels(np.array([10.0, 10.5, 11.0, 9.5]), (2,), 1.0)[0].ravel().tolist()
 [2, 0, -1, -1]
 """
@@ -51,6 +52,7 @@ def reach(rule: str, horizons: Sequence[int], smoothing_ticks: int | None = None
     Raises:
         ConfigError: an unknown rule, or "tlob" without its window.
 
+    >>> from nanoarb_jax.data.labels import reach
     >>> reach("deeplob", (10, 50))
     Reach(back=50, ahead=50)
     """

@@ -4,6 +4,7 @@ Row ranges are half-open (start, stop) and hold *anchor* rows. A label of row t 
 `ahead` rows before another part are purged: `purge` is at least that (`data.labels.reach(…).ahead`). A rule that
 also looks `back` is kept wholly apart by a purge of ahead + back.
 
+>>> from nanoarb_jax.data.splits import purged_kfold
 >>> purged_kfold(100, 4, purge=10, embargo=5)[1]
 Fold(train=((0, 15), (65, 100)), test=(25, 50))
 """
@@ -83,6 +84,7 @@ def by_day(ts_ns: NDArray[np.int64], timezone: str = "UTC", session_start: str =
     Raises:
         ConfigError: no such zone or time.
 
+    >>> from nanoarb_jax.data.splits import by_day
     >>> by_day(np.array([0, 3_600_000_000_000]), "UTC", "01:00")
     (Session(date='1969-12-31', rows=(0, 1)), Session(date='1970-01-01', rows=(1, 2)))
     """
@@ -140,6 +142,7 @@ def walk_forward(rows: int, folds: int, purge: int, *, expanding: bool = True) -
         ConfigError: a count out of range.
         DataError: too few rows to learn from in a fold.
 
+    >>> from nanoarb_jax.data.splits import walk_forward
     >>> walk_forward(90, 2, purge=10)
     (Fold(train=((0, 20),), test=(30, 60)), Fold(train=((0, 50),), test=(60, 90)))
     """

@@ -1,5 +1,6 @@
 """Do probabilities mean what they say? Log loss, Brier score, calibration error, temperature scaling. Plain numpy.
 
+>>> from nanoarb_jax.evaluation.calibration import expected_calibration_error
 >>> log_probs = np.log([[0.9, 0.05, 0.05], [0.9, 0.05, 0.05]])
 >>> round(expected_calibration_error(log_probs, [0, 1]), 3)  # says .9, is right half of the time
 0.4

@@ -9,7 +9,8 @@ from nanoarb_jax.market.clocks.clock import TickClock
 def tick_clock(spec: InputSpec) -> TickClock:
     """The clock that makes the ticks.
 
-    >>> tick_clock(InputSpec(clock="bbo")).levels
+    >>> from nanoarb_jax.features.clock import tick_clock
+    >>> tick_clock(nj.InputSpec(clock="bbo")).levels
     1
     """
     if spec.clock in ("trade", "time"):

@@ -107,6 +107,7 @@ FEATURE_SETS: dict[str, FeatureSet] = {
 def feature_set_of(features: int) -> FeatureSet | None:
     """The feature set that has so many features per tick; None where none of ours does.
 
+    >>> from nanoarb_jax.features.feature_set import feature_set_of
     >>> [one and one.name for one in map(feature_set_of, (44, 86, 10))]
     ['lob44', 'flow', None]
     """

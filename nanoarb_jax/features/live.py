@@ -62,8 +62,8 @@ class LobFeatureExtractor:
         spread_scale: half the instrument's median spread, in ticks, at least 1; it is one of the `flow` features. A
             dataset's manifest says what it was made with.
 
-    >>> book = OrderBook(tick_size=0.25)
-    >>> LobFeatureExtractor(tick_size=0.25, quantity_scale=100).to_array(book)
+    >>> book = nj.OrderBook(tick_size=0.25)
+    >>> nj.LobFeatureExtractor(tick_size=0.25, quantity_scale=100).to_array(book)
     Traceback (most recent call last):
         ...
     nanoarb_jax.errors.DataError: features: the book has 0 bid and 0 ask levels; expected both sides quoted

@@ -52,6 +52,7 @@ def best_order_flow(
     Returns:
         (n,) float64 in the unit of the quantities; the first row is 0.
 
+    >>> from nanoarb_jax.features.order_flow import best_order_flow
     >>> px, ask = np.array([100.0, 100.0, 101.0]), np.full(3, 102.0)
     >>> best_order_flow(px, np.array([5.0, 8.0, 2.0]), ask, np.full(3, 7.0)).tolist()
     [0.0, 3.0, 2.0]

@@ -66,6 +66,7 @@ def policies(chosen: Policy | Mapping[str, Policy] | None = None) -> NDArray[np.
     Raises:
         DataError: an unknown kind or policy.
 
+    >>> from nanoarb_jax.market.anomaly import RAISE, Anomaly, policies
     >>> int(policies({"gap": "raise"})[Anomaly.GAP]) == RAISE
     True
     """

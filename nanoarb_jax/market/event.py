@@ -59,9 +59,9 @@ def mark_messages(events: NDArray[np.void]) -> NDArray[np.void]:
     Raises:
         DataError: not a one-dimensional array of EVENT.
 
-    >>> events = np.zeros(3, EVENT)
+    >>> events = np.zeros(3, nj.EVENT)
     >>> events["local_ts"] = [7, 7, 8]
-    >>> mark_messages(events)["ival"].tolist()
+    >>> nj.mark_messages(events)["ival"].tolist()
     [0, 128, 128]
     """
     if not isinstance(events, np.ndarray) or events.dtype != EVENT or events.ndim != 1:

@@ -75,8 +75,10 @@ def expected_pnl_loss(
         The scalar loss, in the unit of the moves; below 0 where trades pay.
 
     Example:
-        >>> expected_pnl_loss(jnp.array([[[-9.0, -9.0, 9.0]]]), jnp.array([[3.0]]), 1.0)  # surely long
-        Array(-2., dtype=float32)
+        >>> import jax.numpy as jnp
+        >>> loss = nj.expected_pnl_loss(jnp.array([[[-9.0, -9.0, 9.0]]]), jnp.array([[3.0]]), 1.0)  # surely long
+        >>> round(float(loss), 3)
+        -2.0
     """
     p = jax.nn.softmax(logits, axis=-1)
     down, up = p[..., 0], p[..., 2]
@@ -105,8 +107,11 @@ def distillation_loss(
         The scalar loss, 0 where both agree.
 
     Example:
-        >>> distillation_loss(logits, logits, 2.0)
-        Array(0., dtype=float32)
+        >>> import jax.numpy as jnp
+        >>> from nanoarb_jax.model.losses import distillation_loss
+        >>> logits = jnp.array([[[0.3, 1.0, -0.5]]])
+        >>> float(distillation_loss(logits, logits, 2.0))
+        0.0
     """
     log_p = jax.nn.log_softmax(logits / temperature, axis=-1)
     teacher_log_p = jax.nn.log_softmax(teacher_logits / temperature, axis=-1)

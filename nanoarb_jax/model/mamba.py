@@ -148,9 +148,13 @@ class MambaLOB(nnx.Module):
         dtype: of the projections' operands; parameters, sums and the recurrence stay float32.
 
     Example:
-        >>> model = MambaLOB(ModelConfig.preset("small"), rngs=nnx.Rngs(0))
-        >>> logits, state = model.scan(x)              # x (b, l, 44) → (b, l, 3, 3)
-        >>> logits, state = model.step(x_next, state)  # x_next (b, 44) → (b, 3, 3)
+        >>> from flax import nnx
+        >>> model = nj.MambaLOB(nj.ModelConfig.preset("nano"), rngs=nnx.Rngs(0))
+        >>> x = np.ones((2, 8, 44), np.float32)                # (b, l, f)
+        >>> logits, state = model.scan(x)
+        >>> following, state = model.step(x[:, -1], state)     # one tick more
+        >>> logits.shape, following.shape
+        ((2, 8, 3, 3), (2, 3, 3))
     """
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs, dtype: jnp.dtype = jnp.float32):

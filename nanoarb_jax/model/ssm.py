@@ -46,8 +46,14 @@ def selective_scan(
         y, and the state after the last tick.
 
     Example:
-        >>> y, last = selective_scan(u, delta, A, B, C, D)
-        >>> y2, last = selective_scan(u2, delta2, A, B2, C2, D, initial_state=last)  # goes on where it stopped
+        >>> import jax.numpy as jnp
+        >>> u, delta = jnp.ones((1, 6, 2)), jnp.full((1, 6, 2), 0.1)   # (b, l, d)
+        >>> A, B, C = -jnp.ones((2, 4)), jnp.ones((1, 6, 4)), jnp.ones((1, 6, 4))
+        >>> whole, last = nj.selective_scan(u, delta, A, B, C)
+        >>> first, state = nj.selective_scan(u[:, :4], delta[:, :4], A, B[:, :4], C[:, :4])
+        >>> rest, again = nj.selective_scan(u[:, 4:], delta[:, 4:], A, B[:, 4:], C[:, 4:], initial_state=state)
+        >>> bool(jnp.allclose(rest, whole[:, 4:])), bool(jnp.allclose(again, last))  # it goes on where it stopped
+        (True, True)
     """
     if initial_state is None:
         h = jnp.zeros((u.shape[0], A.shape[1], A.shape[0]), jnp.result_type(u, delta))

@@ -25,8 +25,10 @@ def load_torch_state_dict(mapping: Mapping[str, np.ndarray]) -> MambaLOB:
         CheckpointError: a tensor is missing, left over, not finite, or of another shape than the others imply.
 
     Example:
-        >>> with np.load("weights.npz") as file:
-        ...     model = load_torch_state_dict({name: file[name] for name in file.files})
+        >>> with np.load("weights.npz") as file:  # np.savez of {name: tensor.numpy()}
+        ...     model = nj.load_torch_state_dict({name: file[name] for name in file.files})
+        >>> model.config.horizons
+        (10, 50, 100)
     """
     tensors = {name: np.asarray(array) for name, array in mapping.items()}
     model = abstract_model(_config(tensors))

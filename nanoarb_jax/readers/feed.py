@@ -82,6 +82,7 @@ def infer_tick_size(px: NDArray[np.float64], what: str) -> float:
     Raises:
         DataError: no price, or prices with more than nine decimals.
 
+    >>> from nanoarb_jax.readers.feed import infer_tick_size
     >>> infer_tick_size(np.array([10.25, 10.5, 11.0]), "example")
     0.25
     """
@@ -106,6 +107,7 @@ def infer_tick_size(px: NDArray[np.float64], what: str) -> float:
 def infer_lot_size(qty: NDArray[np.float64], what: str) -> float:
     """A power of ten, 1e-8 where quantities allow it, of which a thousand times the largest quantity stays exact.
 
+    >>> from nanoarb_jax.readers.feed import infer_lot_size
     >>> infer_lot_size(np.array([0.001, 250.0]), "example")
     1e-08
     >>> infer_lot_size(np.array([1e9]), "example")

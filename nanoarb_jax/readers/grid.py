@@ -19,6 +19,7 @@ def price_scale(tick_size: float, what: str) -> tuple[float, int]:
     Raises:
         DataError: a tick size that is not a positive number of at most twelve decimals.
 
+    >>> from nanoarb_jax.readers.grid import price_scale
     >>> price_scale(0.25, "example")
     (100.0, 25)
     """
@@ -33,6 +34,7 @@ def price_scale(tick_size: float, what: str) -> tuple[float, int]:
 def per_one(unit: float) -> float:
     """How many units make 1: its reciprocal, exactly whole where a rounded decimal such as 1e-8 stands for that.
 
+    >>> from nanoarb_jax.readers.grid import per_one
     >>> per_one(1e-5)
     100000.0
     """

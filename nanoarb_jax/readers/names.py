@@ -21,6 +21,8 @@ class DatedName(NamedTuple):
 def series_name(path: Path) -> str:
     """The file's name without the suffixes that tell its format and its compression.
 
+    >>> from pathlib import Path
+    >>> from nanoarb_jax.readers.names import series_name
     >>> series_name(Path("data/test_data.mbo.dbn.zst"))
     'test_data.mbo'
     """
@@ -30,6 +32,8 @@ def series_name(path: Path) -> str:
 def split_day(path: Path) -> DatedName | None:
     """The series and the day of a file whose name ends with a day; None: it does not.
 
+    >>> from pathlib import Path
+    >>> from nanoarb_jax.readers.names import split_day
     >>> split_day(Path("btcusdt_20240808.gz"))
     DatedName(series='btcusdt', day=datetime.date(2024, 8, 8))
     """

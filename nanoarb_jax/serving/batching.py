@@ -38,10 +38,14 @@ class MicroBatcher:
         ConfigError: a negative wait.
 
     Example:
-        >>> batcher = MicroBatcher.load("checkpoints/small", instruments=200, batch=32, max_wait_ns=1_000_000)
-        >>> for instrument, features in ticks:
-        ...     for name, prediction in batcher.submit(instrument, features).items(): ...
-        >>> batcher.flush()  # {instrument: Prediction} of those that still wait
+        >>> batcher = nj.MicroBatcher.load("checkpoints/small", instruments=200, batch=2, max_wait_ns=60_000_000_000)
+        >>> features = np.ones(86, np.float32)  # raw, of the book
+        >>> batcher.submit("BTC", features)  # waits
+        {}
+        >>> list(batcher.submit("ETH", features))  # {instrument: Prediction} of the two
+        ['BTC', 'ETH']
+        >>> batcher.submit("SOL", features), list(batcher.flush())  # of those that still wait
+        ({}, ['SOL'])
     """
 
     def __init__(self, backend: BatchBackend, max_wait_ns: int, clock: Callable[[], int] = time.monotonic_ns):

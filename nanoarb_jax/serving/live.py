@@ -50,8 +50,12 @@ class LivePredictor(NotPickled):
         warm_up: ticks of a session until its predictions are ready.
 
     Example:
-        >>> live = LivePredictor.load("checkpoints/nano", instrument)  # doctest: +SKIP
-        >>> prediction = live.apply(event)  # doctest: +SKIP
+        >>> past = today = "feeds/synthetic_00.npz"  # any feed
+        >>> live = nj.LivePredictor.load("checkpoints/nano", nj.Instrument.measure(past))
+        >>> for event in nj.read_events(today):
+        ...     prediction = live.apply(event)  # None where the event made no tick
+        >>> live.ticks > 0
+        True
     """
 
     def __init__(

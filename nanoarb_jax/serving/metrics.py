@@ -31,9 +31,12 @@ class ModelMetrics:
         ConfigError: a negative horizon.
 
     Example:
-        >>> metrics = ModelMetrics()
+        >>> from nanoarb_jax.serving.prediction import make_prediction
+        >>> prediction = make_prediction(np.array([[0.1, 0.2, 0.7]], np.float32), ready=True, version="1")
+        >>> metrics = nj.ModelMetrics()
         >>> metrics.record(prediction, actual=+1, latency_ns=12_500)
-        >>> metrics.accuracy, metrics.snapshot()["latency_ns"]["p999"]
+        >>> metrics.accuracy, round(metrics.snapshot()["latency_ns"]["p999"], -2)
+        (1.0, 12500)
     """
 
     def __init__(self, horizon: int = 0):

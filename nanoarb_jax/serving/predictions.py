@@ -44,7 +44,15 @@ def write_predictions(
     Raises:
         OutputError: the suffix is none of SUFFIXES, the file exists, or its folder does not.
 
-    >>> write_predictions(Path("predictions.csv"), replayed, (10, 50, 100), predictor.version)  # doctest: +SKIP
+    >>> from pathlib import Path
+    >>> from nanoarb_jax.serving.predictions import write_predictions
+    >>> from nanoarb_jax.serving.replay import replay_dataset
+    >>> predictor = nj.StepPredictor.load("checkpoints/small")
+    >>> dataset = nj.open_dataset("books", nj.DataConfig(feature_set="flow"))
+    >>> replayed = replay_dataset(predictor, dataset, (10, 50, 100), nj.ModelMetrics())
+    >>> write_predictions(Path("predictions.csv"), replayed, (10, 50, 100), predictor.version)
+    >>> Path("predictions.csv").read_text().split(",")[:4]
+    ['"stream"', '"ts_ns"', '"mid"', '"ready"']
     """
     claim_file(path, "predictions", SUFFIXES)
     suffix = path.suffix.lower()

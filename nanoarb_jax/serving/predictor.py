@@ -33,9 +33,12 @@ class StepPredictor(NotPickled):
         load_seconds: what reading and compiling took; None if it was not loaded but made of a backend.
 
     Example:
-        >>> predictor = StepPredictor.load("checkpoints/small")
-        >>> prediction = predictor.update(features)  # (f,) raw features of the book, every tick
-        >>> if prediction.ready and prediction.confidence[0] > 0.6: ...
+        >>> ticks = nj.open_dataset("books", nj.DataConfig(feature_set="flow")).streams[0].features  # (n, f)
+        >>> predictor = nj.StepPredictor.load("checkpoints/small")
+        >>> for features in ticks[:200]:  # raw features of the book, every tick
+        ...     prediction = predictor.update(features)
+        >>> prediction.ready, prediction.probabilities.shape
+        (True, (3, 3))
     """
 
     def __init__(self, backend: Backend):

@@ -25,10 +25,12 @@ class ModelRegistry:
     before or wholly after a switch. The replay holds up a tick by `warm_up` × the cost of a step.
 
     Example:
-        >>> registry = ModelRegistry()
-        >>> registry.load("today", "checkpoints/small")
+        >>> registry = nj.ModelRegistry()
+        >>> version = registry.load("today", "checkpoints/small")
         >>> registry.switch("today")
-        >>> prediction = registry.predict(features)  # (f,) raw features of the book, every tick
+        >>> prediction = registry.predict(np.ones(86, np.float32))  # (f,) raw features of the book, every tick
+        >>> prediction.version == version
+        True
     """
 
     def __init__(self) -> None:

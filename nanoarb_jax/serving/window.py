@@ -23,8 +23,10 @@ class WindowPredictor(NotPickled):
     tick at the old end; until it is full, `ready` is False.
 
     Example:
-        >>> predictor = WindowPredictor.load("model.onnx")
-        >>> prediction = predictor.update(features)  # (f,) raw features of the book, every tick
+        >>> predictor = nj.WindowPredictor.load("window.onnx")  # `nanoarb-jax export --kind window`
+        >>> features = np.ones(predictor.features, np.float32)  # (f,) raw features of the book, every tick
+        >>> predictor.update(features).probabilities.shape
+        (3, 3)
     """
 
     def __init__(self, session: onnxruntime.InferenceSession, card: ModelCard):

@@ -63,6 +63,7 @@ class MarketConfig:
     Raises:
         ConfigError: a value out of range, or orders that bring about more than one order each on average.
 
+    >>> from nanoarb_jax.simulation.config import MarketConfig
     >>> MarketConfig.preset("es").branching_ratio < 1
     True
     """

@@ -112,6 +112,7 @@ def synthetic_books(
         DataError: rows below 1, or a seed that is none.
         ConfigError: a setting is out of range.
 
+    >>> from nanoarb_jax.simulation.market import synthetic_books
     >>> synthetic_books(1_000, seed=0).rows
     1000
     """
@@ -157,6 +158,8 @@ def synthetic_events(
     Raises:
         DataError: events below 1, a seed that is none, another level.
 
+    >>> from nanoarb_jax.simulation.config import MarketConfig
+    >>> from nanoarb_jax.simulation.market import synthetic_events
     >>> len(synthetic_events(1_000, 0, MarketConfig.preset("es"))) >= 1_000
     True
     """

@@ -123,6 +123,8 @@ def class_probabilities(
     Raises:
         DataError: ticks or horizons that are not ascending, another argument out of range.
 
+    >>> from nanoarb_jax.simulation.config import MarketConfig
+    >>> from nanoarb_jax.simulation.oracle import class_probabilities
     >>> class_probabilities(MarketConfig(), 0, [100, 900], futures=50).probabilities.shape
     (2, 3, 3)
     """

@@ -50,8 +50,11 @@ class MlStrategy:
         ConfigError: a threshold outside 0 to 1.
 
     Example:
-        >>> strategy = MlStrategy(StepPredictor.load("checkpoints/small"), confidence_threshold=0.6)
-        >>> if strategy.update(features) is Signal.LONG: ...  # raw features of the book, every tick
+        >>> ticks = nj.open_dataset("books", nj.DataConfig(feature_set="flow")).streams[0].features  # (n, f)
+        >>> strategy = nj.MlStrategy(nj.StepPredictor.load("checkpoints/small"), confidence_threshold=0.6)
+        >>> signals = [strategy.update(features) for features in ticks[:200]]  # raw features of the book, every tick
+        >>> set(signals) <= {nj.Signal.LONG, nj.Signal.SHORT, None}
+        True
     """
 
     def __init__(self, predictor: TickPredictor, confidence_threshold: float = 0.6):

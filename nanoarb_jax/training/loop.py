@@ -102,8 +102,9 @@ def train(
         TrainingError: the loss stopped being finite.
 
     Example:
-        >>> result = train(Config(), open_dataset("books/"), "runs/first")
-        >>> predictor = StepPredictor.load(result.best)
+        >>> from nanoarb_jax.training.loop import train
+        >>> result = train(nj.Config(), nj.open_dataset("books"), "runs/first")  # doctest: +SKIP
+        >>> predictor = nj.StepPredictor.load(result.best)  # doctest: +SKIP
     """
     if jax.process_count() > 1:
         raise DeviceError(
@@ -271,6 +272,7 @@ def cut_updates(done: int, end: int, checkpoint_every: int, first: int) -> list[
     A call ends where the loss is looked at or the state is kept, and after the update `first`, the very first since
     the run or its resumption began: it shows that training works.
 
+    >>> from nanoarb_jax.training.loop import cut_updates
     >>> cut_updates(0, 25, 500, first=1)
     [(0, 1), (1, 10), (10, 20), (20, 25)]
     """

@@ -104,8 +104,9 @@ def quotas(counts: Sequence[int], instruments: Sequence[str] | None, rng: np.ran
             `counts`. None: every stream gets its own count.
         rng: rounds up or down at random, so that the shares are exact on average over epochs.
 
-    >>> quotas([30, 10, 2], ["ES", "ES", "BTC"], np.random.default_rng(0))
-    array([16,  5, 21])
+    >>> from nanoarb_jax.training.plan import quotas
+    >>> quotas([30, 10, 2], ["ES", "ES", "BTC"], np.random.default_rng(0)).tolist()
+    [16, 5, 21]
     """
     if instruments is None:
         return np.array(counts)

@@ -54,8 +54,8 @@ class OrderBook:
 
     `state` serves the compiled functions of `apply.py`; where they ask for more room, assign `grow(...)` to it.
 
-    >>> book = OrderBook(tick_size=0.25, lot_size=1)
-    >>> events = np.zeros(2, EVENT)
+    >>> book = nj.OrderBook(tick_size=0.25, lot_size=1)
+    >>> events = np.zeros(2, nj.EVENT)
     >>> events["ev"], events["px"], events["qty"], events["ival"] = [1 | 1 << 29, 1 | 1 << 28], [10, 10.25], 3, 128
     >>> [book.apply(event) for event in events]
     [False, True]

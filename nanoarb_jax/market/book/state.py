@@ -69,6 +69,7 @@ def empty_state(
     Raises:
         DataError: an argument out of range.
 
+    >>> from nanoarb_jax.market.book.state import empty_state
     >>> int(empty_state(0.25, 1.0).levels.depth.sum())
     0
     """

@@ -27,6 +27,7 @@ class TickClock:
     Raises:
         DataError: an argument out of range.
 
+    >>> from nanoarb_jax.market.clocks.clock import TickClock
     >>> TickClock("time", interval_ns=10**9).silence_ns == 86_400 * 10**9
     True
     """

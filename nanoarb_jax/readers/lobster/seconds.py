@@ -20,8 +20,9 @@ def parse_seconds(text: NDArray[np.str_], what: str = "times", first: int = 0) -
     Raises:
         DataError: not a plain decimal number, or a day or more.
 
-    >>> parse_seconds(np.array(["34200.004241176", "0.1"]))
-    array([34200004241176,      100000000])
+    >>> from nanoarb_jax.readers.lobster.seconds import parse_seconds
+    >>> parse_seconds(np.array(["34200.004241176", "0.1"])).tolist()
+    [34200004241176, 100000000]
     """
     rows = len(text)
     chars = np.ascontiguousarray(text).view(np.uint32).reshape(rows, -1)  # code points, padded with 0

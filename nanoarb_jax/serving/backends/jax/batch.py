@@ -75,6 +75,7 @@ class JaxBatch:
 def _sizes(batch: int) -> list[int]:
     """Rows of the compiled calls, ascending.
 
+    >>> from nanoarb_jax.serving.backends.jax.batch import _sizes
     >>> _sizes(32), _sizes(7)
     ([2, 8, 32], [2, 7])
     """

@@ -60,9 +60,10 @@ class NativeStep:
             ConfigError, CheckpointError, ExportError: see `StepPredictor.load`.
 
         Example:
-            >>> native = NativeStep.load("checkpoints/nano")  # doctest: +SKIP
-            >>> state, out = initial_state(native.weights), np.empty((3, 3), np.float32)  # doctest: +SKIP
-            >>> step(native.weights, state, features, out)  # doctest: +SKIP
+            >>> from nanoarb_jax.serving.backends.native import NativeStep
+            >>> native = NativeStep.load("checkpoints/nano")
+            >>> native.features, native.window, native.step(np.ones(86, np.float32)).shape
+            (86, 100, (3, 3))
         """
         if Path(path).is_file():
             file = read_native_file(path)

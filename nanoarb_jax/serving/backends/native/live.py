@@ -1,13 +1,17 @@
 """The compiled step behind the compiled input: events or books in, probabilities out, in one call. No JAX.
 
->>> live = nj.LivePredictor.load("checkpoints/nano", instrument)  # doctest: +SKIP
->>> weights, state = live.weights, live.state  # doctest: +SKIP
->>> @njit  # doctest: +SKIP
+>>> from numba import njit
+>>> from nanoarb_jax.serving.backends.native.live import live_apply
+>>> live = nj.LivePredictor.load("checkpoints/nano", nj.Instrument.measure("feeds/synthetic_00.npz"))
+>>> @njit
 ... def count_ticks(weights, state, events, probabilities):
 ...     ticks = 0
 ...     for event in events:
 ...         ticks += live_apply(weights, state, event, probabilities)
 ...     return ticks
+>>> events = nj.read_events("feeds/synthetic_00.npz")
+>>> count_ticks(live.weights, live.state, events, np.empty((3, 3), np.float32)) == live.ticks
+True
 
 A state is the bytes of `nanoarb_jax.features.live_state`, with the model's state at their end. It serves one market.
 """
