@@ -37,6 +37,7 @@ from nanoarb_jax.simulation.market import synthetic_books
 from nanoarb_jax.simulation.oracle import class_probabilities
 from nanoarb_jax.training.loop import train
 
+TRAINING = TrainConfig(loss="cross-entropy", batch_size=32, chunk_length=256, input_jitter=0.0, tensorboard=False)
 TEST_SEED, FIRST_SEED = 7, 1_000
 
 
@@ -82,7 +83,7 @@ def main(
     settings = MarketConfig.preset(market)
     data = DataConfig(feature_set="flow")
     model = dataclasses.replace(ModelConfig.preset(preset), feature_set="flow", dropout=0.0)
-    training = TrainConfig(loss="cross-entropy", epochs=epochs, lr=lr, batch_size=32, tensorboard=False)
+    training = dataclasses.replace(TRAINING, epochs=epochs, lr=lr)
     seen = [make_stream(synthetic_books(rows, FIRST_SEED + i, settings), data) for i in range(series)]
     seen = [stream._replace(name=f"{stream.name}_{i}") for i, stream in enumerate(seen)]
     learnt, took = learn(Config(model, data, training), Dataset(tuple(seen), data, []))

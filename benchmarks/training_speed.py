@@ -107,6 +107,9 @@ def sweep(lengths: str, *options: object) -> list[dict[str, Any]]:
     return rows
 
 
+LOB44 = DataConfig(feature_set="lob44")  # what presets read
+
+
 def main(
     preset: str = "base",
     batch_size: int = 16,
@@ -117,10 +120,10 @@ def main(
     json_path: Annotated[Path | None, typer.Option("--json")] = None,
 ) -> None:
     chosen, shape = choose_device(device), ModelConfig.preset(preset)
-    config = TrainConfig(batch_size=batch_size, chunk_length=chunk_length)
+    config = TrainConfig(batch_size=batch_size, chunk_length=chunk_length, input_jitter=0.0)
     ticks = batch_size * chunk_length
     books = synthetic_books(int(ticks * LOOK_EVERY / 0.7) + 2_000, seed=0)
-    stream = make_stream(books, DataConfig())._replace(train=(0, ticks * LOOK_EVERY))  # no lane is left out
+    stream = make_stream(books, LOB44)._replace(train=(0, ticks * LOOK_EVERY))  # no lane is left out
     with jax.default_device(chosen):
         dtype = matmul_dtype(config.matmul_dtype, chosen)
         model = MambaLOB(shape, rngs=nnx.Rngs(0), dtype=dtype)

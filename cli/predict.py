@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -23,27 +23,29 @@ from .tables import mcc
 Split = Literal["all", "train", "validation", "test"]
 
 
+Backend = Literal["native", "jax", "onnx"]
+Precision = Literal["fp32", "bf16", "int8"]
+ScalesFromOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FEED|DATASET",
+        help="What is usual for the instrument: its past.  [default: the model's series of that name, else --warm-up]",
+    ),
+]
+SeriesOption = Annotated[str | None, typer.Option(help="The series there, or of the model's own, whose scales hold.")]
+WarmUpOption = Annotated[int, typer.Option(min=1, help="Ticks measured first, not predicted, if no scales are known.")]
+
+
 def predict(
     checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder, output folder of a run, or exported file.")],
     data: Annotated[Path, typer.Option(help="Prepared dataset, or a folder or file of market data.")],
     output: Annotated[Path, typer.Option(help="File to write: .npz, .csv or .parquet.")],
-    backend: Annotated[Literal["native", "jax", "onnx"], typer.Option(help="What computes.")] = "native",
-    precision: Annotated[Literal["fp32", "bf16", "int8"], typer.Option(help="Of the native step's weights.")] = "fp32",
+    backend: Annotated[Backend, typer.Option(help="What computes.")] = "native",
+    precision: Annotated[Precision, typer.Option(help="Of the native step's weights.")] = "fp32",
     split: Annotated[Split, typer.Option(help="Which part of each stream to write.")] = "all",
-    scales_from: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FEED|DATASET",
-            help="What is usual for the instrument: its past.  [default: the model's series of the same name, else "
-            "--warm-up]",
-        ),
-    ] = None,
-    series: Annotated[
-        str | None, typer.Option(help="The series there, or of the model's own, whose scales hold.")
-    ] = None,
-    warm_up: Annotated[
-        int, typer.Option(min=1, help="Ticks to measure first, not predicted, where no scales are known.")
-    ] = 1_000,
+    scales_from: ScalesFromOption = None,
+    series: SeriesOption = None,
+    warm_up: WarmUpOption = 1_000,
     tick_size: TickSizeOption = None,
     lot_size: LotSizeOption = None,
     symbol: SymbolOption = None,
@@ -55,29 +57,41 @@ def predict(
     from nanoarb_jax.files import claim_file
     from nanoarb_jax.readers.feed import ReadOptions
     from nanoarb_jax.serving.feeds import ScaleSource, open_feeds
-    from nanoarb_jax.serving.loading import read_card
     from nanoarb_jax.serving.predictions import SUFFIXES
 
     claim_file(output, "--output", SUFFIXES)
-    part = None if split == "all" else split
+    part, policies = None if split == "all" else split, parse_policy(policy)
+    options = ReadOptions(tick_size, lot_size, symbol)
     with console.status("reading"):
-        loading = time.perf_counter()
-        predictor = _load(checkpoint, backend, precision)
-        load_seconds = time.perf_counter() - loading
-        card = read_card(checkpoint, backend)
-        feeds = open_feeds(
-            data,
-            _settings(card, checkpoint, data),
-            ScaleSource(scales_from, series, card.data.get("streams", []), warm_up),
-            split=part,
-            options=ReadOptions(tick_size, lot_size, symbol),
-            policy=parse_policy(policy),
-        )
-    figures: dict[str, Any] = {"output": str(output), "version": predictor.version, "backend": backend}
-    figures["precision"] = None if checkpoint.is_file() else precision  # an exported file has its own
-    figures |= {"split": split, "load_seconds": load_seconds, **_replay(predictor, card, feeds, part, output)}
+        served = _serve(checkpoint, backend, precision)
+        scales = ScaleSource(scales_from, series, served.card.data.get("streams", []), warm_up)
+        settings = _settings(served.card, checkpoint, data)
+        feeds = open_feeds(data, settings, scales, split=part, options=options, policy=policies)
+    figures = {"output": str(output), "split": split, **served.figures, **_replay(served, feeds, part, output)}
     _print(figures)
     write_json(json_path, figures)
+
+
+class _Served(NamedTuple):
+    """A predictor, its card, and what is told of both."""
+
+    predictor: StepPredictor | WindowPredictor
+    card: ModelCard
+    figures: dict[str, Any]
+
+
+def _serve(checkpoint: Path, backend: str, precision: str) -> _Served:
+    from nanoarb_jax.serving.loading import read_card
+
+    began = time.perf_counter()
+    predictor = _load(checkpoint, backend, precision)
+    figures = {
+        "version": predictor.version,
+        "backend": backend,
+        "precision": None if checkpoint.is_file() else precision,  # an exported file has its own
+        "load_seconds": time.perf_counter() - began,
+    }
+    return _Served(predictor, read_card(checkpoint, backend), figures)
 
 
 def _load(checkpoint: Path, backend: str, precision: str) -> StepPredictor | WindowPredictor:
@@ -105,15 +119,14 @@ def _settings(card: ModelCard, checkpoint: Path, data: Path) -> DataConfig | Non
     return data_settings(card.config.horizons, made, str(checkpoint))
 
 
-def _replay(
-    predictor: StepPredictor | WindowPredictor, card: ModelCard, feeds: Feeds, part: str | None, output: Path
-) -> dict[str, Any]:
+def _replay(served: _Served, feeds: Feeds, part: str | None, output: Path) -> dict[str, Any]:
     """Predict, write the file, and tell what came of it."""
     from nanoarb_jax.data.provenance import how_learnt
     from nanoarb_jax.serving.metrics import ModelMetrics
     from nanoarb_jax.serving.predictions import write_predictions
     from nanoarb_jax.serving.replay import accuracy, replay_dataset
 
+    predictor, card, _ = served
     metrics, horizons, began = ModelMetrics(), card.config.horizons, time.perf_counter()
     warm_up = {name: scales.warm_up for name, scales in feeds.scales.items()}
     with noting("replaying") as note:
@@ -156,7 +169,7 @@ def _print(figures: dict[str, Any]) -> None:
     for why, names in _by(figures["learnt"], str).items():
         say(f"the model was trained on {names} ({why})")
     if figures["unseen"]:
-        say(f"not known to the model: {', '.join(figures['unseen'])}")
+        say(f"not known to the model: {_joined(figures['unseen'])}")
 
 
 def _by(values: dict[str, Any], key: Any) -> dict[str, str]:
@@ -164,4 +177,9 @@ def _by(values: dict[str, Any], key: Any) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for name, value in values.items():
         found.setdefault(key(value), []).append(name)
-    return {one: ", ".join(names) for one, names in found.items()}
+    return {one: _joined(names) for one, names in found.items()}
+
+
+def _joined(names: list[str]) -> str:
+    """Three names at most."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nanoarb_jax.config import Config, ModelConfig, TrainConfig
+from nanoarb_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 from nanoarb_jax.files import claim_folder
 
 from .bench import show as show_latencies
@@ -22,7 +22,8 @@ STREAMS, ROWS, ROUNDS = 8, 25_000, 5
 # small updates and a steep schedule: enough to pass the baselines in a minute, not the best that more epochs reach
 CONFIG = Config(
     model=dataclasses.replace(ModelConfig.preset("small"), dropout=0.0),
-    train=TrainConfig(epochs=8, batch_size=8, chunk_length=128, lr=6e-3, ema_decay=0.98),
+    data=DataConfig(feature_set="lob44"),
+    train=TrainConfig(epochs=8, batch_size=8, chunk_length=128, lr=6e-3, ema_decay=0.98, input_jitter=0.0),
 )
 
 
@@ -56,7 +57,7 @@ def _summarise(figures: dict[str, Any]) -> None:
         f"JAX window {p50['jax_window']:,.0f} µs"
     )
     say(f"checkpoint: {figures['checkpoint']}\nONNX:       {figures['onnx']}\ntook {figures['seconds']:.0f} s")
-    say("next: nanoarb-jax train --data FOLDER_OF_BOOKS --preset small")
+    say("next: nanoarb-jax train --data FOLDER_OF_FEEDS --preset small")
 
 
 def run(folder: Path, seed: int) -> dict[str, Any]:

@@ -75,15 +75,21 @@ class Setting:
         return f"{self.option} {_text(value)}"
 
 
-def settings_of(table: str, settings: type, names: Iterable[str] | None = None) -> list[Setting]:
-    """The settings of a dataclass; with `names` these alone.
+def settings_of(table: str, settings: type, names: Iterable[str] | None = None, start: object = None) -> list[Setting]:
+    """The settings of a dataclass; with `names` these alone, with `start` with its values for defaults.
 
     Each is described by the first sentence about it in the part "Args:" of the dataclass's docstring.
     """
     hints, sentences = get_type_hints(settings), _sentences(settings)
     wanted = None if names is None else set(names)
     return [
-        Setting(table, field.name, _without_none(hints[field.name]), field.default, sentences.get(field.name, ""))
+        Setting(
+            table,
+            field.name,
+            _without_none(hints[field.name]),
+            getattr(start, field.name, field.default),
+            sentences.get(field.name, ""),
+        )
         for field in dataclasses.fields(settings)
         if wanted is None or field.name in wanted
     ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nanoarb_jax.config import Config, DataConfig, ModelConfig, TrainConfig, load_config
+from nanoarb_jax.config import PRESETS, Config, DataConfig, ModelConfig, TrainConfig, load_config
 from nanoarb_jax.errors import CheckpointError, ConfigError
 
 from .bench import show as show_latencies
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nanoarb_jax.training.loop import TrainResult
 
 
-@settings_options(*settings_of("train", TrainConfig), *settings_of("model", ModelConfig, ["dropout"]))
+@settings_options(*settings_of("train", TrainConfig), *settings_of("model", ModelConfig, ["dropout"], Config().model))
 def train(
     *,
     data: Annotated[Path, typer.Option(help="Prepared dataset, or a folder or file of market data.")],
@@ -45,8 +45,8 @@ def train(
 ) -> None:
     """Train a model on order book streams, or resume a run.
 
-    Settings of the run come from options, then from the file of --config, then from defaults. With --init and without
-    --preset and --config the model has the shape of the checkpoint that it begins from.
+    Settings of the run come from options, then from the file of --config, then from the recipe of the --preset. With
+    --init and without --preset and --config the model has the shape of the checkpoint that it begins from.
     """
     claim_json(json_path)
     settings = _resumed(output, config, preset, given) if resume else _chosen(config, preset, given)
@@ -110,7 +110,7 @@ def _resumed(output: Path, config: Path | None, preset: str | None, given: Given
 
 def _chosen(config: Path | None, preset: str | None, given: Given) -> Config:
     """The settings of a new run: those given, beside those of a file, a preset or the checkpoint to begin from."""
-    base = load_config(config) if config is not None else Config()
+    base = load_config(config) if config is not None else Config.recipe(preset or "base")
     train_config: TrainConfig = dataclasses.replace(base.train, **given["train"])
     if "init" in given["train"] and config is None and preset is None:
         from nanoarb_jax.artifacts.checkpoint import load_checkpoint
@@ -119,9 +119,11 @@ def _chosen(config: Path | None, preset: str | None, given: Given) -> Config:
             model = load_checkpoint(str(train_config.init)).config
         except CheckpointError as error:
             raise CheckpointError(f"--init: {error}") from error
+        if model.preset_name in PRESETS:
+            train_config = dataclasses.replace(Config.recipe(model.preset_name).train, **given["train"])
         base = dataclasses.replace(base, model=model, data=_read_by(model, base.data))
     model = base.model
-    if preset is not None:
+    if preset is not None and config is not None:
         kept: dict[str, Any] = {"horizons": model.horizons, "feature_set": model.feature_set, "dropout": model.dropout}
         model = dataclasses.replace(ModelConfig.preset(preset), **kept)
     model = dataclasses.replace(model, **given["model"])

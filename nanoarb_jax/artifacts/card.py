@@ -45,8 +45,37 @@ class FeatureSchema:
         return None if found is None else FeatureSchema(found.name, found.names, found.hash)
 
 
+class TrainedOn:
+    """What a card and a checkpoint tell of the training data: they have `data`, as in `ModelCard`, and `config`."""
+
+    data: Mapping[str, Any]
+    config: ModelConfig
+
+    @property
+    def input(self) -> InputSpec | None:
+        """What the model reads; None where nothing is known of its training data, or its features have no names."""
+        made, features = self.data.get("config"), FeatureSchema.of(self.config)
+        if made is None or features is None:
+            return None
+        # settings that a file does not know yet have the value that they had when it was written: the default
+        known = {one.name: made[one.name] for one in dataclasses.fields(InputSpec) if one.name in made}
+        return InputSpec(**known | {"feature_set": features.schema})
+
+    @property
+    def learnt(self) -> list[Mapping[str, Any]]:
+        """All streams that the weights know of: the model's own, and those of the checkpoints it learnt from.
+
+        {"name", "instrument", …} of each, see `data.provenance.how_learnt`; earlier versions noted names alone.
+        """
+        found = list(self.data.get("streams", []))
+        for origin in ("initial", "teacher"):
+            streams = self.data.get(origin, {}).get("streams", [])
+            found += [{"name": stream} if isinstance(stream, str) else stream for stream in streams]
+        return found
+
+
 @dataclass(frozen=True)
-class ModelCard:
+class ModelCard(TrainedOn):
     """What a file says of the model in it. Entries that a kind does not have are None.
 
     Args:
@@ -79,16 +108,6 @@ class ModelCard:
     opset: int | None = None
     optimized: bool | None = None
     states: Mapping[str, tuple[int | str, ...]] | None = None
-
-    @property
-    def input(self) -> InputSpec | None:
-        """See `model_input`."""
-        return model_input(self.data, self.config)
-
-    @property
-    def learnt(self) -> list[Mapping[str, Any]]:
-        """See `streams_learnt`."""
-        return streams_learnt(self.data)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -127,36 +146,6 @@ class ModelCard:
         card = cls(**given)
         _check_features(card)
         return card
-
-
-def model_input(data: Mapping[str, Any], config: ModelConfig) -> InputSpec | None:
-    """What a model reads; None where nothing is known of its training data, or its features have no names.
-
-    Args:
-        data, config: of its card.
-    """
-    made, features = data.get("config"), FeatureSchema.of(config)
-    if made is None or features is None:
-        return None
-    # settings that a file does not know yet have the value that they had when it was written: the default
-    known = {one.name: made[one.name] for one in dataclasses.fields(InputSpec) if one.name in made}
-    return InputSpec(**known | {"feature_set": features.schema})
-
-
-def streams_learnt(data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """All streams that a model's weights know of: its own, and those of the checkpoints it learnt from.
-
-    Args:
-        data: of its card.
-
-    Returns:
-        {"name", "instrument", …} of each, see `data.provenance.how_learnt`; earlier versions noted names alone.
-    """
-    found = list(data.get("streams", []))
-    for origin in ("initial", "teacher"):
-        streams = data.get(origin, {}).get("streams", [])
-        found += [{"name": stream} if isinstance(stream, str) else stream for stream in streams]
-    return found
 
 
 def check_format(values: Mapping[str, Any]) -> None:

@@ -80,7 +80,7 @@ class DataConfig:
     """
 
     horizons: tuple[int, ...] = (10, 50, 100)
-    feature_set: Literal["lob44", "flow"] = "lob44"
+    feature_set: Literal["lob44", "flow"] = "flow"
     clock: Literal["book", "bbo", "trade", "time"] = "book"
     clock_levels: int = 10
     clock_interval_ms: float = 100.0

@@ -31,7 +31,7 @@ class InputSpec:
     1800000000000
     """
 
-    feature_set: Literal["lob44", "flow"] = "lob44"
+    feature_set: Literal["lob44", "flow"] = "flow"
     clock: Literal["book", "bbo", "trade", "time"] = "book"
     clock_levels: int = 10
     clock_interval_ms: float = 100.0

@@ -17,12 +17,24 @@ from nanoarb_jax.errors import ConfigError, SettingError
 
 Settings = TypeVar("Settings", ModelConfig, DataConfig, TrainConfig)
 
+# what differs between the sizes in how the shipped checkpoints were trained, see docs/training.md
+_RECIPES: dict[str, dict[str, dict[str, Any]]] = {
+    "base": {"model": {"dropout": 0.3}, "train": {}},
+    "small": {"model": {"dropout": 0.3}, "train": {"epochs": 16, "lr": 5e-3}},
+    "nano": {"model": {"dropout": 0.0}, "train": {"epochs": 32, "lr": 1e-2}},
+}
+
+
+def _recipe_model(preset: str) -> ModelConfig:
+    shape = ModelConfig.preset(preset)
+    return dataclasses.replace(shape, feature_set=DataConfig.feature_set, **_RECIPES[preset]["model"])
+
 
 @dataclass(frozen=True)
 class Config:
-    """The three tables of a configuration file."""
+    """The three tables of a configuration file. The defaults are `Config.recipe("base")`."""
 
-    model: ModelConfig = field(default_factory=ModelConfig)
+    model: ModelConfig = field(default_factory=lambda: _recipe_model("base"))
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
@@ -34,6 +46,19 @@ class Config:
         read, made = self.model.feature_set, self.data.feature_set
         unnamed = isinstance(read, int)  # so many features, whatever they are
         require(unnamed or read == made, "model.feature_set", read, f'that of data.feature_set="{made}", or a number')
+
+    @staticmethod
+    def recipe(preset: str) -> Config:
+        """How a model of this size is best trained, as far as is known: as the shipped one, but for its loss.
+
+        Raises:
+            ConfigError: the name is none of the presets.
+
+        >>> from nanoarb_jax.config import Config
+        >>> Config.recipe("nano").train.epochs
+        32
+        """
+        return Config(_recipe_model(preset), train=TrainConfig(**_RECIPES[preset]["train"]))
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Plain values, for JSON."""
@@ -53,8 +78,8 @@ class Config:
 def config_from_dict(tables: dict[str, Any], source: str) -> Config:
     """Build a `Config` from plain tables.
 
-    The table `model` may name a `preset` to begin from. Where one of `model` and `data` names a feature set and the
-    other does not say, it holds for both.
+    The table `model` may name a `preset`, whose recipe then holds where the tables do not say otherwise. Where one of
+    `model` and `data` names a feature set and the other does not say, it holds for both.
 
     Args:
         tables: {"model" | "data" | "train": {key: value}}; what they leave out keeps its default.
@@ -70,13 +95,13 @@ def config_from_dict(tables: dict[str, Any], source: str) -> Config:
         if not isinstance(values, dict):
             raise ConfigError(f"{source}: {table}={values!r}: expected a table, [{table}] and keys below it")
     model, data, train = (dict(tables.get(table, {})) for table in known)
-    start = ModelConfig.preset(model.pop("preset", "base"))
+    start = Config.recipe(model.pop("preset", "base"))
     model = _with_feature_set(model)
     if model.get("feature_set") in tuple(FEATURE_COUNTS):
         data.setdefault("feature_set", model["feature_set"])
-    data_config = _settings("data", DataConfig(), data, source)
-    model_config = _settings("model", start, {"feature_set": data_config.feature_set, **model}, source)
-    return Config(model_config, data_config, _settings("train", TrainConfig(), train, source))
+    data_config = _settings("data", start.data, data, source)
+    model_config = _settings("model", start.model, {"feature_set": data_config.feature_set, **model}, source)
+    return Config(model_config, data_config, _settings("train", start.train, train, source))
 
 
 def _settings(table: str, start: Settings, values: dict[str, Any], source: str) -> Settings:

@@ -10,7 +10,7 @@ from nanoarb_jax.config.checks import check_types, require
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a model is trained. The shipped checkpoints changed some defaults, see checkpoints/README.md.
+    """How a model is trained. The defaults are how the shipped `base` was, but for its loss; see `Config.recipe`.
 
     The first sentence about a setting is also its help on the command line.
 
@@ -19,7 +19,7 @@ class TrainConfig:
             are worked through in chunks: the state is carried from one to the next, gradients are cut between them.
             Windows are independent.
         loss: training loss. `transaction_cost_aware_loss`, cross-entropy, or `expected_pnl_loss`.
-        epochs: passes over the training rows.
+        epochs: passes over the training rows; of the preset small 16, of nano 32.
         sampling: share of a stream in an epoch: by its rows, or the same for every instrument. "rows" – every row comes
             once an epoch; "instrument" – an epoch is as long, and all instruments have the same share of it: of a long
             stream another part each time, a short one is repeated.
@@ -28,9 +28,10 @@ class TrainConfig:
         accumulate: groups in which the lanes of an update are worked through, to save memory. The update stays the
             same.
         chunk_length: ticks per update of each parallel stream.
-        lr: peak learning rate.
+        lr: peak learning rate; of the preset small 0.005, of nano 0.01.
         warmup_fraction: share of all updates that are the learning-rate warm-up, a linear rise to the peak.
         final_lr_fraction: share of the peak that the learning rate falls to at the end, along a cosine.
+        beta2: decay of AdamW's mean of squared gradients. Its beta1 is 0.9.
         weight_decay: weight decay of AdamW. It acts on matrices only, never on A_log, D, biases or norms.
         clip_norm: largest global norm of a gradient; larger ones are scaled down to it.
         ema_decay: decay of the moving average of the weights. The average is what is validated, kept and served. The
@@ -74,21 +75,22 @@ class TrainConfig:
 
     objective: Literal["stream", "window"] = "stream"
     loss: Literal["cost-aware", "cross-entropy", "expected-pnl"] = "cost-aware"
-    epochs: int = 24
+    epochs: int = 8
     sampling: Literal["rows", "instrument"] = "rows"
     batch_size: int | None = None
     accumulate: int = 1
-    chunk_length: int = 256
+    chunk_length: int = 64
     lr: float = 2e-3
     warmup_fraction: float = 0.05
     final_lr_fraction: float = 0.05
+    beta2: float = 0.99
     weight_decay: float = 0.1
     clip_norm: float = 1.0
     ema_decay: float = 0.99
     keep: Literal["loss", "mcc", "last"] = "loss"
     patience: int = 10
     mirror: bool = True
-    input_jitter: float = 0.0
+    input_jitter: float = 0.3
     burn_in: int = 0
     class_weights: bool = False
     logit_adjustment: float = 0.0
@@ -121,7 +123,7 @@ class TrainConfig:
         for name in ("weight_decay", *costs, "patience", "input_jitter", "burn_in", "logit_adjustment"):
             require(getattr(self, name) >= 0, f"train.{name}", getattr(self, name), "0 or more")
         self._check_fit()
-        for name in ("warmup_fraction", "final_lr_fraction", "ema_decay"):
+        for name in ("warmup_fraction", "final_lr_fraction", "beta2", "ema_decay"):
             require(0 <= getattr(self, name) < 1, f"train.{name}", getattr(self, name), "a share in [0, 1)")
         for name in ("init", "teacher"):
             value = getattr(self, name)

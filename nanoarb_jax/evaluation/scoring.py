@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx
-from numpy.lib.stride_tricks import sliding_window_view
 
 from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import DataError
@@ -70,6 +69,8 @@ def score_windows(
 ) -> list[np.ndarray]:
     """Score rows as a window model does: a fresh state and the last `config.window` ticks for each.
 
+    Where a session has fewer ticks so far, its first tick is repeated at the old end, as `WindowPredictor` does.
+
     Args:
         model: as trained.
         streams: any lengths.
@@ -97,11 +98,18 @@ def score_windows(
                 f"stream {stream.name!r}: row {asked[0]} has no window of {window} ticks; expected rows from "
                 f"{window - 1} on"
             )
-        windows = sliding_window_view(stream.features, window, axis=0).transpose(0, 2, 1)
+        first = _session_starts(stream)
         for begin in range(0, len(asked), WINDOWS):
             at = asked[begin : begin + WINDOWS]
             # one shape for all: past the last the last repeats
             full = np.pad(at, (0, WINDOWS - len(at)), mode="edge")
-            log_probs[at] = np.asarray(score(weights, windows[full - window + 1]))[: len(at)]
+            ticks = np.maximum(full[:, None] + np.arange(1 - window, 1), first[full][:, None])
+            log_probs[at] = np.asarray(score(weights, stream.features[ticks]))[: len(at)]
         scored.append(log_probs)
     return scored
+
+
+def _session_starts(stream: Stream) -> np.ndarray:
+    """The first row of every row's session, (n,)."""
+    sessions = stream.sessions(0, stream.rows)
+    return np.repeat([start for start, _ in sessions], [stop - start for start, stop in sessions])

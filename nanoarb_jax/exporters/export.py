@@ -82,8 +82,9 @@ def export_window(checkpoint: Checkpoint, path: str | Path, **options: Unpack[On
 def export_step(checkpoint: Checkpoint, path: str | Path, **options: Unpack[OnnxOptions]) -> ExportResult:
     """Write one tick of the model as ONNX: features and states → logits, probabilities and the next states.
 
-    States go in and come out, nothing is kept inside; `OnnxStep` binds them. Before the first tick states are zero and
-    `previous` is the first tick's features; afterwards it is the tick's before.
+    States go in and come out, nothing is kept inside; `OnnxStep` binds them. Before the first tick every state is zero.
+    Afterwards `previous` is the features of the tick before, `started` is 1, and every other state is its output
+    `…_next`. docs/onnx.md has the loop.
 
     Args:
         checkpoint, path: see `export_window`; compared tick by tick, the state carried.

@@ -25,10 +25,11 @@ Traced = Callable[..., tuple[jax.Array, ...]]
 
 
 def step_form(form: Form, single: bool) -> Traced:
-    """One tick: (features (b, f), previous (b, f), conv (b, k-1, L·d), ssm of each layer (b, n, d)) → (logits and
-    probabilities (b, h, c), conv, ssm of each layer).
+    """One tick: (features (b, f), previous (b, f), started (b, 1), conv (b, k-1, L·d), ssm of each layer (b, n, d)) →
+    (logits and probabilities (b, h, c), conv, ssm of each layer).
 
-    `previous` is the features of the tick before, of the first tick its own.
+    `previous` is the features of the tick before. Where `started` is 0 there was none, and the tick's own features
+    take its place.
 
     Args:
         form: constants.
@@ -37,8 +38,10 @@ def step_form(form: Form, single: bool) -> Traced:
     taps = np.concatenate([block.taps for block in form.blocks], axis=1)  # (k, L·d)
     bias = np.concatenate([block.tap_bias for block in form.blocks])
 
-    def step(x: jax.Array, previous: jax.Array, conv: jax.Array, *ssm: jax.Array) -> tuple[jax.Array, ...]:
-        x = inputs(form, x, previous)
+    def step(
+        x: jax.Array, previous: jax.Array, started: jax.Array, conv: jax.Array, *ssm: jax.Array
+    ) -> tuple[jax.Array, ...]:
+        x = inputs(form, x, jnp.where(started.astype(bool), previous, x))
         # what older ticks give to the convolutions of all layers at once; only the newest tap waits for its layer
         products = conv * _as(taps[:-1], conv)
         ones = np.ones((1, len(taps) - 1), np.float32)  # summed by a product, in a fifth of a ReduceSum's time

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import onnx
 
 FEATURES, OUTPUTS = "features", ("logits", "probabilities")
+FED = ("previous", "started")  # state inputs that no output continues
 Shapes = dict[str, tuple[int | str, ...]]
 
 
@@ -35,18 +36,22 @@ def step_graph(model: MambaLOB, opset: int, single: bool) -> onnx.ModelProto:
     shapes = {FEATURES: ("batch", model.config.input_dim), **state_shapes(model, single)}
     if single:
         shapes[FEATURES] = (1, model.config.input_dim)
-    states = [f"{name}_next" for name in list(shapes)[2:]]
+    states = [f"{name}_next" for name in shapes if name not in (FEATURES, *FED)]
     return trace(step_form(fold(model), single), shapes, (*OUTPUTS, *states), opset)
 
 
 def state_shapes(model: MambaLOB, single: bool) -> Shapes:
-    """State inputs of the step: `previous`, `conv`, and `ssm_0` and so on; all but `previous` have an output
-    `…_next`."""
+    """State inputs of the step: `previous`, `started`, `conv`, and `ssm_0` and so on.
+
+    All but the first two have an output `…_next`. Those two the caller feeds: the features of the tick before, and 1.
+    """
     c = model.config
     conv, ssm = (c.d_conv - 1, c.num_layers * c.d_inner), (c.d_state, c.d_inner)
     batch: tuple[str, ...] = () if single else ("batch",)
+    rows = 1 if single else "batch"
     return {
-        "previous": (1 if single else "batch", c.input_dim),
+        "previous": (rows, c.input_dim),
+        "started": (rows, 1),
         "conv": (*batch, *conv),
         **{f"ssm_{i}": (*batch, *ssm) for i in range(c.num_layers)},
     }

@@ -115,7 +115,12 @@ def open_feeds(
     for source in find_sources([path]):
         known = _known_scales(source, scales, config, options)
         sized = options if known is None else _sized(source, options, known)
-        books = read_books(source, config, sized, policy)[0]
+        try:
+            books = read_books(source, config, sized, policy)[0]
+        except DataError as error:
+            if sized == options or known is None:
+                raise
+            raise DataError(f"{error} (tick and lot size are those of its scales: {known.origin})") from error
         validate_books(books)
         measured = known or _own_scales(books, config, scales.warm_up, split)
         _check_tick(books, measured)

@@ -27,6 +27,8 @@ from nanoarb_jax.serving.window import WindowPredictor
 from nanoarb_jax.simulation.market import synthetic_books, synthetic_events
 from support.random_model import random_model
 
+LOB44 = DataConfig(feature_set="lob44")
+
 
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["predict", *map(str, arguments)])
@@ -56,7 +58,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def expected(nano_checkpoint: Path, data: Path) -> np.ndarray:
     """Probabilities of all ticks, in float32 by the native step."""
     predictor, parts = StepPredictor.load(nano_checkpoint), []
-    for stream in open_feeds(data, None, ScaleSource(warm_up=90)).dataset.streams:
+    for stream in open_feeds(data, LOB44, ScaleSource(warm_up=90)).dataset.streams:
         predictor.reset()
         parts.append(predictor.score(stream.features))
     return np.concatenate(parts)
@@ -126,7 +128,7 @@ def test_a_part_of_each_series(nano_checkpoint: Path, data: Path, expected: np.n
     for suffix, reader in ((".csv", csv.read_csv), (".parquet", parquet.read_table)):
         done(*start, "--output", tmp_path / f"p{suffix}")
         table = reader(tmp_path / f"p{suffix}")
-        parts = [stream.test for stream in open_feeds(data).dataset.streams]
+        parts = [stream.test for stream in open_feeds(data, LOB44).dataset.streams]
         rows = np.r_[slice(*parts[0]), slice(1_500 + parts[1][0], 1_500 + parts[1][1])]
         np.testing.assert_allclose(table["h100_up"].to_numpy(), expected[rows, 2, 2], atol=1e-6)
         assert table["stream"].unique().to_pylist() == ["first", "second"]
@@ -135,11 +137,14 @@ def test_a_part_of_each_series(nano_checkpoint: Path, data: Path, expected: np.n
 def test_data_are_read_as_the_model_learnt(data: Path, tmp_path: Path) -> None:
     """Here with labels by microprice, which is not the default, at horizons of its own."""
     config = ModelConfig(hidden_dim=8, d_state=4, num_layers=1, horizons=(5, 20), window=30)
-    made = {"config": {"label_price": "microprice", "horizons": [5, 20]}, "streams": [{"name": "second"}]}
+    made = {
+        "config": {"feature_set": "lob44", "label_price": "microprice", "horizons": [5, 20]},
+        "streams": [{"name": "second"}],
+    }
     model = save_checkpoint(tmp_path / "model", random_model(config), data=made)
     start = ("--checkpoint", model, "--data", data, "--output", tmp_path / "p.npz", "--warm-up", 20)
     said = done(*start, "--json", tmp_path / "p.json")
-    settings = DataConfig(label_price="microprice", horizons=(5, 20))
+    settings = dataclasses.replace(LOB44, label_price="microprice", horizons=(5, 20))
     labels = np.concatenate([stream.labels for stream in open_feeds(data, settings).dataset.streams])
     with np.load(tmp_path / "p.npz") as file:
         np.testing.assert_array_equal(file["labels"], labels)
@@ -219,7 +224,7 @@ def test_a_model_of_other_features(data: Path, tmp_path: Path) -> None:
     config = ModelConfig(feature_set=10, hidden_dim=8, num_layers=1)
     model = save_checkpoint(tmp_path / "ten", random_model(config))
     result = run("--checkpoint", model, "--data", data, "--output", tmp_path / "p.csv")
-    assert result.exit_code == 2 and "44 features per tick, the model expects 10" in result.stderr
+    assert result.exit_code == 2 and "86 features per tick, the model expects 10" in result.stderr
 
 
 def test_a_model_of_flow_features(data: Path, tmp_path: Path) -> None:
@@ -237,7 +242,7 @@ def test_a_model_of_flow_features(data: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(*met)
     predictor, stream = StepPredictor.load(model), open_dataset(tmp_path / "prepared").streams[0]
     np.testing.assert_array_equal(met[0][: stream.rows], predictor.score(np.array(stream.features)))
-    prepare([data], tmp_path / "other", DataConfig())
+    prepare([data], tmp_path / "other", LOB44)
     result = run("--checkpoint", model, "--data", tmp_path / "other", "--output", tmp_path / "p.csv")
     assert result.exit_code == 2 and "prepare the data anew with --feature-set flow" in result.stderr
 
@@ -245,7 +250,7 @@ def test_a_model_of_flow_features(data: Path, tmp_path: Path) -> None:
 def test_an_exported_window(models: dict[str, Path], data: Path, tmp_path: Path) -> None:
     """At every tick what its predictor says."""
     done("--checkpoint", models["window"], "--data", data, "--output", tmp_path / "p.npz", "--backend", "onnx")
-    predictor, stream = WindowPredictor.load(models["window"]), open_dataset(data).streams[0]
+    predictor, stream = WindowPredictor.load(models["window"]), open_feeds(data, LOB44).dataset.streams[0]
     expected = [predictor.update(tick).probabilities for tick in stream.features[:150]]
     with np.load(tmp_path / "p.npz") as file:
         np.testing.assert_allclose(file["probabilities"][:150], expected, rtol=0, atol=1e-6)
@@ -253,7 +258,7 @@ def test_an_exported_window(models: dict[str, Path], data: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("kind", ["native", "step"])
 def test_an_exported_file_knows_how_its_data_were_made(kind: str, nano_checkpoint: Path, tmp_path: Path) -> None:
-    config = dataclasses.asdict(DataConfig(clock="bbo"))
+    config = dataclasses.asdict(dataclasses.replace(LOB44, clock="bbo"))
     trained = save_checkpoint(
         tmp_path / "trained",
         load_checkpoint(nano_checkpoint).model,

@@ -79,10 +79,21 @@ def test_toml_file(tmp_path: Path) -> None:
     assert load_config(file) == Config()
     file.write_text('[model]\npreset = "nano"\ndropout = 0.25\n[train]\nlr = 1\n')
     loaded = load_config(file)
-    assert loaded.model == dataclasses.replace(ModelConfig.preset("nano"), dropout=0.25)
-    assert loaded.train == TrainConfig(lr=1.0) and loaded.data == DataConfig()
+    assert loaded.model == dataclasses.replace(ModelConfig.preset("nano"), dropout=0.25, feature_set="flow")
+    assert loaded.train == TrainConfig(lr=1.0, epochs=32) and loaded.data == DataConfig()
     file.write_text("")
     assert load_config(file) == Config()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_defaults_of_a_preset_are_its_recipe(preset: str) -> None:
+    """As the shipped checkpoint was trained, but for the loss; the number of streams is what a CPU takes anyway."""
+    shipped = load_config(Path(__file__).parents[2] / "checkpoints" / f"{preset}.toml")
+    recipe = Config.recipe(preset)
+    assert (shipped.model, shipped.data) == (recipe.model, recipe.data)
+    assert shipped.train == dataclasses.replace(recipe.train, loss="cross-entropy", batch_size=16)
+    assert recipe.train.loss == "cost-aware"
+    assert config_from_dict({"model": {"preset": preset}}, "text") == recipe
 
 
 def test_presets() -> None:
@@ -208,11 +219,11 @@ def test_what_a_model_reads_is_said_once(tmp_path: Path) -> None:
         assert features == 7 or len(FEATURE_SETS[transform].names) == features
         # as files were written before there was model.feature_set
         older = {"input_transform": transform, "input_dim": features}
-        assert config_from_dict({"model": older}, "older").model == model
+        assert config_from_dict({"model": older}, "older").model == dataclasses.replace(model, dropout=0.3)
         for named in ("lob44", "flow"):  # a number may be of any data
             if transform in ("identity", named):
                 assert Config(model, DataConfig(feature_set=named)).model == model
-    assert config_from_dict({"data": {"feature_set": "flow"}}, "text").model == ModelConfig(feature_set="flow")
+    assert config_from_dict({"data": {"feature_set": "lob44"}}, "text").model == ModelConfig(dropout=0.3)
     for named in ({"input_transform": "flow"}, {"feature_set": "flow"}):
         config = config_from_dict({"model": named}, "text")
         assert (config.model.feature_set, config.data.feature_set) == ("flow", "flow")

@@ -27,7 +27,7 @@ from nanoarb_jax.simulation.market import synthetic_books
 from support.examples import examples
 
 TOP10 = Path(__file__).parents[3] / "shared" / "data" / "derived_top10"
-CONFIG = DataConfig(horizons=(5, 20))
+CONFIG = DataConfig(feature_set="lob44", horizons=(5, 20))
 BOOKS = synthetic_books(3_000, 0, name="abc_20240102_am")
 quick = settings(deadline=None, max_examples=examples(25), database=None)
 

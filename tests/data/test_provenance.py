@@ -20,7 +20,7 @@ from nanoarb_jax.readers.book_npz import write_book_npz
 from nanoarb_jax.simulation.market import synthetic_books
 
 BOOKS = synthetic_books(2_000, seed=1, name="es_20240808")
-DATA = DataConfig()
+DATA = DataConfig(feature_set="lob44")
 BOOKS = BOOKS._replace(ts_ns=BOOKS.ts_ns - BOOKS.ts_ns[0] + 1_723_075_200 * 10**9)
 TRAINED = make_stream(BOOKS, DATA, sources=["aa"])
 ENTRY = {"name": TRAINED.name, "instrument": TRAINED.instrument, **provenance(TRAINED)}

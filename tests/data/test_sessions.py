@@ -17,7 +17,7 @@ from nanoarb_jax.data.labels import UNDEFINED
 from nanoarb_jax.data.streams import make_stream
 from nanoarb_jax.data.windows import create_training_samples
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.evaluation.scoring import make_score, score_streams
+from nanoarb_jax.evaluation.scoring import make_score, score_streams, score_windows
 from nanoarb_jax.features.flow import SECONDS, flow
 from nanoarb_jax.features.lob44 import SESSION_GAP_NS
 from nanoarb_jax.market.series import BookSeries
@@ -88,7 +88,7 @@ def test_a_gap_of_ones_own() -> None:
 
 
 def test_no_chunk_runs_across_a_night() -> None:
-    config = DataConfig(horizons=(5, 40))
+    config = DataConfig(feature_set="lob44", horizons=(5, 40))
     night = make_stream(with_a_night(BOOKS, SESSION_GAP_NS + 1), config)
     tail = night._replace(train=(CUT - 60, night.train[1]))  # its first session is shorter than a chunk
     assert training_sessions([night, tail], 64, "x") == (
@@ -106,7 +106,7 @@ def test_no_chunk_runs_across_a_night() -> None:
 
 
 def test_scores_begin_anew_after_a_night() -> None:
-    config = DataConfig(horizons=(10, 50, 100))
+    config = DataConfig(feature_set="lob44", horizons=(10, 50, 100))
     model = random_model(ModelConfig.preset("nano"))
     night, plain = (make_stream(books, config) for books in (with_a_night(BOOKS, SESSION_GAP_NS + 1), BOOKS))
     score, params = make_score(model), nnx.state(model, nnx.Param)
@@ -117,6 +117,19 @@ def test_scores_begin_anew_after_a_night() -> None:
     np.testing.assert_allclose(met[:300], before[:300], atol=1e-5)
     np.testing.assert_allclose(met[300:], alone, atol=1e-5)
     assert np.abs(met[300] - before[300]).max() > 1e-3
+
+
+def test_windows_do_not_reach_across_a_night() -> None:
+    """At the first ticks of a session its first one is repeated, as in `WindowPredictor`."""
+    config = DataConfig(feature_set="lob44", horizons=(10, 50, 100))
+    model = random_model(ModelConfig.preset("nano"))
+    night = make_stream(with_a_night(BOOKS, SESSION_GAP_NS + 1), config)
+    (met,) = score_windows(model, [night], [[(CUT - 2, CUT + 3)]])
+    window = np.maximum(np.arange(CUT + 2 - 99, CUT + 3), CUT)
+    expected = jax.nn.log_softmax(model(night.features[window][None]))[0]
+    np.testing.assert_allclose(met[CUT + 2], expected, atol=1e-5)
+    before = jax.nn.log_softmax(model(night.features[CUT - 100 : CUT][None]))[0]
+    np.testing.assert_allclose(met[CUT - 1], before, atol=1e-5)
 
 
 def test_unknown_labels_teach_nothing() -> None:

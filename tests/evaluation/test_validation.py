@@ -24,7 +24,7 @@ from nanoarb_jax.simulation.market import synthetic_books
 from support.random_model import random_model
 
 HORIZONS = (3, 10)
-DATA = DataConfig(horizons=HORIZONS, threshold_ticks=0.5, threshold_spreads=0.0)
+DATA = DataConfig(feature_set="lob44", horizons=HORIZONS, threshold_ticks=0.5, threshold_spreads=0.0)
 STREAMS = tuple(make_stream(synthetic_books(1_100 + 250 * i, i, name=f"market_{i}"), DATA) for i in range(2))
 DATASET = Dataset(STREAMS, DATA, [])
 MODEL = random_model(ModelConfig(hidden_dim=8, d_state=4, num_layers=1, horizons=HORIZONS))

@@ -122,6 +122,14 @@ def test_sizes_of_the_scales_are_those_of_the_reading(tmp_path: Path) -> None:
     assert feeds.scales["today"][:2] == (past.tick_size, past.lot_size)
 
 
+def test_scales_of_a_market_with_other_ticks(tmp_path: Path) -> None:
+    """A feed that cannot be read with their sizes says whose sizes they are."""
+    np.savez(tmp_path / "feed.npz", data=synthetic_events(3_000, seed=1))
+    coarse = {"name": "feed", "tick_size": 0.7, "lot_size": 1.0, "quantity_scale": 5.0, "spread_scale": 2.0}
+    with pytest.raises(DataError, match=r"invalid .* \(tick and lot size are those of its scales: the model: its ser"):
+        open_feeds(tmp_path / "feed.npz", FLOW, ScaleSource(trained=[coarse]))
+
+
 def test_mistakes(folder: Path, tmp_path: Path) -> None:
     feed = folder / "long.npz"
     prepare([feed], tmp_path / "prepared", dataclasses.replace(FLOW, timestamps="exchange"))

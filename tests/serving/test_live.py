@@ -140,6 +140,7 @@ def test_a_real_day(shared: Path, tmp_path: Path) -> None:
     start = ["predict", "--checkpoint", CHECKPOINT, "--data", path, "--scales-from", path]
     said = CliRunner().invoke(app, [str(word) for word in (*start, "--output", tmp_path / "p.npz")])
     assert said.exit_code == 0 and "the very ticks that are replayed" in said.stdout, said.output
+    assert "(same rows as binance_usdm_btcusdt_20240808)" in said.stdout  # nano learnt from it under another name
     with np.load(tmp_path / "p.npz") as file:
         np.testing.assert_array_equal(file["ts_ns"], books.ts_ns)
         np.testing.assert_array_equal(file["probabilities"], expected)
@@ -153,6 +154,8 @@ def test_a_real_day(shared: Path, tmp_path: Path) -> None:
     live.reset()
     at, probabilities = live.apply_many(events)
     np.testing.assert_array_equal(probabilities, expected)
+    as_trained = LivePredictor.load(CHECKPOINT, series="binance_usdm_btcusdt_20240808")
+    assert as_trained.instrument.name == "binance_usdm_btcusdt" and len(as_trained.apply_many(events)[0]) == len(at)
     assert (events["ival"][at] & LAST > 0).all()
 
     live.reset()
@@ -320,7 +323,11 @@ def test_mistakes(tmp_path: Path, nano_checkpoint: Path) -> None:
             "give an instrument, or a series",
         ),
         (lambda: LivePredictor.load(CHECKPOINT, series="x"), ConfigError, "no series 'x' .* expected one of"),
-        (lambda: LivePredictor(step_of("flow"), InputSpec(), instrument), ConfigError, "expected 'lob44', the input's"),
+        (
+            lambda: LivePredictor(step_of("flow"), InputSpec("lob44"), instrument),
+            ConfigError,
+            "expected 'lob44', the input's",
+        ),
         (lambda: Instrument(0.0, 1.0, 1.0, 1.0), DataError, "tick_size=0.0; expected a finite number above 0"),
     ]
     for act, error, message in cases:

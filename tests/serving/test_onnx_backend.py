@@ -24,8 +24,9 @@ from nanoarb_jax.exporters import export_step, export_window
 from nanoarb_jax.features.flow import FLOW_NAMES, flow
 from nanoarb_jax.features.lob44 import lob44
 from nanoarb_jax.model.mamba import ModelState
-from nanoarb_jax.serving.backends.onnx.file import read_model
+from nanoarb_jax.serving.backends.onnx.file import read_model, write_metadata
 from nanoarb_jax.serving.backends.onnx.step import OnnxStep
+from nanoarb_jax.serving.predictor import StepPredictor
 from nanoarb_jax.serving.window import WindowPredictor
 from nanoarb_jax.simulation.market import synthetic_books
 from support.random_model import random_model
@@ -133,23 +134,90 @@ def test_its_buffers_stay_where_they_are(step: OnnxStep, monkeypatch: pytest.Mon
     assert all(states["ssm_0"].any() for states in step._states)
 
 
-def test_any_number_of_streams_at_once(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    """What the file of any batch says of its inputs is enough to run it with onnxruntime alone."""
+class Loop:
+    """The loop of a caller who has onnxruntime alone: the file's own metadata and all zeros are enough to start."""
+
+    def __init__(self, path: Path, batch: int = 1):
+        self.session = onnxruntime.InferenceSession(path)
+        self.names = [output.name for output in self.session.get_outputs()]
+        metadata = self.session.get_modelmeta().custom_metadata_map
+        shapes = {
+            name: [batch if axis == "batch" else axis for axis in shape]
+            for name, shape in json.loads(metadata["nanoarb.states"]).items()
+        }
+        self.feeds = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+
+    def step(self, ticks: np.ndarray) -> np.ndarray:
+        """Probabilities (b, h, c) of one tick of each stream (b, f)."""
+        out = dict(zip(self.names, self.session.run(None, {"features": ticks, **self.feeds}), strict=True))
+        kept = {name: out[f"{name}_next"] for name in self.feeds if name not in ("previous", "started")}
+        self.feeds = {"previous": ticks, "started": np.ones((len(ticks), 1), np.float32), **kept}
+        return out["probabilities"]
+
+
+@pytest.mark.parametrize("before", [0.0, 123.0, np.nan, -np.inf])
+def test_a_stream_starts_from_zeros(checkpoint: Checkpoint, path: Path, before: float) -> None:
+    """Whatever `previous` holds then."""
+    loop = Loop(path)
+    assert list(loop.feeds)[:2] == ["previous", "started"]
+    loop.feeds["previous"][:] = before
+    met = np.array([loop.step(tick[None])[0] for tick in TICKS])
+    np.testing.assert_allclose(met, scan(checkpoint, TICKS[None])[0][0], atol=1e-5)
+    predictor = StepPredictor(OnnxStep.load(path))
+    np.testing.assert_allclose(met, [predictor.update(tick).probabilities for tick in TICKS], atol=1e-6)
+
+
+def test_streams_that_start_at_different_ticks(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """In one call of the file of any batch, `started` says of each stream whether this is its first tick."""
     path = export_step(checkpoint, tmp_path / "step.onnx").path
-    session, streams = onnxruntime.InferenceSession(path), TICKS.reshape(3, 100, 44)[:, :30]
-    states = {entry.key: entry.value for entry in onnx.load(path).metadata_props if entry.key == "nanoarb.states"}[
-        "nanoarb.states"
-    ]
-    shapes = {name: [3 if axis == "batch" else axis for axis in shape] for name, shape in json.loads(states).items()}
-    feeds = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()} | {"previous": streams[:, 0]}
-    met = []
-    for tick in streams.swapaxes(0, 1):
-        out = dict(
-            zip([o.name for o in session.get_outputs()], session.run(None, {"features": tick, **feeds}), strict=True)
-        )
-        met.append(out["probabilities"])
-        feeds = {"previous": tick, **{name: out[f"{name}_next"] for name in feeds if name != "previous"}}
-    np.testing.assert_allclose(np.array(met).swapaxes(0, 1), scan(checkpoint, streams)[0], atol=1e-5)
+    starts, stop = (0, 7, 8), 30
+    loop, met = Loop(path, batch=3), []
+    streams = TICKS.reshape(3, 100, 44)[:, :stop]
+    for i, ticks in enumerate(streams.swapaxes(0, 1)):
+        for stream, start in enumerate(starts):
+            if i == start:
+                for state in loop.feeds.values():
+                    state[stream] = 0
+                loop.feeds["previous"][stream] = np.nan
+        met.append(loop.step(ticks.copy()))
+    for stream, start in enumerate(starts):
+        expected = scan(checkpoint, streams[stream, start:][None])[0][0]
+        np.testing.assert_allclose(np.array(met)[start:, stream], expected, atol=1e-5)
+
+
+def without_started(path: Path, to: Path) -> Path:
+    """The file as earlier versions wrote it: no input `started`, and `previous` as it is given."""
+    model = onnx.load(path)
+    (where,) = (node for node in model.graph.node if node.op_type == "Where")
+    nodes = [node for node in model.graph.node if where.input[0] not in node.output and node != where]
+    for node in nodes:
+        inputs = ["previous" if name == where.output[0] else name for name in node.input]
+        del node.input[:]
+        node.input.extend(inputs)
+    inputs = [value for value in model.graph.input if value.name != "started"]
+    del model.graph.node[:], model.graph.input[:], model.metadata_props[:]
+    model.graph.node.extend(nodes)
+    model.graph.input.extend(inputs)
+    card = read_model(path)[1]
+    assert card.states is not None
+    states = {name: shape for name, shape in card.states.items() if name != "started"}
+    write_metadata(model, dataclasses.replace(card, states=states))
+    onnx.save(model, to)
+    return to
+
+
+def test_a_file_without_started_is_served_as_before(
+    checkpoint: Checkpoint, path: Path, step: OnnxStep, tmp_path: Path
+) -> None:
+    older = OnnxStep.load(without_started(path, tmp_path / "older.onnx"))
+    expected = scan(checkpoint, TICKS[None])[0][0]
+    np.testing.assert_allclose(older.scan(TICKS), expected, atol=1e-5)
+    older.reset()
+    np.testing.assert_allclose(older.scan(TICKS[:7]), expected[:7], atol=1e-5)
+    step.set_state(older.state())  # the two go on from each other's states
+    np.testing.assert_allclose(step.scan(TICKS[7:20]), expected[7:20], atol=1e-5)
+    older.set_state(step.state())
+    np.testing.assert_allclose(older.scan(TICKS[20:]), expected[20:], atol=1e-5)
 
 
 def test_an_optimised_file_is_onnxruntimes_own(checkpoint: Checkpoint, tmp_path: Path) -> None:
@@ -171,8 +239,10 @@ def test_kinds_are_told_apart(path: Path, nano_onnx: Path) -> None:
 
 def test_accuracy_on_labelled_data(nano_checkpoint: Path, tmp_path: Path) -> None:
     nano = load_checkpoint(nano_checkpoint)
-    streams = [make_stream(synthetic_books(rows, seed=rows), DataConfig()) for rows in (3_000, 2_000)]
-    data = Dataset(tuple(streams), DataConfig(), [])
+    streams = [
+        make_stream(synthetic_books(rows, seed=rows), DataConfig(feature_set="lob44")) for rows in (3_000, 2_000)
+    ]
+    data = Dataset(tuple(streams), DataConfig(feature_set="lob44"), [])
     accuracy = export_step(nano, tmp_path / "step.onnx", precision="int8", data=data).accuracy
     assert accuracy.measured_on == "test part of 2 series"
     lengths = [max(stream.test[1] - stream.test[0], 100) for stream in streams]

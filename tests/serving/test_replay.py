@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from pyarrow import csv, parquet
 
+from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.dataset import Dataset
 from nanoarb_jax.errors import DataError, OutputError
 from nanoarb_jax.readers.book_npz import write_book_npz
@@ -40,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def dataset(folder: Path) -> Dataset:
-    return open_feeds(folder).dataset
+    return open_feeds(folder, DataConfig(feature_set="lob44")).dataset
 
 
 # Streams

@@ -36,7 +36,7 @@ def check_update() -> None:
     lanes = Picks(start, fresh, np.full(LANES, 0.5, np.float32), np.where(fresh, 0, TICKS).astype(np.int32))
     picks = Picks(*(np.stack([column, column]) for column in lanes))
     for groups, mesh in ((1, None), (2, Mesh(np.array(jax.devices()), ("data",)))):
-        config = TrainConfig(loss="cross-entropy", accumulate=groups)
+        config = TrainConfig(input_jitter=0.0, loss="cross-entropy", accumulate=groups)
         state = initial_state(model, optimizer, LANES)
         state = state._replace(carried=jax.tree.map(lambda a: a + 0.1, state.carried))
         advance = make_advance(make_update(model, optimizer, config, None), TICKS, config, mesh)

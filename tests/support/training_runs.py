@@ -19,14 +19,14 @@ from nanoarb_jax.training.loop import Progress
 from nanoarb_jax.training.update import Update
 
 HORIZONS = (2, 5, 10)
-DATA = DataConfig(horizons=HORIZONS, threshold_ticks=0.5, threshold_spreads=0.0)
+DATA = DataConfig(feature_set="lob44", horizons=HORIZONS, threshold_ticks=0.5, threshold_spreads=0.0)
 DATASET = Dataset(
     tuple(make_stream(synthetic_books(2_000 + 200 * i, i, name=f"market_{i}"), DATA) for i in range(2)), DATA, []
 )
 MODEL = ModelConfig(hidden_dim=8, d_state=4, num_layers=1, horizons=HORIZONS, window=16)
 STREAM = TrainConfig(
     epochs=3, batch_size=4, chunk_length=32, lr=0.03, checkpoint_every=9, ema_decay=0.9, magnitude_cap=1.0,
-    tensorboard=False,
+    input_jitter=0.0, tensorboard=False,
 )  # fmt: skip
 
 

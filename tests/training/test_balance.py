@@ -9,7 +9,7 @@ from nanoarb_jax.data.streams import make_stream
 from nanoarb_jax.simulation.market import synthetic_books
 from nanoarb_jax.training.balance import class_weights, log_prior
 
-DATA = DataConfig(horizons=(2, 10), threshold_ticks=0.5, threshold_spreads=0.0)
+DATA = DataConfig(feature_set="lob44", horizons=(2, 10), threshold_ticks=0.5, threshold_spreads=0.0)
 LONG, OTHER = (make_stream(synthetic_books(1_500, seed), DATA) for seed in (0, 1))
 SHORT = LONG._replace(train=(0, 300))
 

@@ -14,7 +14,7 @@ from nanoarb_jax.training.batch import Batch, Picks, TrainingRows, gather
 from nanoarb_jax.training.plan import EpochPlan
 from nanoarb_jax.training.source import make_source
 
-DATA = DataConfig(horizons=(2, 5), threshold_ticks=0.5, threshold_spreads=0.0)
+DATA = DataConfig(feature_set="lob44", horizons=(2, 5), threshold_ticks=0.5, threshold_spreads=0.0)
 STREAMS = [
     make_stream(synthetic_books(1_200 + 300 * i, i), DATA)._replace(train=(100, 700), threshold_ticks=(0.5, 2.0))
     for i in range(2)

@@ -33,7 +33,9 @@ from support.updates import FIRST, LANES, SECOND, STEP, Twin, assert_near, clear
 pytestmark = pytest.mark.usefixtures("compile_quickly", "look_at_every_update")
 
 WIDER = ModelConfig(hidden_dim=12, d_state=5, num_layers=1, horizons=(2, 5), dropout=0.5)
-SETTINGS = TrainConfig(loss="cross-entropy", teacher="wider", teacher_weight=0.3, teacher_temperature=1.5)
+SETTINGS = TrainConfig(
+    input_jitter=0.0, loss="cross-entropy", teacher="wider", teacher_weight=0.3, teacher_temperature=1.5
+)
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:

@@ -171,7 +171,7 @@ def test_streams_run_long() -> None:
     assert (plan.age == 0).sum() <= 8 + 2
 
 
-CONFIG = DataConfig(horizons=(2, 5), threshold_ticks=0.5, threshold_spreads=0.0)
+CONFIG = DataConfig(feature_set="lob44", horizons=(2, 5), threshold_ticks=0.5, threshold_spreads=0.0)
 STREAMS = [make_stream(synthetic_books(1_200 + 300 * i, i), CONFIG)._replace(train=(100, 700)) for i in range(2)]
 
 

@@ -49,7 +49,7 @@ BURNT = np.arange(TICKS)[None] >= np.array([[TICKS // 2], [0], [0]])
 def test_streams_carry_their_state_and_cut_the_gradient() -> None:
     model = small()
     before = {name: array.copy() for name, array in named_arrays(model).items()}
-    settings = TrainConfig(spread_penalty=0.3, slippage_estimate=0.2, ema_decay=0.5)
+    settings = TrainConfig(input_jitter=0.0, spread_penalty=0.3, slippage_estimate=0.2, ema_decay=0.5)
     twin, optimizer = Twin(model, settings), optax.sgd(STEP)
     loss_and_gradient = jax.jit(jax.value_and_grad(twin.loss))
     update, start = compiled(model, optimizer, settings, None), initial_state(model, optimizer, LANES)
@@ -79,7 +79,10 @@ def test_streams_carry_their_state_and_cut_the_gradient() -> None:
 
 
 def test_windows_count_their_last_tick_only() -> None:
-    model, settings = small(), TrainConfig(objective="window", spread_penalty=0.3, slippage_estimate=0.2)
+    model, settings = (
+        small(),
+        TrainConfig(input_jitter=0.0, objective="window", spread_penalty=0.3, slippage_estimate=0.2),
+    )
     optimizer = optax.sgd(STEP)
     update = compiled(model, optimizer, settings, None)
     start = initial_state(model, optimizer, LANES)
@@ -98,7 +101,7 @@ def test_windows_count_their_last_tick_only() -> None:
 
 def test_cross_entropy_class_weights_and_dropout() -> None:
     """Also logits adjusted per horizon, and a lane whose first half is burn-in."""
-    model, settings = small(dropout=0.5), TrainConfig(loss="cross-entropy", seed=5)
+    model, settings = small(dropout=0.5), TrainConfig(input_jitter=0.0, loss="cross-entropy", seed=5)
     weights, optimizer = jnp.array([3.0, 0.5, 1.5]), optax.sgd(STEP)
     offset = jnp.array([[1.0, 0.0, -1.0], [0.5, 2.0, 0.0]])
     update = compiled(model, optimizer, settings, weights, logit_offset=offset)
@@ -122,7 +125,11 @@ def test_groups_of_lanes_come_to_the_same() -> None:
     first, second = (Batch(*(np.concatenate([a, -a[:1] if a.dtype == np.float32 else a[:1]]) for a in batch))
                      for batch in (FIRST, SECOND))  # fmt: skip
     first.labels[0], second.counted[1, :15] = -1, False
-    settings, optimizer, states = TrainConfig(teacher="teacher", teacher_weight=0.4), optax.sgd(STEP), []
+    settings, optimizer, states = (
+        TrainConfig(input_jitter=0.0, teacher="teacher", teacher_weight=0.4),
+        optax.sgd(STEP),
+        [],
+    )
     for groups in (1, 2):
         config = dataclasses.replace(settings, accumulate=groups)
         update = compiled(model, optimizer, config, None, teacher)
@@ -133,7 +140,7 @@ def test_groups_of_lanes_come_to_the_same() -> None:
 
 def test_a_trade_can_pay_at_any_spread() -> None:
     """Of expected-pnl, moves are cut at the costs plus the cap, on both sides; unknown labels do not count."""
-    settings = TrainConfig(loss="expected-pnl", magnitude_cap=0.5)
+    settings = TrainConfig(input_jitter=0.0, loss="expected-pnl", magnitude_cap=0.5)
     up, down = jnp.array([[[-9.0, 0.0, 9.0]]]), jnp.array([[[9.0, 0.0, -9.0]]])
     costs, label = jnp.array([[4.0]]), jnp.array([[2]])
     for move, profit in ((4.25, 0.25), (4.5, 0.5), (30.0, 0.5), (-30.0, -8.5)):

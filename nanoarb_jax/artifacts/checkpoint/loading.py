@@ -10,18 +10,18 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from nanoarb_jax.artifacts.card import model_input, streams_learnt
+from nanoarb_jax.artifacts.card import TrainedOn
 from nanoarb_jax.artifacts.checkpoint.arrays import fill_model, model_version, named_leaves
 from nanoarb_jax.artifacts.checkpoint.environment import check_environment
 from nanoarb_jax.artifacts.checkpoint.manifest import Manifest, find_checkpoint, read_manifest
-from nanoarb_jax.config import InputSpec, ModelConfig
+from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import CheckpointError
 from nanoarb_jax.files import check_open_files, first_line, sha256
 from nanoarb_jax.model.mamba import MambaLOB, abstract_model
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(TrainedOn):
     """A loaded model and what is known about it.
 
     Args:
@@ -39,18 +39,8 @@ class Checkpoint:
     path: Path | None = None
 
     @property
-    def config(self) -> ModelConfig:
+    def config(self) -> ModelConfig:  # type: ignore[override]
         return self.model.config
-
-    @property
-    def input(self) -> InputSpec | None:
-        """See `model_input`."""
-        return model_input(self.data, self.config)
-
-    @property
-    def learnt(self) -> list[Mapping[str, Any]]:
-        """See `streams_learnt`."""
-        return streams_learnt(self.data)
 
 
 def load_checkpoint(path: str | Path, dtype: jnp.dtype = jnp.float32) -> Checkpoint:

@@ -33,7 +33,10 @@ class OnnxStep:
         states = card.states or {}
         shapes = {name: [1 if axis == "batch" else int(axis) for axis in shape] for name, shape in states.items()}
         self._x = [np.zeros((1, self.features), np.float32) for _ in range(2)]  # of this tick and the one before
-        self._states = [{name: np.zeros(shapes[name], np.float32) for name in list(shapes)[1:]} for _ in range(2)]
+        self._started = np.zeros((1, 1), np.float32)  # 0 before the first tick, 1 afterwards
+        self._reads_started = "started" in shapes  # files of before do not; see `step`
+        kept = [name for name in shapes if name not in ("previous", "started")]
+        self._states = [{name: np.zeros(shapes[name], np.float32) for name in kept} for _ in range(2)]
         outputs = {output.name: output.shape for output in session.get_outputs()}
         self._logits, self._probabilities = (
             np.zeros((1, *outputs[name][1:]), np.float32) for name in ("logits", "probabilities")
@@ -41,7 +44,7 @@ class OnnxStep:
         self._session, self._options = session, onnxruntime.RunOptions()
         # -1 means "no captured graph"; without this entry, onnxruntime spends 30 µs of every call on not finding it
         self._options.add_run_config_entry("gpu_graph_id", "-1")
-        self._turn, self._started = 0, False
+        self._turn = 0
         self._bindings = [self._bind(turn) for turn in range(2)]
         self.step(self._x[0][0])  # the first call allocates
         self.reset()
@@ -52,6 +55,8 @@ class OnnxStep:
         binding, value = self._session.io_binding(), OrtValue.ortvalue_from_numpy  # a view: the buffers stay numpy's
         binding.bind_ortvalue_input("features", value(self._x[turn]))
         binding.bind_ortvalue_input("previous", value(self._x[1 - turn]))
+        if self._reads_started:
+            binding.bind_ortvalue_input("started", value(self._started))
         for name in self._states[turn]:
             binding.bind_ortvalue_input(name, value(self._states[turn][name]))
             binding.bind_ortvalue_output(f"{name}_next", value(self._states[1 - turn][name]))
@@ -72,10 +77,11 @@ class OnnxStep:
         """See `Backend`."""
         turn = self._turn
         self._x[turn][0] = features
-        if not self._started:
+        if not (self._reads_started or self._started[0, 0]):
+            # without the input `started`, the first tick's `previous` must be the tick itself
             self._x[1 - turn][0] = features
-            self._started = True
         self._session.run_with_iobinding(self._bindings[turn], self._options)
+        self._started[0, 0] = 1
         self._turn = 1 - turn
         return self._probabilities[0].copy()
 
@@ -93,17 +99,17 @@ class OnnxStep:
 
     def reset(self) -> None:
         """See `Backend`."""
-        self._turn, self._started = 0, False
-        for buffer in (*self._x, *self._states[0].values()):
+        self._turn = 0
+        for buffer in (*self._x, self._started, *self._states[0].values()):
             buffer[:] = 0
 
     def state(self) -> np.ndarray:
         """See `Backend`."""
-        previous = self._x[1 - self._turn] if self._started else np.zeros_like(self._x[0])
+        previous = self._x[1 - self._turn] if self._started[0, 0] else np.zeros_like(self._x[0])
         now = self._states[self._turn]
         conv, *ssm = (now[name].reshape(now[name].shape[-2:]) for name in now)
         layers = conv.reshape(len(conv), len(ssm), -1).swapaxes(0, 1)  # the file has all layers side by side
-        parts = (previous, np.full(1, self._started, np.float32), layers, *ssm)
+        parts = (previous, self._started, layers, *ssm)
         return np.concatenate([part.ravel() for part in parts])
 
     def set_state(self, state: np.ndarray) -> None:
@@ -117,7 +123,7 @@ class OnnxStep:
             state, np.cumsum([self.features, 1, conv.size, *(buffer.size for buffer in ssm)])[:-1]
         )
         self._x[1 - self._turn][0] = previous
-        self._started = bool(started[0] > 0)
+        self._started[:] = started > 0
         taps = conv.shape[-2]
         conv[:] = layers.reshape(len(ssm), taps, -1).swapaxes(0, 1).reshape(conv.shape)
         for buffer, part in zip(ssm, rest, strict=True):
