@@ -17,7 +17,10 @@ from support.structure import source_files
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 ROOT = Path(__file__).parents[1]
 # modules with examples that are not run, and why
-SKIPPED = {"nanoarb_jax.training.loop": "trains for minutes"}
+SKIPPED = {
+    "nanoarb_jax.serving.backends.native.live": "docs/live.md runs this loop, which takes seconds to compile",
+    "nanoarb_jax.training.loop": "trains for minutes",
+}
 
 
 def with_examples() -> dict[str, str]:

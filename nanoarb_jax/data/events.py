@@ -33,7 +33,7 @@ def read_events(
         DataError: nothing usable there, several series, or files that hold books.
 
     Example:
-        >>> events = nj.read_events("feeds/synthetic_00.npz")  # of `nanoarb-jax data synth --events --output feeds`
+        >>> events = nj.read_events("feeds/synthetic_00.npz")  # of `nanoarb-jax data synth --output feeds --events`
         >>> events.dtype == nj.EVENT, bool((np.diff(events["local_ts"]) >= 0).all())
         (True, True)
     """

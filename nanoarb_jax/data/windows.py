@@ -48,7 +48,7 @@ def create_training_samples(
     Raises:
         DataError: the books are not valid, or too few for one sample.
 
-    >>> X, y = nj.create_training_samples("books/synthetic_00.npz")  # made by `nanoarb-jax data synth --output books`
+    >>> X, y = nj.create_training_samples("books/synthetic_00.npz")  # of `nanoarb-jax data synth --output books`
     >>> X.shape[1:], y.shape[1:], len(X) == len(y)
     ((100, 44), (3,), True)
     """

@@ -150,9 +150,9 @@ class MambaLOB(nnx.Module):
     Example:
         >>> from flax import nnx
         >>> model = nj.MambaLOB(nj.ModelConfig.preset("nano"), rngs=nnx.Rngs(0))
-        >>> x = np.ones((2, 8, 44), np.float32)                # (b, l, f)
-        >>> logits, state = model.scan(x)
-        >>> following, state = model.step(x[:, -1], state)     # one tick more
+        >>> x = np.ones((2, 8, 44), np.float32)  # (b, l, f)
+        >>> logits, state = nnx.jit(nj.MambaLOB.scan)(model, x)  # model.scan, compiled
+        >>> following, state = nnx.jit(nj.MambaLOB.step)(model, x[:, -1], state)  # one tick more
         >>> logits.shape, following.shape
         ((2, 8, 3, 3), (2, 3, 3))
     """

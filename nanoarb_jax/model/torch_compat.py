@@ -25,7 +25,7 @@ def load_torch_state_dict(mapping: Mapping[str, np.ndarray]) -> MambaLOB:
         CheckpointError: a tensor is missing, left over, not finite, or of another shape than the others imply.
 
     Example:
-        >>> with np.load("weights.npz") as file:  # np.savez of {name: tensor.numpy()}
+        >>> with np.load("weights.npz") as file:  # made by np.savez(…, **{name: tensor.numpy()})
         ...     model = nj.load_torch_state_dict({name: file[name] for name in file.files})
         >>> model.config.horizons
         (10, 50, 100)

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from nanoarb_jax.cli.main import app
 from support.pages import blocks, pages, spans
 
-PROGRAM = re.compile(r"(?:\S*/)?nanoarb-jax (.*)")
+PROGRAM = re.compile(r"(?:\S*/)?nanoarb-jax (\S.*)")
 CHOICES = re.compile(r"(--[\w-]+) +[\[<]([\w-]+(?:\|[\w-]+)+)[\]>]")  # in a command's help
 PLACEHOLDER = re.compile(r"[A-Z]|…")  # FILE, RUN, …: anything may stand there
 
