@@ -31,6 +31,7 @@ class TrainConfig:
         lr: peak learning rate.
         warmup_fraction: share of all updates that are the learning-rate warm-up, a linear rise to the peak.
         final_lr_fraction: share of the peak that the learning rate falls to at the end, along a cosine.
+        beta2: decay of AdamW's moving average of squared gradients. The usual 0.999 remembers ten times as many updates.
         weight_decay: weight decay of AdamW. It acts on matrices only, never on A_log, D, biases or norms.
         clip_norm: largest global norm of a gradient; larger ones are scaled down to it.
         ema_decay: decay of the moving average of the weights. The average is what is validated, kept and served. The
@@ -82,6 +83,7 @@ class TrainConfig:
     lr: float = 2e-3
     warmup_fraction: float = 0.05
     final_lr_fraction: float = 0.05
+    beta2: float = 0.99
     weight_decay: float = 0.1
     clip_norm: float = 1.0
     ema_decay: float = 0.99
@@ -121,7 +123,7 @@ class TrainConfig:
         for name in ("weight_decay", *costs, "patience", "input_jitter", "burn_in", "logit_adjustment"):
             require(getattr(self, name) >= 0, f"train.{name}", getattr(self, name), "0 or more")
         self._check_fit()
-        for name in ("warmup_fraction", "final_lr_fraction", "ema_decay"):
+        for name in ("warmup_fraction", "final_lr_fraction", "beta2", "ema_decay"):
             require(0 <= getattr(self, name) < 1, f"train.{name}", getattr(self, name), "a share in [0, 1)")
         for name in ("init", "teacher"):
             value = getattr(self, name)

@@ -35,7 +35,7 @@ def make_optimizer(config: TrainConfig, updates: int) -> optax.GradientTransform
     )
     return optax.chain(
         optax.clip_by_global_norm(config.clip_norm),
-        optax.adamw(schedule, b2=0.99, weight_decay=config.weight_decay, mask=decay_mask),
+        optax.adamw(schedule, b2=config.beta2, weight_decay=config.weight_decay, mask=decay_mask),
     )
 
 
