@@ -102,7 +102,7 @@ def done(*arguments: object) -> str:
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A feed and its dataset, as it is and lowered: `NAME.npz` and the folder `NAME`."""
     folder = tmp_path_factory.mktemp("levels")
-    middle = int(round(float(np.median(EVENTS["px"])) / TICK))
+    middle = round(float(np.median(EVENTS["px"])) / TICK)
     for name, ticks in (("above", 0), ("through", middle), ("below", 40_000)):
         np.savez(folder / f"{name}.npz", data=lowered_events(ticks))
         done("data", "prepare", folder / f"{name}.npz", "--output", folder / name, "--feature-set", "flow", "--jobs", 1)
