@@ -31,7 +31,7 @@ class TrainConfig:
         lr: peak learning rate; of the preset small 0.005, of nano 0.01.
         warmup_fraction: share of all updates that are the learning-rate warm-up, a linear rise to the peak.
         final_lr_fraction: share of the peak that the learning rate falls to at the end, along a cosine.
-        beta2: decay of AdamW's mean of squared gradients. Its beta1 is 0.9.
+        beta2: decay of AdamW's average of squared gradients. Its beta1 is 0.9.
         weight_decay: weight decay of AdamW. It acts on matrices only, never on A_log, D, biases or norms.
         clip_norm: largest global norm of a gradient; larger ones are scaled down to it.
         ema_decay: decay of the moving average of the weights. The average is what is validated, kept and served. The

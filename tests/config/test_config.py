@@ -146,7 +146,8 @@ BAD: list[tuple[str, str, Any]] = [
       ("weight_decay", "spread_penalty", "slippage_estimate", "fee_ticks", "slippage_ticks", "magnitude_cap",
        "patience", "burn_in", "logit_adjustment", "seed")], ("train", "burn_in", 1.5),
     ("train", "patience", 1.5), ("train", "seed", 2**32), ("train", "seed", 0.5),
-    *[("train", name, 1) for name in ("warmup_fraction", "final_lr_fraction", "ema_decay", "mirror", "tensorboard")],
+    *[("train", name, 1) for name in
+      ("warmup_fraction", "final_lr_fraction", "beta2", "ema_decay", "mirror", "tensorboard")],
     ("train", "class_weights", "yes"), *[("train", name, value) for name in ("teacher", "init") for value in ("", 3)],
     *[("train", "teacher_weight", value) for value in (0, 1.1, -0.5, "1", None)],
 ]  # fmt: skip

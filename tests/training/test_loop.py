@@ -187,6 +187,23 @@ def test_resumed_where_calls_were_cut_otherwise(tmp_path: Path, monkeypatch: pyt
     assert_same_run(resumed, whole)
 
 
+def test_a_run_from_before_a_setting_goes_on(streams: Run, tmp_path: Path) -> None:
+    """`beta2` was .99 before it was a setting: a run whose config does not name it had that."""
+    folder = tmp_path / "run"
+    with pytest.raises(Stopped):
+        train(config_of(STREAM), DATASET, folder, on_update=stop_at(31))
+    settings = (folder / "config.toml").read_text()
+    assert "\nbeta2 = 0.99\n" in settings
+    (folder / "config.toml").write_text(settings.replace("\nbeta2 = 0.99\n", "\n"))
+    result = train(load_config(folder / "config.toml"), DATASET, folder, resume=True)
+    assert (result.best_mcc, result.best_epoch) == (streams.result.best_mcc, streams.result.best_epoch)
+    assert records(folder)[-1]["loss"] == streams.lines[-1]["loss"]
+    assert load_checkpoint(folder).training["beta2"] == 0.99
+    later = dataclasses.replace(STREAM, beta2=0.999)
+    with pytest.raises(ConfigError, match="differs from the settings given"):
+        train(config_of(later), DATASET, folder, resume=True)
+
+
 def test_stopped_between_best_and_state(streams: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The hardest moment: an epoch's best weights and line are written, its state is not."""
     folder, save = tmp_path / "run", loop._Run._save

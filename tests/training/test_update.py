@@ -195,6 +195,14 @@ def test_gradients_are_clipped_together() -> None:
     np.testing.assert_allclose(moment(0.01)["b"], 0.1 * 0.02, rtol=1e-5)
 
 
+@pytest.mark.parametrize("beta2", [0.0, 0.99, 0.999])
+def test_decay_of_squared_gradients(beta2: float) -> None:
+    optimizer, params = make_optimizer(TrainConfig(beta2=beta2), 10), {"a": jnp.zeros(1)}
+    _, state = optimizer.update({"a": jnp.full(1, 0.5)}, optimizer.init(params), params)
+    np.testing.assert_allclose(state[1][0].nu["a"], (1 - beta2) * 0.25, rtol=1e-4)
+    assert TrainConfig().beta2 == 0.99
+
+
 def test_average_forgets_the_initial_weights() -> None:
     average = jnp.zeros(1)
     for update in range(200):
