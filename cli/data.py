@@ -121,4 +121,4 @@ def prepare(
     say(f"{len(made.streams)} streams, {made.rows:,} rows in {output}; `data inspect {output}` tells what was dropped")
     guessed = sorted({stream.instrument for stream in made.streams if not stream.instrument_declared})
     if guessed:
-        say(f"{len(guessed)} instruments guessed from names; --instruments FILE declares them")
+        say(f"instruments guessed from names: {len(guessed)}; --instruments FILE declares them")

@@ -53,13 +53,13 @@ def how_learnt(stream: Stream, learnt: Iterable[Mapping[str, Any]]) -> str | Non
     entries = list(learnt)
     by_name = [entry for entry in entries if not any(entry.get(fact) for fact in FACTS)]
     told = [entry for entry in entries if any(entry.get(fact) for fact in FACTS)]
-    if any(set(stream.sources) & set(entry["sources"]) for entry in told):
+    if any(set(stream.sources) & set(entry.get("sources") or ()) for entry in told):
         return "same file"
-    rows = _rows_known(stream, {h: entry["name"] for entry in told for h in entry["sketch"] or ()})
+    rows = _rows_known(stream, {h: entry["name"] for entry in told for h in entry.get("sketch") or ()})
     if rows is not None:
         return f"same rows as {rows}"
     for entry in told:
-        if entry["instrument"] == stream.instrument and _overlaps(stream, entry["learnt_ns"]):
+        if entry.get("instrument") == stream.instrument and _overlaps(stream, entry.get("learnt_ns")):
             return f"same instrument and time as {entry['name']}"
     if any(entry["name"] == stream.name for entry in by_name):
         return "same name; the model says no more"
