@@ -83,9 +83,9 @@ def _show(result: Mapping[str, Any], picture: Path | None) -> None:
     console.print(metrics_table(result))
     console.print(evaluation_tables(result))
     for name, why in result.get("learnt", {}).items():
-        say(f"trained on an earlier part or all of {name} ({why})")
+        say(f"the model learnt from {name}, or a part of it ({why})")
     if result.get("unseen"):
-        say(f"not known to the model: {', '.join(result['unseen'])}")
+        say(f"not recognised as learnt from: {', '.join(result['unseen'])}")
     if picture is not None:
         from nanoarb_jax.reports.reliability import reliability_picture
 

@@ -16,7 +16,7 @@ from nanoarb_jax.reports.figure import claim_picture
 from .options import LotSizeOption, PolicyOption, SymbolOption, TickSizeOption, parse_policy
 from .output import JsonOption, bar, claim_json, console, say, write_json
 from .settings_options import Given, settings_of, settings_options
-from .tables import figure_table
+from .tables import counts, figure_table
 
 
 @settings_options(*settings_of("data", DataConfig, ["clock", "clock_interval_ms", "timestamps"]))
@@ -77,7 +77,7 @@ def _inspect_dataset(path: Path) -> dict[str, Any]:
     headings = ["series", "rows", "span", "tick", "spread", *(f"h{horizon}" for horizon in data.horizons)]
     console.print(figure_table(headings, rows))
     for row in described:
-        if lost := _counts(row["account"]):
+        if lost := counts(row["account"]):
             say(f"{row['name']}: {lost}")
     config = dataclasses.asdict(data.config)
     return {"path": str(path), "rows": data.rows, "config": config, "streams": described}
@@ -136,7 +136,7 @@ def _show(figures: Mapping[str, Any]) -> None:
     say(f"{figures['name']}")
     for name, line in lines.items():
         say(f"  {name:11s} {line}")
-    if lost := _counts(figures):
+    if lost := counts(figures):
         say(f"  {'counted':11s} {lost}")
 
 
@@ -145,10 +145,3 @@ def _traded(traded: Mapping[str, float] | None) -> str:
         return "not known"
     unsided = f", {traded['unsided']:,.6g} no side told" if traded["unsided"] else ""
     return f"bought {traded['bought']:,.6g}, sold {traded['sold']:,.6g} by takers{unsided}"
-
-
-def _counts(account: Mapping[str, Any]) -> str:
-    """What was dropped and which anomalies were met, in words."""
-    parts = [f"{count:,} × {reason}" for reason, count in account["dropped"].items()]
-    parts += [f"{count:,} × {kind.replace('_', ' ')}" for kind, count in account["anomalies"].items()]
-    return ", ".join(parts)

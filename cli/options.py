@@ -74,6 +74,8 @@ def parse_instruments(instrument: str | None, file: Path | None) -> str | dict[s
 
     if instrument is not None and file is not None:
         raise ConfigError(f"--instrument {instrument}: --instruments {file} is given, too; leave one out")
+    if instrument == "":
+        raise ConfigError("--instrument: empty; give a name, or leave it out")
     return instrument if file is None else read_instruments(file)
 
 

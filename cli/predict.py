@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 from .options import LotSizeOption, PolicyOption, SymbolOption, TickSizeOption, data_settings, parse_policy
 from .output import JsonOption, claim_json, console, noting, say, write_json
-from .tables import mcc
+from .tables import counts, mcc
 
 Split = Literal["all", "train", "validation", "test"]
 
@@ -56,8 +56,9 @@ def predict(
     claim_json(json_path)
     from nanoarb_jax.files import claim_file
     from nanoarb_jax.readers.feed import ReadOptions
-    from nanoarb_jax.serving.feeds import ScaleSource, open_feeds
+    from nanoarb_jax.serving.feeds import open_feeds
     from nanoarb_jax.serving.predictions import SUFFIXES
+    from nanoarb_jax.serving.scales import ScaleSource
 
     claim_file(output, "--output", SUFFIXES)
     part, policies = None if split == "all" else split, parse_policy(policy)
@@ -135,6 +136,7 @@ def _replay(served: _Served, feeds: Feeds, part: str | None, output: Path) -> di
     about = {
         "input": dataclasses.asdict(feeds.dataset.config.input),
         "scales": {name: scales._asdict() for name, scales in feeds.scales.items()},
+        "accounts": feeds.accounts,
     }
     write_predictions(output, replayed, horizons, predictor.version, about)
     streams = feeds.dataset.streams
@@ -160,16 +162,21 @@ def _print(figures: dict[str, Any]) -> None:
     )
     known = {h: f for h, f in figures["accuracy"].items() if f["n"]}
     if known:
-        rows = "all rows" if figures["split"] == "all" else f"{figures['split']} rows"
+        rows = "all that are ready" if figures["split"] == "all" else f"{figures['split']} rows"
         say("accuracy " + ", ".join(f"{h} {mcc(f['accuracy'], 3)}" for h, f in known.items()) + f" ({rows})")
+    elif not figures["unlabelled"]:
+        say("no prediction is ready and labelled, so none is judged")
+    for name, account in figures["accounts"].items():
+        if lost := counts(account):
+            say(f"{name}: {account['ticks']:,} ticks of {account['messages']:,} messages; {lost}")
     for reason in figures["unlabelled"].values():
         say(f"no labels: {reason}")
     for origin, names in _by(figures["scales"], lambda scales: scales["origin"]).items():
         say(f"scales of {names}: {origin}")
     for why, names in _by(figures["learnt"], str).items():
-        say(f"the model was trained on {names} ({why})")
+        say(f"the model learnt from {names}, or a part of it ({why})")
     if figures["unseen"]:
-        say(f"not known to the model: {_joined(figures['unseen'])}")
+        say(f"not recognised as learnt from: {_joined(figures['unseen'])}")
 
 
 def _by(values: dict[str, Any], key: Any) -> dict[str, str]:

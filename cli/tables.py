@@ -108,3 +108,10 @@ def _latency(us: float) -> str:
     if us < 1:
         return f"{us:.3f}"
     return f"{us:,.1f}" if us < 100 else f"{us:,.0f}"
+
+
+def counts(account: Mapping[str, Any]) -> str:
+    """What was dropped and which anomalies were met, in words."""
+    parts = [f"{count:,} × {reason}" for reason, count in account["dropped"].items()]
+    parts += [f"{count:,} × {kind.replace('_', ' ')}" for kind, count in account["anomalies"].items()]
+    return ", ".join(parts)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -78,49 +79,77 @@ class Instrument:
             DataError: nothing usable there, several series and none named, not one tick before `until`, or a series
                 of a dataset that does not know its lot size.
         """
-        if isinstance(source, Dataset) or (Path(source) / MANIFEST).is_file():
-            return cls._of_dataset(source if isinstance(source, Dataset) else open_dataset(source), until, series)
-        found = {one.name: one for one in find_sources([Path(source)])}
-        name = _choose(list(found), series, f"feed {source}")
-        config = DataConfig(**dataclasses.asdict(spec))
-        ticks, report = read_ticks(found[name], config, options, {"invalid": "skip"})
-        measured = measure_ticks(ticks, name, until)
-        if measured is None and until is not None and report.ticks:
-            raise DataError(f"feed {source}: no tick before {until} (ns); give a later time")
-        if measured is None:
-            raise DataError(no_ticks(found[name], report))
-        return measured
-
-    @classmethod
-    def _of_dataset(cls, dataset: Dataset, until: int | None, series: str | None) -> Instrument:
-        streams = {stream.name: stream for stream in dataset.streams}
-        stream = streams[_choose(list(streams), series, "dataset")]
-        if until is not None:
-            raise DataError(
-                f"series {stream.name!r}: until={until}: a dataset's scales are those of its training part; leave it "
-                "out, or measure the feed"
-            )
-        if math.isnan(stream.lot_size):
-            raise DataError(f"series {stream.name!r}: its dataset does not know the lot size; prepare it anew")
-        return cls(stream.tick_size, stream.lot_size, stream.quantity_scale, stream.spread_scale, stream.instrument)
+        return measure(source, until, series, spec=spec, options=options).instrument
 
 
-def measure_ticks(ticks: Iterator[BookSeries], name: str, until: int | None = None) -> Instrument | None:
+class Measured(NamedTuple):
+    """An instrument, and which ticks it was measured on.
+
+    Attributes:
+        instrument: what was found.
+        series: the series it was found in.
+        last_ns: time of the last of these ticks.
+    """
+
+    instrument: Instrument
+    series: str
+    last_ns: int
+
+
+def measure(
+    source: str | Path | Dataset,
+    until: int | None = None,
+    series: str | None = None,
+    *,
+    spec: InputSpec = InputSpec(),  # noqa: B008
+    options: ReadOptions = ReadOptions(),  # noqa: B008
+) -> Measured:
+    """As `Instrument.measure`, and when that was; see there."""
+    if isinstance(source, Dataset) or (Path(source) / MANIFEST).is_file():
+        return _of_dataset(source if isinstance(source, Dataset) else open_dataset(source), until, series)
+    found = {one.name: one for one in find_sources([Path(source)])}
+    name = _choose(list(found), series, f"feed {source}")
+    config = DataConfig(**dataclasses.asdict(spec))
+    ticks, report = read_ticks(found[name], config, options, {"invalid": "skip"})
+    measured = measure_ticks(ticks, name, until)
+    if measured is None and until is not None and report.ticks:
+        raise DataError(f"feed {source}: no tick before {until} (ns); give a later time")
+    if measured is None:
+        raise DataError(no_ticks(found[name], report))
+    return measured
+
+
+def _of_dataset(dataset: Dataset, until: int | None, series: str | None) -> Measured:
+    streams = {stream.name: stream for stream in dataset.streams}
+    stream = streams[_choose(list(streams), series, "dataset")]
+    if until is not None:
+        raise DataError(
+            f"series {stream.name!r}: until={until}: a dataset's scales are those of its training part; leave it "
+            "out, or measure the feed"
+        )
+    if math.isnan(stream.lot_size):
+        raise DataError(f"series {stream.name!r}: its dataset does not know the lot size; prepare it anew")
+    sizes = stream.tick_size, stream.lot_size, stream.quantity_scale, stream.spread_scale
+    return Measured(Instrument(*sizes, stream.instrument), stream.name, int(stream.ts_ns[stream.train[1] - 1]))
+
+
+def measure_ticks(ticks: Iterator[BookSeries], name: str, until: int | None = None) -> Measured | None:
     """The medians of ticks in chunks, of those before `until` (ns) if it is given; None: there are none."""
-    lots, spreads, last = Counts(), Counts(), None
+    lots, spreads, last, last_ns = Counts(), Counts(), None, 0
     for chunk in ticks:
         rows = chunk.rows if until is None else int(np.searchsorted(chunk.ts_ns, until))
         if rows:
             lots.add(chunk.bid_lots[:rows, 0])
             lots.add(chunk.ask_lots[:rows, 0])
             spreads.add(chunk.ask_px[:rows, 0] - chunk.bid_px[:rows, 0])
-            last = chunk
+            last, last_ns = chunk, int(chunk.ts_ns[rows - 1])
         if rows < chunk.rows:
             break
     if last is None:
         return None
     medians = Level1Medians(lots.sorted().median() / last.lots_per_unit, spreads.sorted().median() / last.tick)
-    return Instrument(last.tick_size, 1.0 / last.lots_per_unit, medians.qty, medians.spread_scale, name)
+    sizes = last.tick_size, 1.0 / last.lots_per_unit, medians.qty, medians.spread_scale
+    return Measured(Instrument(*sizes, name), name, last_ns)
 
 
 def _choose(names: list[str], wanted: str | None, what: str) -> str:

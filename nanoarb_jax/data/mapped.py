@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+import weakref
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +18,8 @@ from nanoarb_jax.files import check_open_files
 MOST_MAPPED = 128  # files at a time: a mapped file counts as an open one
 
 _lock = threading.Lock()
-_mapped: OrderedDict[int, MappedRows] = OrderedDict()  # the most recently used last
+_mapped: OrderedDict[int, np.ndarray] = OrderedDict()  # by the number of a `MappedRows`, the most recently used last
+_numbers = itertools.count()
 
 
 class MappedRows:
@@ -28,8 +31,9 @@ class MappedRows:
 
     def __init__(self, path: Path):
         self.path = path
-        self._rows: np.ndarray | None = None
+        self._number = next(_numbers)
         self._file = self._identity()
+        weakref.finalize(self, _mapped.pop, self._number, None)
 
     def rows(self) -> np.ndarray:
         """All rows, mapped.
@@ -38,14 +42,12 @@ class MappedRows:
             DataError: not an array file, too many files are open, or the file was changed since it was opened first.
         """
         with _lock:
-            if self._rows is None:
-                self._rows = self._map()
-            _mapped[id(self)] = self
-            _mapped.move_to_end(id(self))
-            rows = self._rows
+            if self._number not in _mapped:
+                _mapped[self._number] = self._map()
+            _mapped.move_to_end(self._number)
+            rows = _mapped[self._number]
             while len(_mapped) > MOST_MAPPED:
-                _, oldest = _mapped.popitem(last=False)
-                oldest._rows = None
+                _mapped.popitem(last=False)
         return rows
 
     def column(self, name: str) -> np.ndarray:
@@ -75,8 +77,9 @@ class MappedColumn(NamedTuple):
     name: str
 
 
-def _column(position: int) -> Any:
+def _column(name: str) -> Any:
     """A field of `Stream` that maps its file when it is asked for."""
+    position = Stream._fields.index(name)
 
     def get(stream: MappedStream) -> np.ndarray:
         held: Any = tuple.__getitem__(stream, position)
@@ -88,9 +91,5 @@ def _column(position: int) -> Any:
 class MappedStream(Stream):
     """A stream whose columns are `MappedColumn`s, mapped each time they are asked for; `_replace` keeps them so."""
 
-    features = _column(Stream._fields.index("features"))
-    labels = _column(Stream._fields.index("labels"))
-    moves = _column(Stream._fields.index("moves"))
-    mid = _column(Stream._fields.index("mid"))
-    spread = _column(Stream._fields.index("spread"))
-    ts_ns = _column(Stream._fields.index("ts_ns"))
+    features, labels, moves = _column("features"), _column("labels"), _column("moves")
+    mid, spread, ts_ns = _column("mid"), _column("spread"), _column("ts_ns")

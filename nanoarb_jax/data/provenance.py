@@ -48,7 +48,8 @@ def how_learnt(stream: Stream, learnt: Iterable[Mapping[str, Any]]) -> str | Non
             entry without facts, as earlier versions wrote them, is compared by its name alone.
 
     Returns:
-        "same file", "same rows as NAME", "same instrument and time as NAME", or "same name; the model says no more".
+        "same file", "same times and mids as NAME", "same instrument and time as NAME", or "same name; the model says no
+        more". None is no proof: data with changed times or prices, or with a few rows in common, are not recognised.
     """
     entries = list(learnt)
     by_name = [entry for entry in entries if not any(entry.get(fact) for fact in FACTS)]
@@ -57,7 +58,7 @@ def how_learnt(stream: Stream, learnt: Iterable[Mapping[str, Any]]) -> str | Non
         return "same file"
     rows = _rows_known(stream, {h: entry["name"] for entry in told for h in entry.get("sketch") or ()})
     if rows is not None:
-        return f"same rows as {rows}"
+        return f"same times and mids as {rows}"
     for entry in told:
         if entry.get("instrument") == stream.instrument and _overlaps(stream, entry.get("learnt_ns")):
             return f"same instrument and time as {entry['name']}"
@@ -74,11 +75,11 @@ def _rows_known(stream: Stream, sketched: Mapping[str, str]) -> str | None:
     """Whose sketch holds a row of the stream; None: nobody's."""
     if not sketched or stream.ts_ns[0] < _TIMED_NS:
         return None
-    hashes = np.array([int(one, 16) for one in sketched], np.uint64)
+    hashes, names = np.array([int(one, 16) for one in sketched], np.uint64), list(sketched.values())
     for first in range(0, stream.rows, _BLOCK):
         found = np.isin(hashes, _row_hashes(stream, first, min(first + _BLOCK, stream.rows)))
         if found.any():
-            return sketched[list(sketched)[int(np.flatnonzero(found)[0])]]
+            return names[int(np.argmax(found))]
     return None
 
 

@@ -66,7 +66,7 @@ def survey(
     books = sample.series()
     figures = {
         "name": source.name,
-        "instrument": options.symbol or instrument_of(source.name).instrument,
+        "instrument": instrument_of(source.name, options.symbol).instrument,
         "files": [file.name for file in source.files],
         **report.as_dict(),
         **_time_figures(report, sample),

@@ -23,6 +23,7 @@ _MOST_UNMARKED = 1_000  # messages in a row
 _CROSSED, _LOCKED, _ONE_SIDED, _INVALID = (
     int(kind) for kind in (Anomaly.CROSSED, Anomaly.LOCKED, Anomaly.ONE_SIDED, Anomaly.INVALID)
 )
+_UNORDERED, _BAD_LEVEL = 1, 2  # faults of a side
 _OFF_GRID, _MOST = 1e-3, 2.0**52  # ticks off the grid; ticks or lots
 
 
@@ -79,15 +80,14 @@ def take_books(block, ts_ns, bid_px, bid_qty, ask_px, ask_qty, bought, sold):  #
     meta = live.book.meta[0]
     meta.raised = -1
     bids, asks = live.clock.now[:2], live.clock.now[2:]
-    whole = _copy_side(bid_px, bid_qty, meta.tick_size, meta.lot_size, -1, bids)
-    whole = _copy_side(ask_px, ask_qty, meta.tick_size, meta.lot_size, 1, asks) and whole
+    bid_fault = _copy_side(bid_px, bid_qty, meta.tick_size, meta.lot_size, -1, bids)
+    ask_fault = _copy_side(ask_px, ask_qty, meta.tick_size, meta.lot_size, 1, asks)
     lots_bought, bought_whole = _whole_lots(bought, meta.lot_size)
     lots_sold, sold_whole = _whole_lots(sold, meta.lot_size)
-    whole = whole and bought_whole and sold_whole
-    valid = False
-    if bids[1, 0] == 0 or asks[1, 0] == 0:
+    fault, valid = max(bid_fault, ask_fault), False
+    if fault < _BAD_LEVEL and (bids[1, 0] == 0 or asks[1, 0] == 0):
         count_anomaly(live.book, _ONE_SIDED)
-    elif not whole:
+    elif fault > 0 or not (bought_whole and sold_whole):
         count_anomaly(live.book, _INVALID)
     elif bids[0, 0] > asks[0, 0]:
         count_anomaly(live.book, _CROSSED)
@@ -131,8 +131,12 @@ def _whole_lots(quantity, lot_size):  # type: ignore[no-untyped-def]
 
 @compiled
 def _copy_side(px, qty, tick_size, lot_size, direction, out):  # type: ignore[no-untyped-def]
-    """Write a side in ticks and lots into `out` (2, 10); False where a price or quantity is none, or out of order."""
-    shown, whole = 0, len(px) == len(qty)
+    """Write a side in ticks and lots into `out` (2, 10).
+
+    Returns:
+        0, _UNORDERED, or _BAD_LEVEL where a price is off the grid or a quantity is none; such a level is left out.
+    """
+    shown, fault = 0, 0 if len(px) == len(qty) else _UNORDERED
     for i in range(LEVELS):
         out[0, i], out[1, i] = EMPTY_PRICE, 0
     for i in range(min(len(px), len(qty), LEVELS)):
@@ -140,13 +144,13 @@ def _copy_side(px, qty, tick_size, lot_size, direction, out):  # type: ignore[no
             continue
         ticks, lots = np.rint(px[i] / tick_size), np.rint(qty[i] / lot_size)
         if not (abs(px[i] / tick_size - ticks) <= _OFF_GRID and abs(ticks) <= _MOST and 1.0 <= lots <= _MOST):
-            whole = False
+            fault = _BAD_LEVEL
             continue
         out[0, shown], out[1, shown] = np.int64(ticks), np.int64(lots)
         if shown > 0 and direction * (out[0, shown] - out[0, shown - 1]) <= 0:
-            whole = False
+            fault = max(fault, _UNORDERED)
         shown += 1
-    return whole
+    return fault
 
 
 @inlined

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,58 +12,18 @@ import numpy as np
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.dataset import Dataset, check_input, open_dataset
 from nanoarb_jax.data.declaration import instrument_of
-from nanoarb_jax.data.instrument import Instrument
-from nanoarb_jax.data.labelling import check_finite, level1_medians, measure_stream
+from nanoarb_jax.data.labelling import check_finite, measure_stream
 from nanoarb_jax.data.labels import UNDEFINED
-from nanoarb_jax.data.stored import MANIFEST, SIZES, file_entry
+from nanoarb_jax.data.stored import MANIFEST, file_entry
 from nanoarb_jax.data.streams import Stream, make_stream
-from nanoarb_jax.data.ticks import read_books
+from nanoarb_jax.data.ticks import ReadReport, read_books
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.features.feature_set import FEATURE_SETS
 from nanoarb_jax.market.anomaly import Policy
 from nanoarb_jax.market.series import BookSeries, validate_books
 from nanoarb_jax.readers.feed import ReadOptions
 from nanoarb_jax.readers.sources import FORMATS, Source, find_sources
-
-WARM_UP = 1_000  # ticks that scales are measured on where nothing is known from before
-
-
-@dataclass(frozen=True)
-class ScaleSource:
-    """Where the scales of replayed market data come from.
-
-    Without `path`, a series of the name among `trained` gives them; else they are measured on the feed itself, before
-    the first prediction that counts: on its training part where only a later part is asked for, else on its first
-    ticks.
-
-    Args:
-        path: feed or dataset to measure them on, see `Instrument.measure`.
-        series: which series there, or of those trained on; None: the one that is called as the replayed one.
-        trained: series that the model was trained on, as its card lists them.
-        warm_up: how many ticks are measured and not predicted, where nothing is known from before.
-    """
-
-    path: Path | None = None
-    series: str | None = None
-    trained: Sequence[Mapping[str, Any]] = ()
-    warm_up: int = WARM_UP
-
-
-class Scales(NamedTuple):
-    """What a series is measured by, and how that is known.
-
-    Attributes:
-        tick_size, lot_size, quantity_scale, spread_scale: as in `Instrument`.
-        origin: in words.
-        warm_up: first rows of the series that were measured, and whose predictions do not count.
-    """
-
-    tick_size: float
-    lot_size: float
-    quantity_scale: float
-    spread_scale: float
-    origin: str
-    warm_up: int = 0
+from nanoarb_jax.serving.scales import Scales, ScaleSource, as_read, check_tick, own_scales, scales_elsewhere, scales_of
 
 
 class Feeds(NamedTuple):
@@ -74,17 +33,20 @@ class Feeds(NamedTuple):
         dataset: the streams.
         unlabelled: why some have no labels and no parts, {name: reason}; most often because they are too short.
         scales: of each stream, by its name.
+        accounts: what was read of each, what was dropped and which anomalies were met, see `ReadReport.as_dict`; none
+            for a prepared folder, whose manifest has them.
     """
 
     dataset: Dataset
     unlabelled: dict[str, str]
     scales: dict[str, Scales]
+    accounts: dict[str, dict[str, Any]]
 
 
 def open_feeds(
     path: str | Path,
     config: DataConfig | None = None,
-    scales: ScaleSource = ScaleSource(),
+    scales: ScaleSource = ScaleSource(),  # noqa: B008
     *,
     split: str | None = None,
     options: ReadOptions = ReadOptions(),  # noqa: B008
@@ -111,25 +73,35 @@ def open_feeds(
     if (path / MANIFEST).is_file():
         return _prepared(path, config, options, policy)
     config = config or DataConfig()
-    streams, unlabelled, found = [], {}, {}
+    find_scales = scales_elsewhere(scales, config, options)
+    streams, unlabelled, found, accounts = [], {}, {}, {}
     for source in find_sources([path]):
-        known = _known_scales(source, scales, config, options)
-        sized = options if known is None else _sized(source, options, known)
-        try:
-            books = read_books(source, config, sized, policy)[0]
-        except DataError as error:
-            if sized == options or known is None:
-                raise
-            raise DataError(f"{error} (tick and lot size are those of its scales: {known.origin})") from error
-        validate_books(books)
-        measured = known or _own_scales(books, config, scales.warm_up, split)
-        _check_tick(books, measured)
-        found[books.name] = measured._replace(tick_size=books.tick_size, lot_size=1.0 / books.lots_per_unit)
+        known = find_scales(source)
+        books, report = _read(source, config, options, policy, known)
+        measured = known or own_scales(books, config, scales.warm_up, split)
+        check_tick(books, measured)
+        found[books.name] = as_read(measured, books)
         stream, reason = _open_stream(source, books, config, measured)
         streams.append(stream)
+        accounts[books.name] = report.as_dict()
         if reason is not None:
             unlabelled[books.name] = reason
-    return Feeds(Dataset(tuple(streams), config, []), unlabelled, found)
+    return Feeds(Dataset(tuple(streams), config, []), unlabelled, found, accounts)
+
+
+def _read(
+    source: Source, config: DataConfig, options: ReadOptions, policy: Mapping[str, Policy] | None, known: Scales | None
+) -> tuple[BookSeries, ReadReport]:
+    """The ticks of a source, read with the sizes of its scales."""
+    sized = options if known is None else _sized(source, options, known)
+    try:
+        books, report = read_books(source, config, sized, policy)
+    except DataError as error:
+        if sized == options or known is None:
+            raise
+        raise DataError(f"{error} (tick and lot size are those of its scales: {known.origin})") from error
+    validate_books(books)
+    return books, report
 
 
 def _prepared(
@@ -143,56 +115,8 @@ def _prepared(
     if config is not None:
         check_input(dataset, config.input)
     origin = "its dataset: the training part of each series"
-    scales = {one.name: _scales_of(one, origin) for one in dataset.streams}
-    return Feeds(dataset, {}, scales)
-
-
-def _known_scales(source: Source, scales: ScaleSource, config: DataConfig, options: ReadOptions) -> Scales | None:
-    """Scales from elsewhere: another feed or dataset, or what the model was trained with."""
-    if scales.path is not None:
-        options = options._replace(exchange_time=config.timestamps == "exchange")
-        one = _measure(source, scales.path, scales.series, config, options)
-        the_same = not (scales.path / MANIFEST).is_file() and one.name == source.name and _holds(scales.path, source)
-        origin = f"{scales.path}" + (": the very ticks that are replayed" if the_same else f", {one.name}")
-        return _scales_of(one, origin)
-    return _as_trained(source, scales)
-
-
-def _as_trained(source: Source, scales: ScaleSource) -> Scales | None:
-    """What the model was trained with: on the series that is named, or on one called as the replayed one."""
-    for stream in scales.trained:
-        if stream["name"] == (scales.series or source.name):
-            missing = [size for size in SIZES if size != "lot_size" and size not in stream]
-            if not missing:
-                sizes = {size: stream.get(size, np.nan) for size in SIZES}  # a lot size was not always noted
-                return Scales(**sizes, origin=f"the model: its series {stream['name']}")
-            if scales.series is not None:
-                raise DataError(f"--series {scales.series}: the model does not know its {missing[0]}; measure them")
-    if scales.series is not None:
-        known = ", ".join(stream["name"] for stream in scales.trained) or "none"
-        raise DataError(f"--series {scales.series}: not among those that the model was trained on ({known})")
-    return None
-
-
-def _scales_of(one: Stream | Instrument, origin: str) -> Scales:
-    return Scales(one.tick_size, one.lot_size, one.quantity_scale, one.spread_scale, origin)
-
-
-def _measure(source: Source, path: Path, series: str | None, config: DataConfig, options: ReadOptions) -> Instrument:
-    """The instrument of `series` in a feed or dataset; of the series called as the replayed one, or of the only one."""
-    if series is None:
-        if (path / MANIFEST).is_file():
-            names = [stream.name for stream in open_dataset(path).streams]
-        else:
-            names = [one.name for one in find_sources([path])]
-        series = source.name if source.name in names else None
-    return Instrument.measure(path, series=series, spec=config.input, options=options)
-
-
-def _holds(path: Path, source: Source) -> bool:
-    """Whether the files of a source are among those at a path."""
-    there = {file.resolve() for one in find_sources([path]) for file in one.files}
-    return any(file.resolve() in there for file in source.files)
+    scales = {one.name: scales_of(one, origin) for one in dataset.streams}
+    return Feeds(dataset, {}, scales, {})
 
 
 def _sized(source: Source, options: ReadOptions, known: Scales) -> ReadOptions:
@@ -202,37 +126,6 @@ def _sized(source: Source, options: ReadOptions, known: Scales) -> ReadOptions:
         tick_size=options.tick_size or (known.tick_size if "tick_size" in heeded else None),
         lot_size=options.lot_size or (known.lot_size if "lot_size" in heeded and known.lot_size > 0 else None),
     )
-
-
-def _own_scales(books: BookSeries, config: DataConfig, warm_up: int, split: str | None) -> Scales:
-    """Scales measured on the feed itself, before the rows that are asked for."""
-    sizes = books.tick_size, 1.0 / books.lots_per_unit
-    if config.quantity_scale is not None and config.spread_scale is not None:
-        return Scales(*sizes, config.quantity_scale, config.spread_scale, "the settings of the model's data")
-    if split in ("validation", "test"):
-        rows, origin, unready = _training_rows(books, config), "its own training part", 0
-    else:
-        rows = min(warm_up, books.rows)
-        origin, unready = f"its own first {rows:,} ticks, whose predictions do not count", rows
-    medians = level1_medians(books, max(1, rows))
-    return Scales(
-        *sizes, config.quantity_scale or medians.qty, config.spread_scale or medians.spread_scale, origin, unready
-    )
-
-
-def _training_rows(books: BookSeries, config: DataConfig) -> int:
-    try:
-        return measure_stream(books, config).parts.train[1]
-    except DataError:  # too short to be split; whoever asks for its part is told so
-        return books.rows
-
-
-def _check_tick(books: BookSeries, scales: Scales) -> None:
-    if not np.isclose(books.tick_size, scales.tick_size, rtol=1e-9, atol=0):
-        raise DataError(
-            f"series {books.name!r}: tick size {books.tick_size:g}, its scales ({scales.origin}) are of a tick size of "
-            f"{scales.tick_size:g}; give the scales of this instrument with --scales-from, or its --tick-size"
-        )
 
 
 def _open_stream(source: Source, books: BookSeries, config: DataConfig, scales: Scales) -> tuple[Stream, str | None]:

@@ -14,9 +14,9 @@ from nanoarb_jax.data.instrument import Instrument
 from nanoarb_jax.errors import ConfigError, DataError
 from nanoarb_jax.features.live_input import UNMARKED
 from nanoarb_jax.features.live_state import grow_state, new_state, read_state
-from nanoarb_jax.market.anomaly import Anomaly, Policy
+from nanoarb_jax.market.anomaly import Policy
 from nanoarb_jax.market.book.order_book import OrderBook
-from nanoarb_jax.market.book.state import NEEDS_LEVELS, NEEDS_ORDERS, RAISED, describe_raised
+from nanoarb_jax.market.book.state import NEEDS_LEVELS, NEEDS_ORDERS, RAISED, describe_raised, describe_refused
 from nanoarb_jax.market.event import EVENT
 from nanoarb_jax.serving.backends.native import NativeStep
 from nanoarb_jax.serving.backends.native.layout import aligned, read_header
@@ -117,7 +117,9 @@ class LivePredictor(NotPickled):
         if card.input is None:
             raise ConfigError(f"{path}: does not say what its model reads (features, clock); train or export it anew")
         if (instrument is None) == (series is None):
-            raise ConfigError("live predictor: give an instrument, or a series that the model was trained on")
+            raise ConfigError("live predictor: give an instrument, or a series that the model was trained on, not both")
+        if instrument is not None and not isinstance(instrument, Instrument):
+            raise ConfigError(f"instrument={instrument!r}: expected an Instrument, see Instrument.measure")
         measured = instrument or _as_trained(card.data.get("streams", []), str(series), path)
         return cls(NativeStep.load(path, precision), card.input, measured, **options)
 
@@ -266,8 +268,7 @@ class LivePredictor(NotPickled):
             book = read_state(self.state).book
             if event is not None:
                 raise DataError(describe_raised(book, event))
-            kind = Anomaly(int(book.meta["raised"][0])).name.lower()
-            raise DataError(f"book: {kind}; check the feed and both sizes, or choose another policy for {kind!r}")
+            raise DataError(describe_refused(book))
 
     def _compile(self) -> None:
         """Compile everything now, and not at the first event."""

@@ -21,8 +21,9 @@ from nanoarb_jax.exporters import export_native, export_step
 from nanoarb_jax.readers.book_npz import write_book_npz
 from nanoarb_jax.serving.backends.native import pack
 from nanoarb_jax.serving.backends.native.file import native_file
-from nanoarb_jax.serving.feeds import ScaleSource, open_feeds
+from nanoarb_jax.serving.feeds import open_feeds
 from nanoarb_jax.serving.predictor import StepPredictor
+from nanoarb_jax.serving.scales import ScaleSource
 from nanoarb_jax.serving.window import WindowPredictor
 from nanoarb_jax.simulation.market import synthetic_books, synthetic_events
 from support.random_model import random_model
@@ -119,7 +120,7 @@ def test_any_backend(
     assert said[3].startswith("accuracy h10 .") and max(map(len, said[1:4])) <= 80
     assert said[4:] == [
         "scales of first, second: its own first 90 ticks, whose predictions do not count",
-        "not known to the model: first, second",
+        "not recognised as learnt from: first, second",
     ]
 
 
@@ -153,11 +154,13 @@ def test_data_are_read_as_the_model_learnt(data: Path, tmp_path: Path) -> None:
         about = json.loads(str(file["about"]))
     figures = read(tmp_path / "p.json")
     assert (figures["unseen"], figures["learnt"]) == (["first"], {"second": "same name; the model says no more"})
-    assert about == {name: figures[name] for name in ("input", "scales")} and about["input"]["clock"] == "book"
+    assert (
+        about == {name: figures[name] for name in ("input", "scales", "accounts")} and about["input"]["clock"] == "book"
+    )
     assert about["scales"]["second"]["warm_up"] == 20
     assert said[-2:] == [
-        "the model was trained on second (same name; the model says no more)",
-        "not known to the model: first",
+        "the model learnt from second, or a part of it (same name; the model says no more)",
+        "not recognised as learnt from: first",
     ]
 
 
@@ -182,8 +185,11 @@ def test_what_the_reader_is_told(nano_checkpoint: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "feed.npz", data=synthetic_events(1_000, seed=1))
     start = ("--checkpoint", nano_checkpoint, "--data", tmp_path / "feed.npz")
     options = ("--tick-size", 0.005, "--lot-size", 0.5, "--policy", "crossed=raise")
-    done(*start, "--output", tmp_path / "p.npz", "--json", tmp_path / "p.json", *options)
-    scales = read(tmp_path / "p.json")["scales"]["feed"]
+    said = done(*start, "--output", tmp_path / "p.npz", "--json", tmp_path / "p.json", *options, "--warm-up", 100_000)
+    assert "no labels: stream 'feed'" in said[3]
+    figures = read(tmp_path / "p.json")
+    assert figures["accounts"]["feed"]["ticks"] == figures["predictions"]
+    scales = figures["scales"]["feed"]
     assert (scales["tick_size"], scales["lot_size"]) == (0.005, 0.5)
     for option, word in (("--tick-size", "-1"), ("--policy", "crossed=keep"), ("--symbol", "X")):
         result = run(*start, "--output", tmp_path / "q.npz", option, word)

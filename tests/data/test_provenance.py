@@ -45,8 +45,8 @@ def _part(start: int, stop: int, name: str, source: str) -> Stream:
     [
         (TRAINED, "same file"),
         (TRAINED._replace(name="renamed", instrument="renamed"), "same file"),
-        (_part(0, 2_000, "written anew", "bb"), "same rows as es_20240808"),
-        (_part(300, 900, "a part of it", "bb"), "same rows as es_20240808"),
+        (_part(0, 2_000, "written anew", "bb"), "same times and mids as es_20240808"),
+        (_part(300, 900, "a part of it", "bb"), "same times and mids as es_20240808"),
         (
             TRAINED._replace(sources=("bb",), ts_ns=TRAINED.ts_ns + 1_000),  # dated by another clock
             "same instrument and time as es_20240808",

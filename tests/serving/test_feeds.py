@@ -18,20 +18,17 @@ from nanoarb_jax.features.flow import flow
 from nanoarb_jax.features.lob44 import lob44
 from nanoarb_jax.readers.book_npz import read_book_npz, write_book_npz
 from nanoarb_jax.readers.feed import ReadOptions
-from nanoarb_jax.serving.feeds import ScaleSource, open_feeds
+from nanoarb_jax.serving.feeds import open_feeds
+from nanoarb_jax.serving.scales import ScaleSource
 from nanoarb_jax.simulation.market import synthetic_books, synthetic_events
+from support.series import write_three_series
 
 FLOW = DataConfig(feature_set="flow")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two series long enough to be labelled, and one of a wide spread that is not."""
-    folder = tmp_path_factory.mktemp("books")
-    for name, rows, wider in (("long", 1_500, 0), ("longer", 1_600, 0), ("tiny", 300, 4)):
-        books = synthetic_books(rows, seed=rows)
-        write_book_npz(folder / f"{name}.npz", books._replace(ask_px=books.ask_px + wider * books.tick))
-    return folder
+    return write_three_series(tmp_path_factory.mktemp("books"))
 
 
 def test_a_later_part_is_in_the_scales_of_the_training_part(folder: Path, tmp_path: Path) -> None:
@@ -69,7 +66,7 @@ def test_scales_of_the_first_ticks(folder: Path, feature_set: str) -> None:
     np.testing.assert_array_equal(stream.mid, books.mid)
     assert (stream.labels == -1).all() and stream.labels.shape == (300, 3)
     given = open_feeds(folder / "tiny.npz", dataclasses.replace(config, quantity_scale=7.0, spread_scale=3.5))
-    assert given.scales["tiny"][2:] == (7.0, 3.5, "the settings of the model's data", 0)
+    assert given.scales["tiny"][2:] == (7.0, 3.5, "the settings of the model's data", 0, None)
 
 
 def test_later_ticks_change_nothing_that_was_measured_before(tmp_path: Path) -> None:
@@ -90,9 +87,15 @@ def test_scales_from_elsewhere(folder: Path, tmp_path: Path) -> None:
     past = Instrument.measure(folder / "longer.npz")
     feeds = open_feeds(feed, FLOW, ScaleSource(folder / "longer.npz"))
     assert feeds.scales["long"][:4] == (past.tick_size, past.lot_size, past.quantity_scale, past.spread_scale)
-    assert feeds.scales["long"].origin == f"{folder / 'longer.npz'}, longer"
+    assert feeds.scales["long"].origin.startswith(f"{folder / 'longer.npz'}, longer")
     itself = open_feeds(feed, FLOW, ScaleSource(folder)).scales["long"]
-    assert itself.origin.endswith("the very ticks that are replayed")
+    assert itself.origin.endswith("long: measured on ticks of the time that is replayed, or later")
+    books = read_book_npz(folder / "longer.npz")
+    for shift, later in ((-(10**15), False), (10**15, True)):  # days before, and days after; under any name
+        write_book_npz(tmp_path / "other.npz", books._replace(ts_ns=books.ts_ns + shift))
+        origin = open_feeds(feed, FLOW, ScaleSource(tmp_path / "other.npz")).scales["long"].origin
+        assert origin.endswith(", or later") == later
+        (tmp_path / "other.npz").unlink()
     assert open_feeds(feed, FLOW, ScaleSource(folder, "longer")).scales["long"][:4] == feeds.scales["long"][:4]
 
     prepare([folder / "long.npz", folder / "longer.npz"], tmp_path / "prepared", FLOW)
@@ -102,7 +105,7 @@ def test_scales_from_elsewhere(folder: Path, tmp_path: Path) -> None:
 
     trained = {"name": "long", "tick_size": past.tick_size, "lot_size": 1.0, "quantity_scale": 5.0, "spread_scale": 2.0}
     told = open_feeds(feed, FLOW, ScaleSource(trained=[trained]))
-    assert told.scales["long"][2:] == (5.0, 2.0, "the model: its series long", 0)
+    assert told.scales["long"][2:] == (5.0, 2.0, "the model: its series long", 0, None)
     assert told.dataset.streams[0].quantity_scale == 5.0
     del trained["lot_size"]  # as earlier versions wrote it
     assert open_feeds(feed, FLOW, ScaleSource(trained=[trained])).scales["long"] == told.scales["long"]
@@ -149,6 +152,8 @@ def test_mistakes(folder: Path, tmp_path: Path) -> None:
         match=r"^dataset: prepared with timestamps='exchange', the model reads 'local'; .*--timestamps local$",
     ):
         open_feeds(tmp_path / "prepared", FLOW)
+    with pytest.raises(DataError, match=r"^dataset: .* timestamps='exchange', the model reads 'local'"):
+        open_feeds(feed, FLOW, ScaleSource(tmp_path / "prepared"))
     with pytest.raises(DataError, match="was read when it was prepared; leave out --tick-size"):
         open_feeds(tmp_path / "prepared", None, options=ReadOptions(tick_size=1.0))
     content = (folder / "tiny.npz").read_bytes()

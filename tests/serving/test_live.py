@@ -139,8 +139,10 @@ def test_a_real_day(shared: Path, tmp_path: Path) -> None:
 
     start = ["predict", "--checkpoint", CHECKPOINT, "--data", path, "--scales-from", path]
     said = CliRunner().invoke(app, [str(word) for word in (*start, "--output", tmp_path / "p.npz")])
-    assert said.exit_code == 0 and "the very ticks that are replayed" in said.stdout, said.output
-    assert "(same rows as binance_usdm_btcusdt_20240808)" in said.stdout  # nano learnt from it under another name
+    assert said.exit_code == 0 and "of the time that is replayed" in said.stdout, said.output
+    assert (
+        "(same times and mids as binance_usdm_btcusdt_20240808)" in said.stdout
+    )  # nano learnt from it under another name
     with np.load(tmp_path / "p.npz") as file:
         np.testing.assert_array_equal(file["ts_ns"], books.ts_ns)
         np.testing.assert_array_equal(file["probabilities"], expected)
@@ -246,9 +248,11 @@ def test_events_without_message_ends_are_refused() -> None:
         (([10.0], [1.0], [10.0], [1.0]), "locked"),
         (([], [], [10.0], [1.0]), "one_sided"),
         (([np.nan], [1.0], [10.0], [1.0]), "one_sided"),
-        (([10.0], [-1.0], [11.0], [1.0]), "one_sided"),
+        (([10.0], [-1.0], [11.0], [1.0]), "invalid"),
+        (([10.0], [np.inf], [11.0], [1.0]), "invalid"),
+        (([10.0, 9.0], [1.0, -1.0], [11.0], [1.0]), "invalid"),
         (([10.0, 10.0], [1.0, 1.0], [11.0], [1.0]), "invalid"),
-        (([10.01], [1.0], [11.0], [1.0]), "one_sided"),
+        (([10.01], [1.0], [11.0], [1.0]), "invalid"),
     ],
 )
 def test_books_that_are_wrong(book: Any, anomaly: str) -> None:

@@ -11,15 +11,14 @@ from pyarrow import csv, parquet
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.dataset import Dataset
 from nanoarb_jax.errors import DataError, OutputError
-from nanoarb_jax.readers.book_npz import write_book_npz
 from nanoarb_jax.serving import predictions
 from nanoarb_jax.serving.feeds import open_feeds
 from nanoarb_jax.serving.metrics import ModelMetrics
 from nanoarb_jax.serving.predictions import write_predictions
 from nanoarb_jax.serving.predictor import StepPredictor
 from nanoarb_jax.serving.replay import Replayed, accuracy, labels_at, replay, replay_dataset
-from nanoarb_jax.simulation.market import synthetic_books
 from support.fake_backend import FakeBackend
+from support.series import write_three_series
 
 HORIZONS = (10, 50, 100)
 WINDOW = 60
@@ -30,17 +29,8 @@ def predictor() -> StepPredictor:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two series long enough to be labelled, and one of a wide spread that is not."""
-    folder = tmp_path_factory.mktemp("books")
-    for name, rows, wider in (("long", 1_500, 0), ("longer", 1_600, 0), ("tiny", 300, 4)):
-        books = synthetic_books(rows, seed=rows)
-        write_book_npz(folder / f"{name}.npz", books._replace(ask_px=books.ask_px + wider * books.tick))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def dataset(folder: Path) -> Dataset:
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    folder = write_three_series(tmp_path_factory.mktemp("books"))
     return open_feeds(folder, DataConfig(feature_set="lob44")).dataset
 
 

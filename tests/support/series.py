@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from nanoarb_jax.market.series import COLUMNS, EMPTY_PRICE, LEVELS, BookSeries
+from nanoarb_jax.readers.book_npz import write_book_npz
+from nanoarb_jax.simulation.market import synthetic_books
 
 
 def joined(chunks: list[BookSeries]) -> BookSeries | None:
@@ -29,3 +33,11 @@ def random_books(seed: int, rows: int = 30) -> BookSeries:
         sides[f"{side}_px"], sides[f"{side}_lots"] = np.where(empty, EMPTY_PRICE, px), np.where(empty, 0, lots)
     ts_ns = np.cumsum(rng.integers(0, 10**9, rows))
     return BookSeries(ts_ns=ts_ns, **sides, px_scale=100.0, lots_per_unit=1000.0, tick=tick, name="random")
+
+
+def write_three_series(folder: Path) -> Path:
+    """Files of two series long enough to be labelled, and of one of a wide spread that is not; returns the folder."""
+    for name, rows, wider in (("long", 1_500, 0), ("longer", 1_600, 0), ("tiny", 300, 4)):
+        books = synthetic_books(rows, seed=rows)
+        write_book_npz(folder / f"{name}.npz", books._replace(ask_px=books.ask_px + wider * books.tick))
+    return folder

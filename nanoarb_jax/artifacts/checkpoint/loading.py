@@ -39,7 +39,7 @@ class Checkpoint(TrainedOn):
     path: Path | None = None
 
     @property
-    def config(self) -> ModelConfig:  # type: ignore[override]
+    def config(self) -> ModelConfig:  # type: ignore[override]  # not a field here: the model has it
         return self.model.config
 
 

@@ -111,3 +111,16 @@ def describe_raised(state: BookState, event: np.void) -> str:
         f"{meta['tick_size']:g}, lot size {meta['lot_size']:g}); check the feed and both sizes, or choose another "
         f"policy for {kind!r}"
     )
+
+
+def describe_refused(state: BookState) -> str:
+    """One line on what is wrong with a whole book that was refused."""
+    kind = Anomaly(int(state.meta[0]["raised"])).name.lower()
+    invalid = (
+        " (a price off the tick grid, a quantity below a lot, sides that are unsorted or of unequal length, or "
+        "negative trades)"
+    )
+    return (
+        f"book: {kind}{invalid if kind == 'invalid' else ''}; check the feed and both sizes, or choose another policy "
+        f"for {kind!r}"
+    )
