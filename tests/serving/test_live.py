@@ -320,6 +320,11 @@ def test_mistakes(tmp_path: Path, nano_checkpoint: Path) -> None:
     instrument = Instrument(TICK, LOT, 1.0, 1.0)
     cases: list[tuple[Callable[[], object], type[Exception], str]] = [
         (lambda: LivePredictor.load(nano_checkpoint, instrument), ConfigError, "does not say what its model reads"),
+        (
+            lambda: LivePredictor.load(CHECKPOINT, "feed.gz"),  # type: ignore[arg-type]
+            ConfigError,
+            "'feed.gz': expected an Instrument",
+        ),
         (lambda: LivePredictor.load(CHECKPOINT), ConfigError, "give an instrument, or a series"),
         (
             lambda: LivePredictor.load(CHECKPOINT, instrument, series="x"),
