@@ -91,7 +91,7 @@ def _inspect_sources(
     from nanoarb_jax.readers.sources import find_sources
     from nanoarb_jax.reports.book import book_picture
 
-    sources = find_sources([path])
+    sources = find_sources([path], options.symbol)
     if picture and len(sources) > 1:
         raise DataError(f"--picture {picture}: {len(sources)} sources in {path}; inspect one of them")
     if picture is not None:

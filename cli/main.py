@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import warnings
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from nanoarb_jax import __version__
-from nanoarb_jax.errors import NanoarbError
+from nanoarb_jax.errors import DataWarning, NanoarbError
 from nanoarb_jax.files import check_open_files
 
 from . import bench, data, evaluate, export, predict, quickstart, train
@@ -25,6 +26,8 @@ class _Group(TyperGroup):
     """Turns errors that the user can mend into one line and exit code 2."""
 
     def invoke(self, ctx: Any) -> Any:
+        warnings.showwarning = _warn
+        warnings.simplefilter("always", DataWarning)
         try:
             return super().invoke(ctx)
         except NanoarbError as error:
@@ -37,6 +40,14 @@ class _Group(TyperGroup):
             if error.errno not in THEIRS:
                 raise
             _refuse(f"{error.filename or 'output'}: {error.strerror}; give another place", error)
+
+
+def _warn(message: Warning | str, category: type[Warning], *where: Any) -> None:
+    """Warnings about market data in one line; others as Python shows them."""
+    if issubclass(category, DataWarning):
+        typer.echo(f"warning: {' '.join(str(message).split())}", err=True)
+    else:
+        typer.echo(warnings.formatwarning(message, category, *where[:2]), err=True)
 
 
 def _refuse(line: str, error: Exception) -> None:

@@ -37,7 +37,7 @@ def read_events(
         >>> events.dtype == nj.EVENT, bool((np.diff(events["local_ts"]) >= 0).all())
         (True, True)
     """
-    sources = find_sources([Path(path)])
+    sources = find_sources([Path(path)], symbol)
     if len(sources) > 1:
         names = ", ".join(source.name for source in sources)
         raise DataError(f"data {path}: {len(sources)} series ({names}); name the file of one of them")

@@ -107,7 +107,7 @@ def measure(
     """As `Instrument.measure`, and when that was; see there."""
     if isinstance(source, Dataset) or (Path(source) / MANIFEST).is_file():
         return _of_dataset(source if isinstance(source, Dataset) else open_dataset(source), until, series)
-    found = {one.name: one for one in find_sources([Path(source)])}
+    found = {one.name: one for one in find_sources([Path(source)], options.symbol)}
     name = _choose(list(found), series, f"feed {source}")
     config = DataConfig(**dataclasses.asdict(spec))
     ticks, report = read_ticks(found[name], config, options, {"invalid": "skip"})

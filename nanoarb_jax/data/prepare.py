@@ -68,7 +68,7 @@ def prepare(
     out = Path(out).absolute()
     claim_folder(out, "dataset")
     instruments = instruments or options.symbol
-    work = [Job(source, config, options, policy or {}, instruments) for source in find_sources(sources)]
+    work = [Job(source, config, options, policy or {}, instruments) for source in find_sources(sources, options.symbol)]
     for job in work:
         instrument_of(job.source.name, instruments)  # a series that is not declared is told before any is read
     part = out.with_name(f".{out.name}.part")

@@ -21,6 +21,7 @@ from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import ConfigError, DataError
 from nanoarb_jax.features.feature_set import FEATURE_SETS
 from nanoarb_jax.files import check_open_files, sha256
+from nanoarb_jax.readers.archives import archive_of
 
 SCHEMA_VERSION = 3
 MANIFEST = "manifest.json"
@@ -41,8 +42,8 @@ class Stored(NamedTuple):
 
 
 def file_entry(path: Path) -> dict[str, str]:
-    """A source file as manifests list it: its name without a folder, and its sha256."""
-    return {"name": path.name, "sha256": sha256(path)}
+    """A source file as manifests list it: its name without a folder, and its sha256, of a zip member its archive's."""
+    return {"name": path.name, "sha256": sha256(archive_of(path) or path)}
 
 
 def row_dtype(config: DataConfig) -> np.dtype:

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Protocol
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.files import check_open_files, first_line
+from nanoarb_jax.readers.archives import archive_of, open_member
 
 if TYPE_CHECKING:
     from zstandard import ZstdDecompressionObj
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 _GZIP, _XZ, _BZIP2, _ZSTD = b"\x1f\x8b", b"\xfd7zXZ\x00", b"BZh", b"\x28\xb5\x2f\xfd"
 _BLOCK = 1 << 18
 # all that the decompressors raise on bytes that are damaged or that end too early
-_DAMAGED = (OSError, EOFError, ValueError, RuntimeError, MemoryError, zlib.error, lzma.LZMAError)
+_DAMAGED = (OSError, EOFError, ValueError, RuntimeError, MemoryError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 
 
 class _Readable(Protocol):
@@ -88,7 +90,7 @@ class _Zstd:
 
 def _decompressor(file: IO[bytes], what: str) -> _Readable:
     magic = file.read(6)
-    file.seek(0)
+    file.seek(0)  # of a zip member, too
     if magic.startswith(_GZIP):
         return gzip.GzipFile(fileobj=file)
     if magic.startswith(_XZ):
@@ -116,7 +118,7 @@ class _Owner:
 
 
 def open_bytes(path: str | Path) -> io.BufferedReader:
-    """Open a plain, gzip, xz, bzip2 or Zstandard file for reading its decompressed bytes.
+    """Open a plain, gzip, xz, bzip2 or Zstandard file, or a member of a zip archive, to read its decompressed bytes.
 
     The compression is told by the first bytes, whatever the suffix; anything unknown is read as it is. Not seekable.
 
@@ -124,10 +126,11 @@ def open_bytes(path: str | Path) -> io.BufferedReader:
         DataError: the file is missing or unreadable; later, from any read: damaged or truncated compressed data.
     """
     path = Path(path)
-    if not path.is_file():
+    archive = archive_of(path)
+    if archive is None and not path.is_file():
         raise DataError(f"{path}: no such file; check the path")
     try:
-        file = path.open("rb")
+        file = path.open("rb") if archive is None else open_member(archive, path)
     except OSError as error:
         check_open_files(error)
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error

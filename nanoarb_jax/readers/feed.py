@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -24,12 +25,18 @@ class ReadOptions(NamedTuple):
         lot_size: quantity of one lot; None: as the file says, or fine enough for the quantities of its first chunk.
         symbol: the instrument wanted, of a file that holds several.
         exchange_time: date books by the exchange's time, where a file has two (events bear both).
+        sort: put rows in order of their times first, of a file that holds them in another order; reads all of it.
+        snapshot: a file whose book stands at the beginning, for events that begin without one.
+        definitions: files beside the source that say the instruments' tick sizes, see `Format.is_companion`.
     """
 
     tick_size: float | None = None
     lot_size: float | None = None
     symbol: str | None = None
     exchange_time: bool = False
+    sort: bool = False
+    snapshot: Path | None = None
+    definitions: tuple[Path, ...] = ()
 
 
 @dataclass
@@ -42,6 +49,8 @@ class EventFeed:
         tick_size, lot_size: price of one tick, and the quantity of one lot; every price is a whole number of ticks.
         chunks: (n,) arrays of `event.EVENT`, in the order they were received; can be read once.
         dropped: how many messages were left out, by reason; complete when `chunks` is exhausted.
+        notes: what was recognised, assumed or is missing, a short clause each ("times are in ms", "no trades"), for
+            the user to read; complete when `chunks` is exhausted.
     """
 
     name: str
@@ -50,6 +59,7 @@ class EventFeed:
     lot_size: float
     chunks: Iterator[NDArray[np.void]]
     dropped: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -67,6 +77,7 @@ class BookFeed:
     chunks: Iterator[BookSeries]
     dropped: Counter[str] = field(default_factory=Counter)
     timed: bool = True
+    notes: list[str] = field(default_factory=list)
 
 
 Feed = EventFeed | BookFeed

@@ -76,9 +76,13 @@ class Format:
         name: of the format, e.g. "databento-dbn".
         sniff: whether a file is of this format; formats are asked in the order of `sources.FORMATS`.
         open: opens the files of one group.
-        options: which of `tick_size`, `lot_size` and `symbol` of `ReadOptions` are heeded; the files say the others.
+        options: which of `tick_size`, `lot_size`, `symbol` and `sort` of `ReadOptions` are heeded; the files say the
+            others.
         group_key: files with equal keys are grouped together.
         group: makes series of the files with one key.
+        is_companion: whether a file only says something about others in its folder, such as their tick sizes; it is no
+            series, and is given to `open` of the others in `ReadOptions.definitions`.
+        symbols: the instruments in files of which each is a series of its own; empty: the files are one series.
     """
 
     name: str
@@ -87,6 +91,8 @@ class Format:
     options: tuple[str, ...] = ()
     group_key: Callable[[Path], Hashable] = path_itself
     group: Callable[[Sequence[Path]], Iterator[FileGroup]] = each_alone
+    is_companion: Callable[[Head], bool] = lambda head: False
+    symbols: Callable[[Sequence[Path]], Sequence[str]] = lambda files: ()
 
 
 def read_head(path: Path) -> Head:

@@ -29,6 +29,16 @@ def series_name(path: Path) -> str:
     return _SUFFIXES.sub("", path.name)
 
 
+def symbol_in_name(symbol: str) -> str:
+    """A symbol as it may stand in a series' name, which is a file's name, too.
+
+    >>> from nanoarb_jax.readers.names import symbol_in_name
+    >>> symbol_in_name("ESM4 / ESU4")
+    'ESM4___ESU4'
+    """
+    return re.sub(r"[^A-Za-z0-9.-]", "_", symbol)
+
+
 def split_day(path: Path) -> DatedName | None:
     """The series and the day of a file whose name ends with a day; None: it does not.
 

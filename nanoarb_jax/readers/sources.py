@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from nanoarb_jax.errors import DataError
+from nanoarb_jax.errors import DataError, DataWarning
 from nanoarb_jax.readers import bitstamp, book_npz, coinbase, fi2010, hftbacktest
+from nanoarb_jax.readers.archives import zip_members
 from nanoarb_jax.readers.binance import feed as binance
 from nanoarb_jax.readers.databento import csv_form, dbn
 from nanoarb_jax.readers.feed import Feed, ReadOptions
-from nanoarb_jax.readers.format import Format, read_head
+from nanoarb_jax.readers.format import Format, Head, read_head
 from nanoarb_jax.readers.lobster import feed as lobster
+from nanoarb_jax.readers.names import symbol_in_name
 from nanoarb_jax.readers.table import feed as table
 
 # in the order in which they are asked: a table may begin with any header line, so it comes last
@@ -41,38 +44,57 @@ class Source(NamedTuple):
         name: of the series; no other source of a dataset has it.
         format: a key of FORMATS.
         files: in order of time.
+        symbol: the one that is meant, where files hold several instruments, each a series.
+        companions: files of the same format and folder that say something about these, see `Format.is_companion`.
     """
 
     name: str
     format: str
     files: tuple[Path, ...]
+    symbol: str | None = None
+    companions: tuple[Path, ...] = ()
 
 
-def find_sources(paths: Sequence[Path]) -> list[Source]:
-    """The series in files and folders, in order: days that follow each other and pairs of files belong together.
+def find_sources(paths: Sequence[Path], symbol: str | None = None) -> list[Source]:
+    """The series in files, folders and zip archives, in order: days that follow each other, and pairs, belong together.
+
+    Files of a folder or archive that are of no known format are left alone, with a `DataWarning` that names them.
+
+    Args:
+        paths: files, folders and archives.
+        symbol: the instrument that is wanted; None: each one of files that hold several is a series.
 
     Raises:
-        DataError: nothing there, a file of no known format, or two series of one name.
+        DataError: nothing there, a named file of no known format, or two series of one name.
     """
-    files: list[Path] = []
+    files: dict[Path, bool] = {}  # and whether it was named itself
     for path in paths:
-        found = _visible(path) if path.is_dir() else [path]
-        if not found:
-            below = (
-                "only folders in it, name these" if path.is_dir() and any(path.iterdir()) else "a folder without files"
-            )
-            raise DataError(f"data {path}: {below}; expected market data ({', '.join(FORMATS)})")
-        files += found
+        if path.is_dir():
+            files |= dict.fromkeys(_files_in(path), False) | files
+        elif path.is_file():
+            members = zip_members(path)
+            files |= dict.fromkeys(members, False) | files if members else {path: True}
+        else:
+            raise DataError(f"data {path}: no such file or folder; expected a prepared dataset or market data")
     if not files:
         raise DataError("data: no sources; name at least one file or folder")
-    for file in files:
-        if not file.is_file():
-            raise DataError(f"data {file}: no such file or folder; expected a prepared dataset or market data")
-    return _with_unique_names(list(_grouped(dict.fromkeys(files))))
+    formats = _recognised(files)
+    if not formats:
+        raise DataError(f"data {paths[0]}: no file of a known format; expected market data ({', '.join(FORMATS)})")
+    return _with_unique_names(list(_grouped(formats, symbol)))
 
 
-def _visible(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+def _files_in(folder: Path) -> list[Path]:
+    """The visible files of a folder, archives opened, in order of their names.
+
+    Raises:
+        DataError: there are none.
+    """
+    visible = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    if not visible:
+        below = "only folders in it, name these" if any(folder.iterdir()) else "a folder without files"
+        raise DataError(f"data {folder}: {below}; expected market data ({', '.join(FORMATS)})")
+    return [file for path in visible for file in zip_members(path) or [path]]
 
 
 def recognise(path: Path) -> str:
@@ -82,23 +104,56 @@ def recognise(path: Path) -> str:
         DataError: none of FORMATS.
     """
     head = read_head(path)
-    for name, known in FORMATS.items():
-        if known.sniff(head):
-            return name
-    raise DataError(
-        f"data {path}: not recognised (begins with {head.line[:24]!r}); expected one of {', '.join(FORMATS)}"
-    )
+    name = _format_of(head)
+    if name is None:
+        met = f"not recognised (begins with {head.line[:24]!r})"
+        raise DataError(f"data {path}: {met}; expected one of {', '.join(FORMATS)}")
+    return name
 
 
-def _grouped(files: Iterable[Path]) -> Iterator[Source]:
+def _format_of(head: Head) -> str | None:
+    """A format that a file is of, or is a companion of."""
+    return next((name for name, known in FORMATS.items() if known.sniff(head) or known.is_companion(head)), None)
+
+
+def _recognised(files: dict[Path, bool]) -> dict[Path, str]:
+    """{file: format}; files that nobody named and that are of none are left alone.
+
+    Raises:
+        DataError: a file that was named is of no format, or a file is damaged.
+    """
+    formats, left = {}, []
+    for file, named in files.items():
+        name = recognise(file) if named else _format_of(read_head(file))
+        if name is None:
+            left.append(file)
+        else:
+            formats[file] = name
+    if left:
+        names = ", ".join(file.name for file in left[:8]) + (", …" if len(left) > 8 else "")
+        text = f"data {left[0].parent}: {len(left)} of its files left alone, of no known format: {names}"
+        warnings.warn(text, DataWarning, stacklevel=3)
+    return formats
+
+
+def _grouped(formats: dict[Path, str], wanted: str | None) -> Iterator[Source]:
     """Sources in the order in which the first file of each group was named."""
     groups: dict[tuple[str, Hashable], list[Path]] = {}
-    for file in files:
-        name = recognise(file)
-        groups.setdefault((name, FORMATS[name].group_key(file)), []).append(file)
+    companions: list[tuple[str, Path]] = []
+    for file, name in formats.items():
+        if FORMATS[name].is_companion(read_head(file)):
+            companions.append((name, file))
+        else:
+            groups.setdefault((name, FORMATS[name].group_key(file)), []).append(file)
     for (name, _), members in groups.items():
         for group in FORMATS[name].group(members):
-            yield Source(group.name, name, group.files)
+            beside = tuple(file for its, file in companions if (its, file.parent) == (name, group.files[0].parent))
+            each = FORMATS[name].symbols(group.files) if wanted is None else ()
+            for symbol in each or (None,):
+                suffix = f"-{symbol_in_name(symbol)}" if symbol else ""
+                yield Source(f"{group.name}{suffix}", name, group.files, symbol, beside)
+    if not groups and companions:
+        raise DataError(f"data {companions[0][1]}: only says the sizes of instruments; name the market data beside it")
 
 
 def _with_unique_names(sources: list[Source]) -> list[Source]:
@@ -125,6 +180,7 @@ def open_source(source: Source, options: ReadOptions = ReadOptions()) -> Feed:  
     Raises:
         DataError: what its reader raises; also while chunks are read.
     """
+    options = options._replace(symbol=options.symbol or source.symbol, definitions=source.companions)
     _check_options(source, options)
     feed = FORMATS[source.format].open(source.files, options)
     feed.name = source.name
@@ -133,10 +189,10 @@ def open_source(source: Source, options: ReadOptions = ReadOptions()) -> Feed:  
 
 def _check_options(source: Source, options: ReadOptions) -> None:
     """Refuse an option that the format does not heed, and sizes that are none."""
-    for name in ("tick_size", "lot_size", "symbol"):
+    for name in ("tick_size", "lot_size", "symbol", "sort"):
         value = getattr(options, name)
-        if value is not None and name not in FORMATS[source.format].options:
-            option = f"--{name.replace('_', '-')} {value}"
+        if value not in (None, False) and name not in FORMATS[source.format].options:
+            option = f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}")
             raise DataError(f"data {source.files[0]}: {option} does not apply to {source.format} files; leave it out")
     for name in ("tick_size", "lot_size"):
         value = getattr(options, name)

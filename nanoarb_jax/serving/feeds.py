@@ -75,7 +75,7 @@ def open_feeds(
     config = config or DataConfig()
     find_scales = scales_elsewhere(scales, config, options)
     streams, unlabelled, found, accounts = [], {}, {}, {}
-    for source in find_sources([path]):
+    for source in find_sources([path], options.symbol):
         known = find_scales(source)
         books, report = _read(source, config, options, policy, known)
         measured = known or own_scales(books, config, scales.warm_up, split)

@@ -75,7 +75,7 @@ def scales_elsewhere(
         check_input(place, dataclasses.replace(config.input, feature_set=place.config.feature_set))
         names, formats = {stream.name for stream in place.streams}, set()
     else:
-        found = find_sources([path])
+        found = find_sources([path], options.symbol)
         names, formats = {one.name for one in found}, {one.format for one in found}
     options = _heeded(options, formats)
 

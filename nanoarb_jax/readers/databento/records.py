@@ -7,7 +7,6 @@ absent price is INT64_MAX, which is EMPTY_PRICE here. A trade's side is its take
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
@@ -22,7 +21,7 @@ from nanoarb_jax.market import event
 from nanoarb_jax.market.event import EVENT, LAST, SNAPSHOT
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
 from nanoarb_jax.readers.feed import BookFeed, EventFeed, ReadOptions, infer_tick_size
-from nanoarb_jax.readers.names import series_name
+from nanoarb_jax.readers.names import series_name, symbol_in_name
 
 PX_SCALE = 1e9
 _HEADER = [("length", "u1"), ("rtype", "u1"), ("publisher_id", "<u2"), ("instrument_id", "<u4"), ("ts_event", "<i8")]
@@ -102,7 +101,7 @@ def open_records(records: Records, options: ReadOptions) -> EventFeed | BookFeed
     tick_size = options.tick_size or infer_tick_size(_prices(first) / PX_SCALE, str(records.path))
     name = series_name(records.path)
     if options.symbol is not None:
-        name = f"{name}-{re.sub(r'[^A-Za-z0-9.-]', '_', options.symbol)}"
+        name = f"{name}-{symbol_in_name(options.symbol)}"
     if records.schema == "mbo":
         events = _events(batches, records)
         return EventFeed(name, records.format, tick_size, options.lot_size or 1.0, events, records.dropped)
