@@ -42,12 +42,12 @@ class _Group(TyperGroup):
             _refuse(f"{error.filename or 'output'}: {error.strerror}; give another place", error)
 
 
-def _warn(message: Warning | str, category: type[Warning], *where: Any) -> None:
+def _warn(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any, **__: Any) -> None:
     """Warnings about market data in one line; others as Python shows them."""
     if issubclass(category, DataWarning):
         typer.echo(f"warning: {' '.join(str(message).split())}", err=True)
     else:
-        typer.echo(warnings.formatwarning(message, category, *where[:2]), err=True)
+        typer.echo(warnings.formatwarning(message, category, filename, lineno), err=True)
 
 
 def _refuse(line: str, error: Exception) -> None:
