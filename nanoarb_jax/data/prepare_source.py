@@ -20,10 +20,11 @@ from numpy.lib import format as npy
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.declaration import Instruments, instrument_of
 from nanoarb_jax.data.labelling import StreamFacts, measure_stream, stream_blocks
+from nanoarb_jax.data.report import ReadReport
 from nanoarb_jax.data.spool import Spool, spool_ticks
 from nanoarb_jax.data.stored import ROW_COLUMNS, SCALARS, SPLITS, file_entry, manifest_head, row_dtype
 from nanoarb_jax.data.streams import stream_scalars
-from nanoarb_jax.data.ticks import ReadReport, no_ticks, read_ticks
+from nanoarb_jax.data.ticks import no_ticks, read_ticks
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.files import replace_file, sha256
 from nanoarb_jax.market.anomaly import Policy

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.counts import Counts
 from nanoarb_jax.data.declaration import instrument_of
-from nanoarb_jax.data.ticks import ReadReport, no_ticks, read_ticks
+from nanoarb_jax.data.report import ReadReport
+from nanoarb_jax.data.ticks import no_ticks, read_ticks
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.anomaly import Policy
 from nanoarb_jax.market.series import EMPTY_PRICE, SIDE_COLUMNS, BookSeries

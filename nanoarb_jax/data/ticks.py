@@ -2,62 +2,30 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nanoarb_jax.config import DataConfig
+from nanoarb_jax.data.report import ReadReport, check_order
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.features.clock import tick_clock
-from nanoarb_jax.market.anomaly import Anomaly, Policy, policies
+from nanoarb_jax.market.anomaly import FEED_DEFAULTS, SKIP, Anomaly, Policy, policies
 from nanoarb_jax.market.book.state import BookState, empty_state
 from nanoarb_jax.market.clocks.from_books import choose_rows
 from nanoarb_jax.market.clocks.from_events import tick_chunks
 from nanoarb_jax.market.series import COLUMNS, BookSeries
-from nanoarb_jax.readers.feed import EventFeed, Feed, ReadOptions
+from nanoarb_jax.readers.feed import BookFeed, EventFeed, Feed, ReadOptions
 from nanoarb_jax.readers.sources import Source, open_source
 
-
-@dataclass
-class ReadReport:
-    """What was read of a source, and what became of its messages; complete when its ticks are exhausted.
-
-    Args:
-        format: of the files.
-        timed: False where the files have no times.
-        events, messages: that were read; in files that hold books, every row is one event and one message.
-        ticks: that the clock made of them.
-        trades: in the files; None: the files have none.
-        unsided: quantity traded by takers whose side is not known.
-        dropped: messages that the reader left out, by reason.
-        anomalies: of the book, by kind.
-    """
-
-    format: str
-    timed: bool = True
-    events: int = 0
-    messages: int = 0
-    ticks: int = 0
-    trades: int | None = None
-    unsided: float = 0.0
-    dropped: Counter[str] = field(default_factory=Counter)
-    anomalies: Counter[str] = field(default_factory=Counter)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; of `dropped` and `anomalies` only those that occurred."""
-        counts = {"dropped": self.dropped, "anomalies": self.anomalies}
-        met = {name: {key: int(n) for key, n in sorted(c.items()) if n} for name, c in counts.items()}
-        return {
-            "format": self.format,
-            "timed": self.timed,
-            "events": self.events,
-            "messages": self.messages,
-            "ticks": self.ticks,
-            **met,
-        }
+NO_TRADES = "no trades"
+_BEGINS = "begins without a snapshot"
+_ENOUGH = 1_000  # messages, to tell whether they are in order
+_MOST_LOTS = 2.0**62
+_OFF_LOT = 1e-3  # of a lot
 
 
 def read_ticks(
@@ -78,44 +46,116 @@ def read_ticks(
         DataError: an unreadable file, or an anomaly whose policy is to raise; also while chunks are read.
     """
     feed = open_source(source, options._replace(exchange_time=config.timestamps == "exchange"))
-    report = ReadReport(feed.format, isinstance(feed, EventFeed) or feed.timed, dropped=feed.dropped)
-    return _counted(_ticks(feed, config, policy, report), report), report
+    timed = isinstance(feed, EventFeed) or feed.timed
+    report = ReadReport(feed.format, timed, notes=feed.notes, dropped=feed.dropped)
+    chosen = _chosen(policy, feed)
+    if isinstance(feed, EventFeed):
+        ticks = _ticks_of_events(feed, config, chosen, report)
+    else:
+        ticks = _ticks_of_books(feed, config, chosen, report)
+    return _counted(ticks, source, policy, report), report
 
 
-def _ticks(
-    feed: Feed, config: DataConfig, policy: Policy | Mapping[str, Policy] | None, report: ReadReport
+def _chosen(policy: Policy | Mapping[str, Policy] | None, feed: Feed) -> Policy | Mapping[str, Policy]:
+    """The policies of a feed: what the user says goes before what suits the format."""
+    return policy if isinstance(policy, str) else {**FEED_DEFAULTS, **feed.policy, **(policy or {})}
+
+
+def _ticks_of_books(
+    feed: BookFeed, config: DataConfig, policy: Policy | Mapping[str, Policy], report: ReadReport
 ) -> Iterator[BookSeries]:
-    clock = tick_clock(config.input)
-    if not isinstance(feed, EventFeed):
-        chunks = _counted_rows(feed.chunks, report)
-        given = {"invalid": "skip", **policy} if isinstance(policy, Mapping) else policy or {"invalid": "skip"}
-        row_policies = policies(given)  # type: ignore[arg-type]  # the literal is a policy
-        # every row of a file in our own book format is a tick: whoever wrote it chose them
-        yield from choose_rows(chunks, clock, feed.format == "book-npz", report.anomalies, row_policies)
-        return
-
-    def note(state: BookState) -> None:
-        report.events, report.messages = int(state.meta["events"][0]), int(state.meta["messages"][0])
-        report.trades = int(state.meta["trades"][0]) or None
-        report.unsided = float(state.meta["unsided"][0] * state.meta["lot_size"][0])
-        for kind in Anomaly:
-            report.anomalies[kind.name.lower()] = int(state.anomalies[kind])
-
-    state = empty_state(feed.tick_size, feed.lot_size, policy=policy, clock=config.timestamps)
-    yield from tick_chunks(feed.chunks, state, clock, feed.name, note)
+    chosen = policies(policy if isinstance(policy, str) else {"invalid": "skip", **policy})
+    # every row of a file in our own book format is a tick: whoever wrote it chose them
+    every_row = feed.format == "book-npz"
+    yield from choose_rows(
+        _counted_rows(feed.chunks, report), tick_clock(config.input), every_row, report.anomalies, chosen
+    )
+    lost = [Anomaly.CROSSED, Anomaly.ONE_SIDED, Anomaly.INVALID]
+    lost += [kind for kind in (Anomaly.LOCKED, Anomaly.BACKWARDS) if chosen[kind] == SKIP]
+    report.lost.update({kind.name.lower(): report.anomalies[kind.name.lower()] for kind in lost})
 
 
 def _counted_rows(chunks: Iterator[BookSeries], report: ReadReport) -> Iterator[BookSeries]:
+    latest, step, lots_per_unit = np.iinfo(np.int64).min, 0, 1.0
     for chunk in chunks:
         report.events += chunk.rows
         report.messages += chunk.rows
+        ordered = np.maximum.accumulate(np.maximum(chunk.ts_ns, latest))
+        latest = int(ordered[-1]) if chunk.rows else latest
+        report.late_ns = max(report.late_ns, int((ordered - chunk.ts_ns).max(initial=0)))
+        step, lots_per_unit = _common_step(step, *(lots for _, lots in chunk.sides)), chunk.lots_per_unit
+        report.quantity_step = step / lots_per_unit if step else None
         yield chunk
 
 
-def _counted(chunks: Iterator[BookSeries], report: ReadReport) -> Iterator[BookSeries]:
+def _ticks_of_events(
+    feed: EventFeed, config: DataConfig, policy: Policy | Mapping[str, Policy], report: ReadReport
+) -> Iterator[BookSeries]:
+    def note(state: BookState) -> None:
+        meta = state.meta[0]
+        report.events, report.messages = int(meta["events"]), int(meta["messages"])
+        report.trades = int(meta["trades"]) or None
+        report.unsided = float(meta["unsided"] * meta["lot_size"])
+        report.late_ns = int(meta["late_ns"])
+        for kind in Anomaly:
+            report.anomalies[kind.name.lower()] = int(state.anomalies[kind])
+        lost = [kind for kind in (Anomaly.LOCKED, Anomaly.INCOMPLETE) if state.policy[kind] == SKIP]
+        for kind in (Anomaly.ONE_SIDED, Anomaly.INVALID, Anomaly.UNSYNCED, *lost):
+            report.lost[kind.name.lower()] = int(state.anomalies[kind])
+        report.lost["crossed"] = int(state.anomalies[Anomaly.CROSSED] - meta["healed"])
+        if meta["without_snapshot"] and _BEGINS not in report.notes:
+            report.notes.append(_BEGINS)
+
+    state = empty_state(feed.tick_size, feed.lot_size, policy=policy, clock=config.timestamps)
+    chunks = _measured(feed.chunks, feed.lot_size, report)
+    yield from tick_chunks(chunks, state, tick_clock(config.input), feed.name, note)
+
+
+def _measured(chunks: Iterator[NDArray[np.void]], lot_size: float, report: ReadReport) -> Iterator[NDArray[np.void]]:
+    """The chunks; the step of their quantities is noted, and whether any lies between the lots."""
+    step, between = 0, 0
+    for events in chunks:
+        lots = events["qty"] / lot_size
+        whole = np.rint(lots)
+        sane = np.abs(whole) < _MOST_LOTS
+        step = _common_step(step, whole[sane].astype(np.int64))
+        between += int((np.abs(lots - whole) > np.maximum(_OFF_LOT, np.abs(whole) * 1e-12)).sum())
+        report.quantity_step = _decimal(step * lot_size) if step else None
+        yield events
+    if between:
+        report.notes.append(f"{between:,} quantities are no multiple of the lot size {lot_size:g} and were rounded")
+
+
+def _common_step(step: int, *lots: NDArray[np.int64]) -> int:
+    """The greatest common divisor of a step and of quantities in lots."""
+    for quantities in lots:
+        if step != 1 and quantities.size:
+            step = math.gcd(step, int(np.gcd.reduce(quantities, axis=None)))
+    return step
+
+
+def _decimal(value: float) -> float:
+    """Without what the product of two decimals leaves behind the fifteenth digit."""
+    return float(f"{value:.15g}")
+
+
+def _counted(
+    chunks: Iterator[BookSeries],
+    source: Source,
+    policy: Policy | Mapping[str, Policy] | None,
+    report: ReadReport,
+) -> Iterator[BookSeries]:
+    kept = isinstance(policy, str) or "backwards" in (policy or {})
+    traded = False
     for chunk in chunks:
         report.ticks += chunk.rows
+        traded = traded or any(lots is not None and lots.any() for lots in (chunk.bought, chunk.sold))
+        if report.messages > _ENOUGH:
+            check_order(source.name, report, kept)
         yield chunk
+    check_order(source.name, report, kept)
+    if not report.trades and not traded:
+        report.notes.append(NO_TRADES)
 
 
 def read_books(

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 
-Policy = Literal["keep", "skip", "resync", "raise"]
-KEEP, SKIP, RESYNC, RAISE = range(4)
-_POLICIES: tuple[Policy, ...] = ("keep", "skip", "resync", "raise")
+Policy = Literal["keep", "skip", "resync", "raise", "heal"]
+KEEP, SKIP, RESYNC, RAISE, HEAL = range(5)
+_POLICIES: tuple[Policy, ...] = ("keep", "skip", "resync", "raise", "heal")
 
 
 class Anomaly(IntEnum):
@@ -29,25 +29,34 @@ class Anomaly(IntEnum):
     BACKWARDS = 7  # earlier than an event before it
     INVALID = 8  # unknown kind, no side, a price off the tick grid, a quantity below 0, of less than a lot or too large
     UNSYNCED = 9  # an event while waiting for the next snapshot
+    INCOMPLETE = 10  # the book began without a snapshot and is not known to be whole yet, see `book/wholeness.py`
+    STALE = 11  # a level that was never told to be gone, and that `heal` removed
 
 
 # a locked book is valid; a message that comes late is applied, and its tick takes the latest time before it
 _DEFAULTS: dict[Anomaly, Policy] = {
-    Anomaly.CROSSED: "skip",
+    Anomaly.CROSSED: "heal",
     Anomaly.LOCKED: "keep",
     Anomaly.ONE_SIDED: "skip",
-    Anomaly.UNKNOWN_ORDER: "skip",
+    Anomaly.UNKNOWN_ORDER: "keep",
     Anomaly.DUPLICATE_ORDER: "skip",
     Anomaly.OVER_CANCEL: "keep",
     Anomaly.GAP: "resync",
     Anomaly.BACKWARDS: "keep",
     Anomaly.INVALID: "raise",
     Anomaly.UNSYNCED: "skip",
+    Anomaly.INCOMPLETE: "keep",
+    Anomaly.STALE: "keep",
 }
+# of feeds that are read from files, and live: only whoever makes a book by hand knows that it began empty
+FEED_DEFAULTS: dict[str, Policy] = {"incomplete": "skip"}
+_USUAL: tuple[Policy, ...] = ("keep", "skip", "resync", "raise")
 _ALLOWED: dict[Anomaly, tuple[Policy, ...]] = {
-    Anomaly.CROSSED: ("skip", "resync", "raise"),
+    Anomaly.CROSSED: ("heal", "skip", "resync", "raise"),
     Anomaly.ONE_SIDED: ("skip", "raise"),
     Anomaly.UNSYNCED: ("skip", "raise"),
+    Anomaly.INCOMPLETE: ("keep", "skip", "raise"),
+    Anomaly.STALE: ("keep", "raise"),
 }
 
 
@@ -56,7 +65,8 @@ def policies(chosen: Policy | Mapping[str, Policy] | None = None) -> NDArray[np.
 
     keep: counted, and applied as far as it can be (an invalid event, or the cancel of an unknown order, changes
     nothing). skip: counted and left out: the event is not applied, the invalid book is no tick. resync: counted, the
-    book is emptied and waits for the next snapshot. raise: a `DataError` that names the event.
+    book is emptied and waits for the next snapshot. raise: a `DataError` that names the event. heal: levels that a
+    newer level of the other side, or trades, show to be gone are removed, see `book/healing.py`.
 
     Args:
         chosen: {kind in lower case: policy}, which replaces the default of that kind, or one policy for all kinds that
@@ -78,7 +88,7 @@ def policies(chosen: Policy | Mapping[str, Policy] | None = None) -> NDArray[np.
             known = ", ".join(kind.name.lower() for kind in Anomaly)
             raise DataError(f"policy {name}={policy}: no such anomaly; expected one of {known}")
         kind = Anomaly[name.upper()]
-        allowed = _ALLOWED.get(kind, _POLICIES)
+        allowed = _ALLOWED.get(kind, _USUAL)
         if policy not in allowed:
             raise DataError(f"policy {name}={policy}: expected one of {', '.join(allowed)}")
         table[kind] = policy

@@ -55,7 +55,10 @@ def open_bitstamp(path: str | Path, options: ReadOptions = ReadOptions()) -> Eve
     tick_size, lot_size = options.tick_size or _TICK_SIZE, options.lot_size or _LOT_SIZE
     dropped: Counter[str] = Counter()
     chunks = _until_deleted(_events(path, names), dropped)
-    return EventFeed(series_name(path), "bitstamp", tick_size, lot_size, chunks, dropped)
+    # a changed order that was never created is a market order that does not rest, as often as one from before the file
+    return EventFeed(
+        series_name(path), "bitstamp", tick_size, lot_size, chunks, dropped, policy={"unknown_order": "skip"}
+    )
 
 
 def _until_deleted(chunks: Iterator[NDArray[np.void]], dropped: Counter[str]) -> Iterator[NDArray[np.void]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
+from nanoarb_jax.market.anomaly import Policy
 from nanoarb_jax.market.series import BookSeries
 
 CHUNK = 1 << 16  # events or books in a chunk, about; memory stays bounded whatever the file's size
@@ -51,6 +52,7 @@ class EventFeed:
         dropped: how many messages were left out, by reason; complete when `chunks` is exhausted.
         notes: what was recognised, assumed or is missing, a short clause each ("times are in ms", "no trades"), for
             the user to read; complete when `chunks` is exhausted.
+        policy: about anomalies, where another than the default suits the format; what the user says goes before it.
     """
 
     name: str
@@ -60,6 +62,7 @@ class EventFeed:
     chunks: Iterator[NDArray[np.void]]
     dropped: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
+    policy: Mapping[str, Policy] = field(default_factory=dict)
 
 
 @dataclass
@@ -78,6 +81,7 @@ class BookFeed:
     dropped: Counter[str] = field(default_factory=Counter)
     timed: bool = True
     notes: list[str] = field(default_factory=list)
+    policy: Mapping[str, Policy] = field(default_factory=dict)
 
 
 Feed = EventFeed | BookFeed

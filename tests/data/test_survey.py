@@ -41,10 +41,10 @@ def test_trades_without_a_side(tmp_path: Path) -> None:
     events["px"], events["qty"], events["ival"] = [10, 10.25, 10, 10.25, 9.75, 10.5], [1, 2, 7, 3, 4, 5], LAST
     events["local_ts"] = events["exch_ts"] = np.arange(6) * 10**9
     np.save(tmp_path / "e.npy", events)
-    traded = survey(find_sources([tmp_path])[0]).figures["traded"]
+    traded = survey(find_sources([tmp_path])[0], policy={"incomplete": "keep"}).figures["traded"]
     assert traded == {"bought": 3, "sold": 0, "unsided": pytest.approx(7)}
     np.save(tmp_path / "e.npy", events[[0, 1, 4, 5]])
-    assert survey(find_sources([tmp_path])[0]).figures["traded"] is None
+    assert survey(find_sources([tmp_path])[0], policy={"incomplete": "keep"}).figures["traded"] is None
 
 
 def test_a_source_that_changes_meanwhile(tmp_path: Path) -> None:

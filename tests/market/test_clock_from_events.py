@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market import event as ev
+from nanoarb_jax.market.anomaly import Anomaly
 from nanoarb_jax.market.book.state import BookState, empty_state
 from nanoarb_jax.market.clocks import from_events as ticks
 from nanoarb_jax.market.clocks.clock import TickClock
@@ -32,8 +33,14 @@ clocks = st.sampled_from(CLOCKS)
 SECOND = 10**9
 
 
+SKIP = {kind.name.lower(): "skip" for kind in Anomaly if kind not in (Anomaly.INCOMPLETE, Anomaly.STALE)}
+
+
 def rows_of(
-    events: NDArray | list[NDArray], ticker: TickClock, clock: str = "local", policy: str | None = "skip"
+    events: NDArray | list[NDArray],
+    ticker: TickClock,
+    clock: str = "local",
+    policy: dict[str, str] | None = SKIP,  # type: ignore[assignment]
 ) -> BookSeries | None:
     chunks = events if isinstance(events, list) else [events]
     state = empty_state(TICK, LOT, levels=2, orders=4, policy=policy, clock=clock)  # type: ignore[arg-type]
@@ -59,7 +66,7 @@ def as_tuples(series: BookSeries | None) -> list[tuple]:
 @given(seeds, clocks, st.sampled_from(["local", "exchange"]), st.sampled_from([0.0, 0.05, 0.3]))
 def test_equals_the_slow_clock(seed: int, clock: TickClock, whose: str, dirt: float) -> None:
     events = random_events(seed, dirt=dirt)
-    slow = SlowClock(SlowBook("skip", clock=whose), clock.kind, clock.levels, clock.interval_ns)
+    slow = SlowClock(SlowBook(SKIP, clock=whose), clock.kind, clock.levels, clock.interval_ns)
     for event in events:
         slow.apply(event)
     assert as_tuples(rows_of(events, clock, clock=whose)) == slow.rows
@@ -115,8 +122,8 @@ def quote(at: int, *, bid: float = 100.0, ask: float = 101.0) -> NDArray:
     return np.concatenate([record(ev.DEPTH, bid, 1, BUY, at, 0), record(ev.DEPTH, ask, 1, SELL, at)])
 
 
-def times(events: list[NDArray], clock: TickClock) -> list[int]:
-    series = rows_of(np.concatenate(events), clock, policy=None)
+def times(events: list[NDArray], clock: TickClock, policy: dict[str, str] | None = None) -> list[int]:
+    series = rows_of(np.concatenate(events), clock, policy=policy)
     return [] if series is None else series.ts_ns.tolist()
 
 
@@ -135,7 +142,9 @@ def test_the_grid_of_time() -> None:
     gone = record(ev.DEPTH, 101.0, 0, SELL, 320)
     crossed = record(ev.DEPTH, 102.0, 1, BUY, 320)
     for bad, good in ((gone, quote(640)), (crossed, record(ev.DEPTH, 102.0, 0, BUY, 640))):
-        assert times([trade(50), quote(150), bad, good, trade(801)], GRID) == [200, 300, 700, 800]
+        events = [trade(50), quote(150), bad, good, trade(801)]
+        assert times(events, GRID, {"crossed": "skip"}) == [200, 300, 700, 800]
+    assert times([trade(50), quote(150), crossed, trade(801)], GRID) == [200, 300]  # healed: no ask is left
 
 
 def test_the_grid_shows_no_book_in_the_middle_of_a_message() -> None:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.market import event as ev
-from nanoarb_jax.market.anomaly import RAISE, RESYNC, SKIP, Anomaly, Policy, policies
-from nanoarb_jax.market.event import BUY, EVENT, EXCH_EVENT, LAST, LOCAL_EVENT, MAYBE_BAD_BOOK, SELL
+from nanoarb_jax.market.anomaly import HEAL, RAISE, RESYNC, SKIP, Anomaly, Policy, policies
+from nanoarb_jax.market.event import BUY, EVENT, EXCH_EVENT, LAST, LOCAL_EVENT, MAYBE_BAD_BOOK, SELL, SNAPSHOT
 
 TICK, LOT = 0.25, 0.5
 SIDES = (BUY, SELL)
@@ -41,6 +41,11 @@ class SlowBook:
     traded: list[int] = field(default_factory=lambda: [0, 0, 0])  # bought, sold, not known
     trades: int = 0
     events: int = 0
+    told: dict[tuple[int, int], int] = field(default_factory=dict)  # {(side, price): the L2 event that told it}
+    whole: bool | None = None  # None: no event has changed the book yet
+    surprised: int = 0
+    crossed_trades: list[tuple[int, float]] = field(default_factory=list)  # (time, ticks) since the book is crossed
+    is_crossed: bool = False
 
     def __post_init__(self) -> None:
         self._policy = policies(self.policy)
@@ -91,14 +96,43 @@ class SlowBook:
     def _take(self, event: np.void) -> None:
         kind, code = int(event["ev"]) & 255, int(event["ev"])
         side = 0 if code & BUY else 1 if code & SELL else -1
+        self._begin(kind, side, int(event["ival"]))
         self.synced |= kind == ev.DEPTH_SNAPSHOT or (kind == ev.CLEAR and side < 0)
+        ticks = float(event["px"]) / self.tick
+        if self.synced or kind == ev.TRADE:
+            self._wonder(kind, side, ticks, float(event["qty"]), int(event["order_id"]))
         if not self.synced and kind != ev.TRADE:
             if kind != ev.CLEAR:
                 self.note(Anomaly.UNSYNCED)
         elif kind == ev.CLEAR:
-            self.void(side, float(event["px"]) / self.tick)
+            self.void(side, ticks)
         else:
-            self._change(kind, side, float(event["px"]) / self.tick, float(event["qty"]), int(event["order_id"]))
+            self._change(kind, side, ticks, float(event["qty"]), int(event["order_id"]))
+
+    def _begin(self, kind: int, side: int, flags: int) -> None:
+        """What the first event that changes the book says about whether it is whole."""
+        if kind == ev.DEPTH_SNAPSHOT or (kind == ev.CLEAR and side < 0):
+            self.whole = True
+        elif self.whole is None and kind != ev.TRADE:
+            self.whole = kind in (ev.CLEAR, ev.BBO) or bool(flags & SNAPSHOT)
+            self.surprised = self.time
+
+    def _wonder(self, kind: int, side: int, ticks: float, qty: float, key: int) -> None:
+        """Does the event speak of what a book that is not whole should have held?"""
+        if self.whole is not False or kind == ev.CLEAR or not abs(ticks) <= 2**52:
+            return
+        price, sign = round(ticks), (-1) ** side
+        if kind == ev.TRADE:
+            resting = [sign * p for p in self.levels[1 - side]] if side >= 0 else []
+            surprise = side >= 0 and (not resting or sign * price < min(resting))
+        elif kind in (ev.CANCEL, ev.MODIFY, ev.FILL) or (kind == ev.DEPTH and qty == 0):
+            near = side < 0 or len(self.top(side)) < 10 or sign * price >= sign * self.top(side)[-1][0]
+            there = (side >= 0 and price in self.levels[side]) if kind == ev.DEPTH else key in self.orders
+            surprise = near and (not there or (side < 0 and kind == ev.DEPTH))
+        else:
+            return
+        if surprise:
+            self.surprised = self.time
 
     def void(self, side: int, ticks: float) -> None:
         """CLEAR: all of it, a side, or a side up to a price."""
@@ -118,6 +152,8 @@ class SlowBook:
         elif kind == ev.TRADE:
             self.traded[side] += int(lots)
             self.trades += 1
+            if self.is_crossed and abs(ticks) < 2**52:
+                self.crossed_trades.append((self.time, ticks))
         elif kind in (ev.CANCEL, ev.FILL):
             self._reduce(kind, key, int(lots))
         elif (
@@ -139,6 +175,8 @@ class SlowBook:
             self.levels[side].pop(price, None)
         else:
             self.levels[side].setdefault(price, [0, 0])[0] = lots
+            if self.levels[side][price][1] == 0:
+                self.told[side, price] = self.events
 
     def _shift(self, side: int, price: int, lots: int, orders: int) -> None:
         """A level gains; it goes with its last order, or its last lot (where L2 events meddle with L3 ones)."""
@@ -181,10 +219,43 @@ class SlowBook:
         if not bids or not asks:
             if self.synced:
                 self.note(Anomaly.ONE_SIDED)
-        elif max(bids) > min(asks):
-            self.note(Anomaly.CROSSED)
         else:
-            self.quoted = max(bids) < min(asks) or self.note(Anomaly.LOCKED) == 0
+            if max(bids) > min(asks) and self.note(Anomaly.CROSSED) == HEAL:
+                self.heal()
+            if not bids or not asks:  # a policy emptied the book, or all of a side was stale
+                self.is_crossed = False
+            else:
+                self.is_crossed = max(bids) > min(asks)
+                sound = max(bids) < min(asks) or (max(bids) == min(asks) and self.note(Anomaly.LOCKED) == 0)
+                self.quoted = sound and (self._is_whole() or self.note(Anomaly.INCOMPLETE) == 0)
+        if not self.is_crossed:
+            self.crossed_trades.clear()
+
+    def _is_whole(self) -> bool:
+        deep = min(len(self.levels[0]), len(self.levels[1])) >= 10
+        if self.whole is False and deep and self.time - self.surprised >= 60 * 10**9:
+            self.whole = True
+        return self.whole is not False
+
+    def heal(self) -> None:
+        """Remove the older of two L2 levels that cross, then levels that trades show to be gone."""
+        bids, asks = self.levels
+        while bids and asks and max(bids) > min(asks) and not bids[max(bids)][1] and not asks[min(asks)][1]:
+            bid, ask = (0, max(bids)), (1, min(asks))
+            self._drop(*(bid if self.told[bid] < self.told[ask] else ask))
+        if not (bids and asks and max(bids) > min(asks)) or len(self.crossed_trades) < 3:
+            return
+        if self.time - self.crossed_trades[0][0] >= 10**9:
+            trade, best_bid, best_ask = self.crossed_trades[-1][1], max(bids), min(asks)
+            ghosts = [(0, p) for p in bids if p > trade and p > best_ask]
+            for ghost in ghosts + [(1, p) for p in asks if p < trade and p < best_bid]:
+                self._drop(*ghost)
+
+    def _drop(self, side: int, price: int) -> None:
+        del self.levels[side][price]
+        for key in [k for k, (s, p, _) in self.orders.items() if (s, p) == (side, price)]:
+            del self.orders[key]
+        self.note(Anomaly.STALE)
 
     def top(self, side: int, levels: int = 10) -> list[tuple[int, int]]:
         """[(ticks, lots)], best first."""

@@ -10,11 +10,13 @@ from __future__ import annotations
 import numpy as np
 
 from nanoarb_jax.market import event as ev
-from nanoarb_jax.market.anomaly import KEEP, SKIP, Anomaly
+from nanoarb_jax.market.anomaly import HEAL, KEEP, SKIP, Anomaly
 from nanoarb_jax.market.book import changes
 from nanoarb_jax.market.book.changes import count_anomaly
+from nanoarb_jax.market.book.healing import heal, note_trade
 from nanoarb_jax.market.book.ladder import ASK, BID, best, level_lots, set_level
 from nanoarb_jax.market.book.state import APPLIED, NEEDS_LEVELS, NEEDS_ORDERS, RAISED
+from nanoarb_jax.market.book.wholeness import becomes_whole, begin, note_surprise
 from nanoarb_jax.market.compiled import compiled, inlined
 
 _MOST_LOTS = 2.0**53  # of one event: beyond, float64 quantities are no longer whole
@@ -25,7 +27,7 @@ _OFF_GRID = 1e-3  # ticks; division leaves about 1e-7 at a billion ticks
 
 _CROSSED, _LOCKED, _ONE_SIDED = int(Anomaly.CROSSED), int(Anomaly.LOCKED), int(Anomaly.ONE_SIDED)
 _GAP, _BACKWARDS = int(Anomaly.GAP), int(Anomaly.BACKWARDS)
-_INVALID, _UNSYNCED = int(Anomaly.INVALID), int(Anomaly.UNSYNCED)
+_INVALID, _UNSYNCED, _INCOMPLETE = int(Anomaly.INVALID), int(Anomaly.UNSYNCED), int(Anomaly.INCOMPLETE)
 
 
 @compiled
@@ -97,6 +99,8 @@ def _check_time(state, time):  # type: ignore[no-untyped-def]
     """Set the book's time; False where the event's time is an anomaly that leaves the event out."""
     meta = state.meta[0]
     if time < meta.time:
+        if meta.time // 2 - time // 2 > meta.late_ns // 2:
+            meta.late_ns = meta.time - time
         return count_anomaly(state, _BACKWARDS) != SKIP
     if meta.events > 1 and time // 2 - meta.time // 2 > _LEAP_NS // 2:
         count_anomaly(state, _INVALID)  # a damaged time would become the time of all events after it
@@ -119,7 +123,9 @@ def _change_book(state, event):  # type: ignore[no-untyped-def]
     kind = code & ev.KIND_MASK
     side = BID if code & ev.BUY else (ASK if code & ev.SELL else -1)
     if kind == ev.DEPTH_SNAPSHOT or (kind == ev.CLEAR and side < 0):
-        meta.synced = 1
+        meta.synced, meta.begun, meta.whole, meta.without_snapshot = 1, 1, 1, 0
+    elif not meta.begun and kind != ev.TRADE:
+        begin(state, kind, event.ival)
     if kind == ev.CLEAR:
         if meta.synced:
             _clear(state, side, event.px)
@@ -127,12 +133,16 @@ def _change_book(state, event):  # type: ignore[no-untyped-def]
     if not meta.synced and kind != ev.TRADE:
         count_anomaly(state, _UNSYNCED)
         return
+    if not meta.whole:
+        note_surprise(state, kind, side, event.px / meta.tick_size, event.qty, event.order_id)
     lots = _whole_lots(event.qty / meta.lot_size)
     if lots < 0:
         count_anomaly(state, _INVALID)
     elif kind == ev.TRADE:
         # the price is not checked: trades between the ticks exist (midpoint, hidden orders)
         changes.count_trade(state, side, lots)
+        if meta.crossed:
+            note_trade(state, event.px / meta.tick_size)
     elif kind == ev.CANCEL:
         changes.cancel_order(state, event.order_id, lots)
     elif kind == ev.FILL:
@@ -172,10 +182,10 @@ def _change_price(state, kind, side, ticks, lots, order_id):  # type: ignore[no-
         return
     rank = np.int64(whole) if side == BID else -np.int64(whole)
     if kind == ev.DEPTH or kind == ev.DEPTH_SNAPSHOT:
-        set_level(state.levels, side, rank, lots)
+        set_level(state.levels, side, rank, lots, state.meta[0].events)
     elif kind == ev.BBO:
         changes.clear_levels(state, side, rank)
-        set_level(state.levels, side, rank, lots)
+        set_level(state.levels, side, rank, lots, state.meta[0].events)
     elif (kind != ev.ADD and kind != ev.MODIFY) or (lots > _LARGE and level_lots(state.levels, side, rank) > _FULL):
         count_anomaly(state, _INVALID)
     elif kind == ev.ADD:
@@ -189,13 +199,17 @@ def _end_message(state):  # type: ignore[no-untyped-def]
     """Count a message and say in `meta.quoted` whether the book is a valid tick now."""
     meta, levels = state.meta[0], state.levels
     meta.messages += 1
-    meta.quoted = 0
-    if levels.depth[BID] == 0 or levels.depth[ASK] == 0:
-        if meta.synced:
-            count_anomaly(state, _ONE_SIDED)
-        return
-    crossed_by = best(levels, BID) + best(levels, ASK)  # ticks: best bid minus best ask
-    if crossed_by > 0:
-        count_anomaly(state, _CROSSED)
-    elif crossed_by < 0 or count_anomaly(state, _LOCKED) == KEEP:
-        meta.quoted = 1
+    meta.quoted, meta.crossed = 0, 0
+    if levels.depth[BID] > 0 and levels.depth[ASK] > 0:
+        crossed_by = best(levels, BID) + best(levels, ASK)  # ticks: best bid minus best ask
+        if crossed_by > 0:
+            if count_anomaly(state, _CROSSED) == HEAL and heal(state):
+                crossed_by = best(levels, BID) + best(levels, ASK)
+                meta.healed += crossed_by <= 0
+            meta.crossed = crossed_by > 0 and levels.depth[BID] > 0 and levels.depth[ASK] > 0
+        if crossed_by < 0 or (crossed_by == 0 and count_anomaly(state, _LOCKED) == KEEP):
+            meta.quoted = 1 if meta.whole or becomes_whole(state) else count_anomaly(state, _INCOMPLETE) == KEEP
+    elif meta.synced:
+        count_anomaly(state, _ONE_SIDED)
+    if not meta.crossed:
+        meta.trades_crossed = 0

@@ -22,7 +22,8 @@ class Ladder(NamedTuple):
     """Levels of both sides (0 bid, 1 ask), worst first.
 
     Attributes:
-        rank, lots, orders: (2, blocks, WIDTH) int64; a level's rank, lots and number of orders (0 in an L2 book).
+        rank, lots, orders: (2, blocks, WIDTH) int64; a level's rank, lots and number of orders; of a level that an L2
+            event told, minus the number of that event, so that the older of two levels is known.
         fill: (2, blocks) int64, levels in a block.
         order: (2, blocks) int64, the blocks from worst to best; those behind `used` are free.
         low: (2, blocks) int64, the lowest rank of each block of that order.
@@ -177,6 +178,18 @@ def best(ladder, side):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def nth_best(ladder, side, n):  # type: ignore[no-untyped-def]
+    """Rank of the nth best level, from 1; there must be so many."""
+    position = ladder.used[side] - 1
+    left = n
+    while left > ladder.fill[side, ladder.order[side, position]]:
+        left -= ladder.fill[side, ladder.order[side, position]]
+        position -= 1
+    block = ladder.order[side, position]
+    return ladder.rank[side, block, ladder.fill[side, block] - left]
+
+
+@compiled
 def clear_side(ladder, side):  # type: ignore[no-untyped-def]
     """Void a side."""
     ladder.used[side] = 0
@@ -191,15 +204,25 @@ def level_lots(ladder, side, rank):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def set_level(ladder, side, rank, lots):  # type: ignore[no-untyped-def]
-    """Set a level's lots; 0 removes the level."""
+def set_level(ladder, side, rank, lots, event):  # type: ignore[no-untyped-def]
+    """Set a level's lots, as event number `event` (1 and on) tells it; 0 removes the level."""
     position, at, there = find(ladder, side, rank)
     if there and lots > 0:
-        ladder.lots[side, ladder.order[side, position], at] = lots
+        block = ladder.order[side, position]
+        ladder.lots[side, block, at] = lots
+        if ladder.orders[side, block, at] < 0:
+            ladder.orders[side, block, at] = -event
     elif there:
         remove(ladder, side, position, at)
     elif lots > 0:
-        insert(ladder, side, position, at, rank, lots, 0)
+        insert(ladder, side, position, at, rank, lots, -event)
+
+
+@compiled
+def best_told(ladder, side):  # type: ignore[no-untyped-def]
+    """The number of the L2 event that told the best level; 0: it is made of orders. There must be one."""
+    block = ladder.order[side, ladder.used[side] - 1]
+    return max(-ladder.orders[side, block, ladder.fill[side, block] - 1], 0)
 
 
 @compiled
@@ -212,7 +235,7 @@ def change_level(ladder, side, rank, lots, orders):  # type: ignore[no-untyped-d
     if there:
         block = ladder.order[side, position]
         ladder.lots[side, block, at] += lots
-        ladder.orders[side, block, at] += orders
+        ladder.orders[side, block, at] = max(ladder.orders[side, block, at], 0) + orders
         if ladder.orders[side, block, at] <= 0 or ladder.lots[side, block, at] <= 0:
             remove(ladder, side, position, at)
     elif lots > 0:

@@ -33,6 +33,16 @@ META = np.dtype(
         ("bought", "i8"),  # lots that takers bought so far
         ("sold", "i8"),  # lots that takers sold so far
         ("unsided", "i8"),  # lots traded so far where the taker's side is not known
+        ("late_ns", "i8"),  # the furthest that an event's time lay before the book's
+        ("begun", "i8"),  # 1: an event has changed the book
+        ("whole", "i8"),  # 1: the book began with a snapshot, or is taken to be whole, see wholeness.py
+        ("without_snapshot", "i8"),  # 1: the book began without a snapshot, and none has come since
+        ("surprise_ns", "i8"),  # time of the latest event about what a book that is not whole should have held
+        ("crossed", "i8"),  # 1: the last message left a crossed book
+        ("healed", "i8"),  # messages so far that left a crossed book, and no longer do
+        ("trades_crossed", "i8"),  # trades since the book is crossed, the time of the first and the ticks of the last
+        ("trade_crossed_ns", "i8"),
+        ("trade_ticks", "f8"),
     ],
     align=True,
 )
@@ -83,6 +93,7 @@ def empty_state(
     meta = np.zeros(1, META)
     meta["tick_size"], meta["lot_size"], meta["exchange_time"] = tick_size, lot_size, clock == "exchange"
     meta["time"], meta["synced"], meta["raised"] = np.iinfo(np.int64).min, 1, -1
+    meta["whole"] = 1
     return BookState(
         levels=empty_ladder(2 + 2 * levels // WIDTH),
         orders=empty_table(1 << (2 * orders - 1).bit_length()),

@@ -1,0 +1,119 @@
+"""Crossed books that never heal by themselves, and books that begin in the middle."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nanoarb_jax.market import event as ev
+from nanoarb_jax.market.anomaly import FEED_DEFAULTS
+from nanoarb_jax.market.book.order_book import OrderBook
+from nanoarb_jax.market.event import BUY, EVENT, LAST, SELL, SNAPSHOT
+
+SECOND = 10**9
+MARKET = [(100.0 - i / 4, 5.0, BUY) for i in range(12)] + [(100.25 + i / 4, 5.0, SELL) for i in range(12)]
+
+
+def record(kind: int, px: float, qty: float, side: int, at: int = 0, order: int = 0, flags: int = LAST) -> np.void:
+    out = np.zeros(1, EVENT)
+    out[0] = (kind | side, at, at, px, qty, order, flags, 0.0)
+    return out[0]
+
+
+def book_of(kind: int, flags: int, **options: object) -> OrderBook:
+    """Twelve levels a side about 100, one order each, ids 1 and on."""
+    book = OrderBook(0.25, 1.0, **options)  # type: ignore[arg-type]
+    for number, (px, qty, side) in enumerate(MARKET):
+        book.apply(record(kind, px, qty, side, 0, number + 1, flags | LAST * (number == len(MARKET) - 1)))
+    return book
+
+
+def test_a_newer_level_removes_what_it_crosses() -> None:
+    book = book_of(ev.DEPTH_SNAPSHOT, SNAPSHOT)
+    assert book.apply(record(ev.DEPTH, 100.75, 2, BUY, 1))  # the asks at 100.25 and 100.50 were never told to be gone
+    assert (book.best_bid, book.best_ask, book.depth) == (100.75, 100.75, (13, 10))  # locked: valid, and counted
+    assert book.apply(record(ev.DEPTH, 99.5, 3, SELL, 2)) and (book.best_bid, book.best_ask) == (99.5, 99.5)
+    assert (book.anomalies["crossed"], book.anomalies["stale"], book.anomalies["locked"]) == (2, 5, 2)
+    skipping = book_of(ev.DEPTH_SNAPSHOT, SNAPSHOT, policy={"crossed": "skip"})
+    assert not skipping.apply(record(ev.DEPTH, 100.75, 2, BUY, 1)) and skipping.best_ask == 100.25
+
+
+def test_of_two_levels_of_one_message_the_later_stays() -> None:
+    book = book_of(ev.DEPTH_SNAPSHOT, SNAPSHOT)
+    book.apply(record(ev.DEPTH, 100.5, 2, BUY, 1, flags=0))
+    book.apply(record(ev.DEPTH, 100.25, 0, SELL, 1, flags=0))
+    assert book.apply(record(ev.DEPTH, 100.25, 1, SELL, 1))
+    assert (book.best_bid, book.best_ask) == (100.0, 100.25)
+
+
+def test_an_order_that_trades_show_to_be_gone() -> None:
+    book = book_of(ev.ADD, SNAPSHOT)
+    ghost = record(ev.ADD, 102.0, 1, BUY, SECOND, order=99)
+    assert not book.apply(ghost)
+    for at in range(2, 6):  # a pre-open is crossed as well, and nothing trades in it
+        assert not book.apply(record(ev.ADD, 95.0, 1, BUY, at * SECOND, order=100 + at))
+    for trade in range(3):
+        assert not book.apply(record(ev.TRADE, 100.25, 1, BUY, 6 * SECOND + trade))
+    assert not book.apply(record(ev.ADD, 94.0, 1, BUY, 7 * SECOND - 1, order=110))  # not for a second yet
+    assert book.apply(record(ev.ADD, 94.0, 1, BUY, 7 * SECOND, order=111))
+    assert (book.best_bid, book.best_ask) == (100.0, 100.25)
+    assert book.order(99) is None and book.order(1) is not None and book.anomalies["stale"] == 1
+
+
+def test_a_ghost_among_the_asks_and_trades_between_the_ticks() -> None:
+    book = book_of(ev.ADD, SNAPSHOT)
+    book.apply(record(ev.ADD, 98.0, 1, SELL, 1, order=99))
+    for trade in range(3):
+        book.apply(record(ev.TRADE, 100.125, 1, 0, 2 + trade * SECOND))
+    assert (book.best_bid, book.best_ask, book.anomalies["stale"]) == (100.0, 100.25, 1)
+
+
+def test_an_auction_may_cross_while_it_trades() -> None:
+    """Orders that an auction fills are better than its price, and are told to be gone right after it."""
+    book = book_of(ev.ADD, SNAPSHOT)
+    book.apply(record(ev.ADD, 102.0, 3, BUY, 1, order=99))
+    for trade in range(3):
+        book.apply(record(ev.TRADE, 100.25, 1, 0, 2 + trade))
+        book.apply(record(ev.CANCEL, 102.0, 1, BUY, 2 + trade, order=99))
+    assert (book.best_bid, book.best_ask, book.anomalies["stale"]) == (100.0, 100.25, 0)
+
+
+def quotes(seconds: int, surprise_at: int | None = None) -> NDArray[np.void]:
+    """Twelve levels a side at second 0, then the best ones once a second; once a removal of a level never told."""
+    first = [record(ev.DEPTH, px, qty, side, 0, flags=0) for px, qty, side in MARKET]
+    later = [record(ev.DEPTH, 100.0, 5 + at % 2, BUY, at * SECOND) for at in range(1, seconds)]
+    if surprise_at is not None:
+        later[surprise_at] = record(ev.DEPTH, 100.125, 0, BUY, (surprise_at + 1) * SECOND)  # between those told
+    return np.array([*first, *later], EVENT)
+
+
+def ticks_at(events: NDArray[np.void], tick_size: float = 0.25, **policy: str) -> list[int]:
+    """Seconds of the ticks of a feed that is read from its first event on."""
+    book = OrderBook(tick_size, 1.0, policy={**FEED_DEFAULTS, **policy})  # type: ignore[dict-item]
+    return [int(event["local_ts"]) // SECOND for event in events if book.apply(event)]
+
+
+def test_a_book_that_begins_in_the_middle() -> None:
+    assert ticks_at(quotes(70)) == list(range(60, 70))  # ten levels a side, and a minute without a surprise
+    assert ticks_at(quotes(120, surprise_at=29), 0.125) == list(range(90, 120))
+    assert ticks_at(quotes(5), incomplete="keep") == [1, 2, 3, 4]
+    thin = quotes(200)
+    assert ticks_at(thin[15:]) == []  # fewer than ten levels a side
+    whole = quotes(5)
+    whole["ev"][:24] += np.uint64(ev.DEPTH_SNAPSHOT - ev.DEPTH)
+    assert ticks_at(whole) == [1, 2, 3, 4]
+
+
+def test_surprises_are_trades_and_orders_too() -> None:
+    feed = quotes(130)
+    trade = record(ev.TRADE, 100.125, 1, BUY, 30 * SECOND)  # somebody sold below the best ask that is known
+    unknown = record(ev.CANCEL, 99.0, 1, BUY, 50 * SECOND, order=7)
+    far = record(ev.CANCEL, 90.0, 1, BUY, 60 * SECOND, order=8)
+    events = np.sort(np.array([*feed, trade, unknown, far], EVENT), order="local_ts", kind="stable")
+    assert min(ticks_at(events)) == 110
+
+
+def test_a_modify_brings_an_order_that_is_older_than_the_file() -> None:
+    book = book_of(ev.ADD, SNAPSHOT)
+    assert book.apply(record(ev.MODIFY, 100.0, 7, BUY, 1, order=500))
+    assert book.top(1).bid_lots.tolist() == [12] and book.anomalies["unknown_order"] == 1
