@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nanoarb_jax.errors import DataError, DataWarning
-from nanoarb_jax.readers import bitstamp, book_npz, coinbase, fi2010, hftbacktest
+from nanoarb_jax.readers import bitstamp, book_npz, coinbase, fi2010
 from nanoarb_jax.readers.archives import zip_members
 from nanoarb_jax.readers.binance import feed as binance
 from nanoarb_jax.readers.databento import csv_form, dbn
 from nanoarb_jax.readers.feed import Feed, ReadOptions
 from nanoarb_jax.readers.format import Format, Head, read_head
+from nanoarb_jax.readers.hftbacktest import feed as hftbacktest
 from nanoarb_jax.readers.lobster import feed as lobster
 from nanoarb_jax.readers.names import symbol_in_name
 from nanoarb_jax.readers.table import feed as table
