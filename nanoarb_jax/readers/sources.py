@@ -12,6 +12,7 @@ from nanoarb_jax.errors import DataError, DataWarning
 from nanoarb_jax.readers import bitstamp, book_npz, coinbase, fi2010
 from nanoarb_jax.readers.archives import zip_members
 from nanoarb_jax.readers.binance import feed as binance
+from nanoarb_jax.readers.captures import coinbase_advanced, kraken, okx
 from nanoarb_jax.readers.databento import csv_form, dbn
 from nanoarb_jax.readers.feed import Feed, ReadOptions
 from nanoarb_jax.readers.format import Format, Head, read_head
@@ -26,6 +27,9 @@ FORMATS: dict[str, Format] = {
     for module in (
         book_npz,
         hftbacktest,
+        okx,
+        kraken,
+        coinbase_advanced,
         binance,
         dbn,
         csv_form,

@@ -51,10 +51,9 @@ def _check_fields(dtype: np.dtype, what: str) -> None:
         if name not in names or name not in known:
             met = f"the field {name!r} is {'missing' if name not in names else 'unknown'}"
             raise DataError(f"{what}: {met}; expected events with {', '.join(known)}")
-        met = dtype[name]
-        whole = name in _INTEGERS
-        if met.kind not in ("iu" if whole else "f") or (not whole and met.itemsize < 8):
-            raise DataError(f"{what}: the field {name!r} is {met}; expected {'an integer' if whole else 'float64'}")
+        field, whole = dtype[name], name in _INTEGERS
+        if field.kind not in ("iu" if whole else "f") or (not whole and field.itemsize < 8):
+            raise DataError(f"{what}: the field {name!r} is {field}; expected {'an integer' if whole else 'float64'}")
     if dtype["ev"].itemsize < 4:
         raise DataError(f"{what}: the field 'ev' is {dtype['ev']}; expected at least 32 bits, which hold its flags")
 

@@ -71,7 +71,7 @@ def with_clears(chunks: Iterator[NDArray[np.void]], notes: list[str], what: str)
         DataError: a snapshot that does not end.
     """
     places = [_Place(flag) for flag in _PLACES]
-    kept = np.zeros(0, EVENT)
+    kept: NDArray[np.void] = np.zeros(0, EVENT)
     for chunk in chunks:
         events = np.concatenate([kept, chunk]) if len(kept) else chunk
         any_snapshot = bool(_in_snapshot(events).any())
