@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nanoarb_jax.errors import DataError, DataWarning
-from nanoarb_jax.readers import bitstamp, book_npz, coinbase, fi2010
+from nanoarb_jax.readers import bitstamp, book_npz, coinbase, fi2010, tardis_books
 from nanoarb_jax.readers.archives import zip_members
 from nanoarb_jax.readers.binance import feed as binance
 from nanoarb_jax.readers.captures import coinbase_advanced, kraken, okx
+from nanoarb_jax.readers.converted import binance_history, bybit, hyperliquid, mexc, tardis
 from nanoarb_jax.readers.databento import csv_form, dbn
 from nanoarb_jax.readers.feed import Feed, ReadOptions
 from nanoarb_jax.readers.format import Format, Head, read_head
@@ -30,6 +31,12 @@ FORMATS: dict[str, Format] = {
         okx,
         kraken,
         coinbase_advanced,
+        bybit,
+        hyperliquid,
+        mexc,
+        tardis,
+        tardis_books,
+        binance_history,
         binance,
         dbn,
         csv_form,

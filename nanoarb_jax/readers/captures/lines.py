@@ -33,11 +33,13 @@ class Line(NamedTuple):
         where: file and number, for errors.
         local_ns: when it was received, ns since 1970 UTC.
         messages: JSON objects; numbers are text, as they were sent. A line may hold an array of them.
+        text: the JSON itself.
     """
 
     where: str
     local_ns: int
     messages: list[dict[str, Any]]
+    text: bytes
 
 
 class Clock:
@@ -112,7 +114,7 @@ def _parse(text: bytes, where: str, clock: Clock) -> Line:
     message = parse_json(match[2])
     several = message if isinstance(message, list) else [message]
     local_ns = clock.to_ns(match[1].decode(), where)
-    return Line(where, local_ns, [inner if isinstance(inner, dict) else {} for inner in several])
+    return Line(where, local_ns, [inner if isinstance(inner, dict) else {} for inner in several], match[2])
 
 
 def parse_json(text: bytes) -> Any:
