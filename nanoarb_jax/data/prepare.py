@@ -24,6 +24,7 @@ from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.dataset import Dataset, open_dataset
 from nanoarb_jax.data.declaration import Instruments, instrument_of
 from nanoarb_jax.data.prepare_source import Job, prepare_source
+from nanoarb_jax.data.reading import Reading, Readings, reading_of
 from nanoarb_jax.data.stored import MANIFEST, manifest_head
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.files import claim_folder
@@ -43,6 +44,7 @@ def prepare(
     options: ReadOptions = ReadOptions(),  # noqa: B008
     policy: Mapping[str, Policy] | None = None,
     instruments: Instruments | None = None,
+    readings: Readings | None = None,
     jobs: int = 1,
 ) -> Dataset:
     """Write the dataset of market data into the folder `out`, all of it or nothing.
@@ -54,6 +56,7 @@ def prepare(
         progress: called with (streams done, streams in all, what is being done).
         options: what the files do not say; holds for all of them.
         policy: about anomalies of the book, see `anomaly.policies`.
+        readings: options and policies of single series, which go before those, see `reading.reading_of`.
         instruments: of the series, see `declaration.instrument_of`; None: the symbol that is wanted, if one is.
         jobs: processes at work on different sources.
 
@@ -68,7 +71,11 @@ def prepare(
     out = Path(out).absolute()
     claim_folder(out, "dataset")
     instruments = instruments or options.symbol
-    work = [Job(source, config, options, policy or {}, instruments) for source in find_sources(sources, options.symbol)]
+    common = Reading(options, policy or {})
+    work = [
+        Job(source, config, *reading_of(source.name, common, readings), instruments)
+        for source in find_sources(sources, options.symbol)
+    ]
     for job in work:
         instrument_of(job.source.name, instruments)  # a series that is not declared is told before any is read
     part = out.with_name(f".{out.name}.part")
@@ -78,8 +85,9 @@ def prepare(
         with _sole_writer(part, out):
             in_turn = jobs <= 1 or len(work) == 1
             entries = _run_in_turn(work, part, tell) if in_turn else _run_in_processes(work, part, jobs, tell)
-            rest = {"reading": {**options._asdict(), "policy": dict(policy or {})}, "streams": entries}
-            (part / MANIFEST).write_text(json.dumps(manifest_head(config) | rest, indent=2) + "\n")
+            reading = {**options._asdict(), "policy": dict(policy or {}), "sources": dict(readings or {})}
+            rest = {"reading": reading, "streams": entries}
+            (part / MANIFEST).write_text(json.dumps(manifest_head(config) | rest, indent=2, default=str) + "\n")
             _keep_only(part, {MANIFEST, *(entry["file"] for entry in entries)})
             os.replace(part, out)  # atomic; replaces an empty folder
     except OSError as error:

@@ -50,7 +50,16 @@ class Job(NamedTuple):
         """Checksum of these files and of every setting: a stream made under the same key is still good."""
         version = metadata.version("nanoarb-jax")
         instrument = instrument_of(self.source.name, self.instruments)
-        settings = [version, self.options._asdict(), dict(self.policy), manifest_head(self.config), instrument]
+        more = self.options.snapshot
+        snapshot = file_entry(more) if more is not None and more.is_file() else None
+        settings = [
+            version,
+            self.options._asdict(),
+            snapshot,
+            dict(self.policy),
+            manifest_head(self.config),
+            instrument,
+        ]
         return hashlib.sha256(json.dumps([self.source.name, files, settings], default=str).encode()).hexdigest()
 
 

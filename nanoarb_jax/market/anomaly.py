@@ -29,7 +29,7 @@ class Anomaly(IntEnum):
     BACKWARDS = 7  # earlier than an event before it
     INVALID = 8  # unknown kind, no side, a price off the tick grid, a quantity below 0, of less than a lot or too large
     UNSYNCED = 9  # an event while waiting for the next snapshot
-    INCOMPLETE = 10  # the book began without a snapshot and is not known to be whole yet, see `book/wholeness.py`
+    INCOMPLETE = 10  # the book began without a snapshot, and none has come: what rested before is not known
     STALE = 11  # a level that was never told to be gone, and that `heal` removed
 
 

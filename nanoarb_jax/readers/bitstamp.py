@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market import event
+from nanoarb_jax.market.anomaly import Policy
 from nanoarb_jax.market.event import EVENT, LAST
 from nanoarb_jax.readers.columns import (
     Array,
@@ -56,9 +57,8 @@ def open_bitstamp(path: str | Path, options: ReadOptions = ReadOptions()) -> Eve
     dropped: Counter[str] = Counter()
     chunks = _until_deleted(_events(path, names), dropped)
     # a changed order that was never created is a market order that does not rest, as often as one from before the file
-    return EventFeed(
-        series_name(path), "bitstamp", tick_size, lot_size, chunks, dropped, policy={"unknown_order": "skip"}
-    )
+    policy: dict[str, Policy] = {"unknown_order": "skip", "incomplete": "keep"}  # no log of orders has a snapshot
+    return EventFeed(series_name(path), "bitstamp", tick_size, lot_size, chunks, dropped, policy=policy)
 
 
 def _until_deleted(chunks: Iterator[NDArray[np.void]], dropped: Counter[str]) -> Iterator[NDArray[np.void]]:
