@@ -8,7 +8,7 @@ from nanoarb_jax.errors import DataError
 
 NS_PER_UNIT = {"ns": 1, "µs": 10**3, "ms": 10**6, "s": 10**9}
 # plausible times lie between 1980 and 2100; counted in two units, these spans do not overlap
-_EARLIEST_S, _LATEST_S = 315_532_800, 4_102_444_800
+EARLIEST_S, LATEST_S = 315_532_800, 4_102_444_800
 
 
 def unit_of_time(time: float, what: str) -> str:
@@ -29,7 +29,7 @@ def unit_of_time(time: float, what: str) -> str:
     ('ms', 's')
     """
     for unit, ns in NS_PER_UNIT.items():
-        if _EARLIEST_S * 10**9 <= time * ns < _LATEST_S * 10**9:
+        if EARLIEST_S * 10**9 <= time * ns < LATEST_S * 10**9:
             return unit
     raise DataError(
         f"{what}: time {time:.17g} lies between 1980 and 2100 in no unit (s, ms, µs or ns since 1970 UTC); check the "
@@ -39,4 +39,4 @@ def unit_of_time(time: float, what: str) -> str:
 
 def plausible(ts_ns: np.ndarray) -> np.ndarray:
     """(n,) bool: which times, ns since 1970 UTC, lie between 1980 and 2100."""
-    return (ts_ns >= _EARLIEST_S * 10**9) & (ts_ns < _LATEST_S * 10**9)
+    return (ts_ns >= EARLIEST_S * 10**9) & (ts_ns < LATEST_S * 10**9)

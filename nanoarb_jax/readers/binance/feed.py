@@ -1,15 +1,27 @@
-"""Raw Binance websocket feeds – spot, USD-M, COIN-M – as a collector writes them: local ns time, a space, JSON.
+"""Raw Binance websocket feeds – spot, USD-M, COIN-M – as a collector writes them: local time, a space, JSON.
 
 Depth diffs and trades become events once a REST snapshot has come; diffs that arrived before it and are newer are
 applied right after it, at its time, since no book was known earlier. Diffs must follow each other (futures: `pu` is the
 `u` before; spot: `U` is the `u` before + 1), else the first event behind the hole carries MAYBE_BAD_BOOK, and the next
 snapshot is followed by newer diffs as the first was. Source: Binance, "How to manage a local order book correctly",
 spot and futures.
+
+Which streams make the book and the trades, of those that a capture mixes:
+
+* The book comes from diffs if one of the first 20,000 messages is a diff. Partial books (`@depth5`, 10, 20) are then
+  left out. Otherwise every partial book is the whole book. A diff that comes later than that ends them for good: from
+  there on the book waits for a REST snapshot.
+* Trades come from the trade stream if one of the first 20,000 messages is a trade. Aggregated trades (`aggTrade`) are
+  then left out. Otherwise they are the trades, until the first trade comes.
+* `@rpiDepth`, a book that includes orders hidden from others, is never read.
+
+What has no stream's name on its line is told by what it holds, see `message` and `snapshots`. All that is left out is
+counted by its reason.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -19,19 +31,21 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.event import CLEAR, EVENT, KIND_MASK
-from nanoarb_jax.readers.binance import scan, sequence
-from nanoarb_jax.readers.binance.files import consecutive_days, series_key, sniff
-from nanoarb_jax.readers.compression import open_bytes
+from nanoarb_jax.readers.binance import message as of
+from nanoarb_jax.readers.binance import sequence
+from nanoarb_jax.readers.binance.blocks import Block, read_blocks
+from nanoarb_jax.readers.binance.files import consecutive_files, series_key, sniff, symbols_in
+from nanoarb_jax.readers.binance.snapshots import SnapshotOrder, is_small, is_wanted
+from nanoarb_jax.readers.binance.units import unit_notes
 from nanoarb_jax.readers.feed import EventFeed, ReadOptions, infer_lot_size, infer_tick_size
 from nanoarb_jax.readers.format import Format
 from nanoarb_jax.readers.names import series_name
 
-_BLOCK = 1 << 20  # bytes read at a time
-_MOST_BLOCKS = 16  # of diffs kept for a snapshot: minutes of a busy feed
+_AHEAD = 20_000  # messages that say which streams a capture has
 
 
 def open_binance(files: Sequence[Path], options: ReadOptions = ReadOptions(), *, tickers: bool = False) -> EventFeed:  # noqa: B008
-    """One instrument's feed from consecutive files (days): the book goes on from one to the next.
+    """One instrument's feed from consecutive files (days, hours): the book goes on from one to the next.
 
     Args:
         files: in order of time, plain or compressed; the first snapshot may be anywhere, nothing comes before it.
@@ -42,155 +56,128 @@ def open_binance(files: Sequence[Path], options: ReadOptions = ReadOptions(), *,
         A feed whose events carry the update id `u` in `order_id`.
 
     Raises:
-        DataError: not such a feed, a malformed line, several symbols, or no snapshot.
+        DataError: not such a feed, a malformed line, times that no unit makes plausible, several symbols, no snapshot.
     """
-    dropped: Counter[str] = Counter()
-    chunks = _sequenced(files, options, tickers, dropped)
+    capture = _Capture(files, options)
+    chunks = capture.chunks(tickers)
     first = next(chunks, None)
     if first is None:
-        raise DataError(
-            f"binance {files[0]}: no depth snapshot (a line with lastUpdateId, bids, asks); without one no book can be "
-            "built: put the file that holds it before this one"
-        )
+        raise DataError(_no_book(files, options, capture.dropped))
     book = first[(first["ev"] & KIND_MASK) != CLEAR]
     tick_size = options.tick_size or infer_tick_size(book["px"], f"binance {files[0]}")
     lot_size = options.lot_size or infer_lot_size(book["qty"], f"binance {files[0]}")
-    return EventFeed(series_name(Path(files[-1])), "binance", tick_size, lot_size, chain([first], chunks), dropped)
+    name, chunks = series_name(Path(files[-1])), chain([first], chunks)
+    return EventFeed(name, "binance", tick_size, lot_size, chunks, capture.dropped, capture.notes)
 
 
-def _sequenced(
-    files: Sequence[Path], options: ReadOptions, tickers: bool, dropped: Counter[str]
-) -> Iterator[NDArray[np.void]]:
-    """Chunks of events from the first snapshot on."""
-    state, counts = sequence.initial_state(options.symbol), np.zeros(len(sequence.REASONS), np.int64)
-    recent = _RecentDiffs()
-    for file in files:
-        for messages, events in _scanned(file, counts):
-            _check_symbol(messages, state, options, file)
-            for ordered, theirs in recent.in_order(messages, events, state, counts):
-                books = int((ordered["kind"] == scan.BOOK).sum())
-                out = np.zeros(int((ordered["end"] - ordered["begin"]).sum()) + 2 * books, EVENT)
-                if filled := sequence.follow(ordered, theirs, state, counts, tickers, out):
+def _no_book(files: Sequence[Path], options: ReadOptions, dropped: Counter[str]) -> str:
+    """What to say of files without a snapshot."""
+    met = ", ".join(f"{reason}: {n}" for reason, n in dropped.most_common())
+    symbols = f"; of the symbols in it ({', '.join(symbols_in(files[0]))}) {options.symbol} was read"
+    return (
+        f"binance {files[0]}: no depth snapshot (a line with lastUpdateId, bids, asks); without one no book can be "
+        "built: put the file that holds it before this one. Files are one feed if they lie in one folder and are "
+        "called NAME_YYYYMMDD or NAME_YYYYMMDD_HH, also _HHMM or _HHMMSS; else join them in order into one file"
+        f"{symbols if options.symbol else ''}{f'; left out: {met}' if met else ''}"
+    )
+
+
+class _Capture:
+    """What is known of a feed while its files are read, and what was left out of it."""
+
+    def __init__(self, files: Sequence[Path], options: ReadOptions) -> None:
+        self.dropped: Counter[str] = Counter()
+        self.notes: list[str] = []
+        self._files, self._options = files, options
+        self._scratch = np.zeros(1, of.LINE_STATE)
+        self._state = sequence.initial_state(options.symbol)
+        self._counts = np.zeros(len(sequence.REASONS), np.int64)
+        self._levels: list[str] = []  # a note on books of few levels
+
+    def chunks(self, tickers: bool) -> Iterator[NDArray[np.void]]:
+        """Events from the first snapshot on."""
+        blocks = self._blocks()
+        order = SnapshotOrder(self._state, self._counts)
+        for block in chain(self._look_ahead(blocks), blocks):
+            for messages, events in order.pieces(block.messages, block.events):
+                books = int(np.isin(messages["kind"], (of.BOOK, of.PARTIAL)).sum())
+                out = np.zeros(int((messages["end"] - messages["begin"]).sum()) + 2 * books, EVENT)
+                if filled := sequence.follow(messages, events, self._state, self._counts, tickers, out):
+                    self._note_levels(messages)
                     yield out[:filled]
-            dropped.update({reason: int(n) for reason, n in zip(sequence.REASONS, counts, strict=True) if n})
-            counts[:] = 0
+            self._tell()
+        order.finish()
+        self._tell()
 
+    def _blocks(self) -> Iterator[Block]:
+        for file in self._files:
+            for block in read_blocks(file, self._scratch):
+                _check_symbol(block.messages, self._state, self._options, file)
+                self._counts[sequence.CUT] += block.cut
+                yield block
 
-def _scanned(file: Path, counts: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.void], NDArray[np.void]]]:
-    """Messages and their events, block by block."""
-    rest, line, ended, scratch = b"", 1, False, np.zeros(1, scan.LINE_STATE)
-    with open_bytes(file) as stream:
-        while not ended:
-            block = stream.read(_BLOCK)
-            ended = not block
-            data = rest + block + (b"\n" if ended else b"")
-            stop = data.rfind(b"\n") + 1
-            rest = data[stop:]
-            lines = data.count(b"\n", 0, stop)
-            messages, events = np.zeros(lines, scan.MESSAGE), np.empty(len(data) // 10 + 2, EVENT)
-            count, filled, malformed = scan.scan(np.frombuffer(data, np.uint8), stop, messages, events, scratch)
-            if malformed and ended:
-                counts[sequence.CUT] += 1
-            elif malformed:
-                at, text = [(i, text) for i, text in enumerate(data[:stop].split(b"\n")) if text][count]
-                raise DataError(
-                    f"binance {file}, line {line + at}: {text[:60].decode(errors='replace')!r} ... is malformed; "
-                    "expected a local time in ns, a space and a JSON message of a Binance depth or trade stream"
-                )
-            line += lines
-            yield messages[:count], events[:filled]
+    def _look_ahead(self, blocks: Iterator[Block]) -> list[Block]:
+        """The first blocks, which say whether there are diffs and trades."""
+        ahead: list[Block] = []
+        left = _AHEAD
+        while left > 0 and not (self._state["diffs"][0] and self._state["trades"][0]):
+            if (block := next(blocks, None)) is None:
+                break
+            ahead.append(block)
+            kinds = block.messages["kind"][:left][is_wanted(block.messages[:left], self._state)]
+            self._state["diffs"] |= bool((kinds == of.DIFF).any())
+            self._state["trades"] |= bool(np.isin(kinds, (of.DEAL, of.OFF_BOOK)).any())
+            left -= len(block.messages)
+        return ahead
+
+    def _note_levels(self, messages: NDArray[np.void]) -> None:
+        """See whether partial books are the book, or what it begins with."""
+        if self._levels:
+            return
+        partial = messages[((messages["kind"] == of.PARTIAL) | is_small(messages)) & is_wanted(messages, self._state)]
+        if not self._state["diffs"][0] and len(partial):
+            levels = max(partial["bids"].max(), partial["asks"].max())
+            timed = "" if partial["exch_ts"].any() else "; no exchange times, local ones stand for them"
+            self._levels = [f"books of {levels} levels, whole at every message{timed}"]
+        elif self._state["diffs"][0] and is_small(messages[:1])[0]:
+            self._levels = [f"the book begins with {messages['bids'][0]} levels a side; diffs tell of deeper ones"]
+
+    def _tell(self) -> None:
+        """Hand on what was counted and recognised."""
+        for reason in np.flatnonzero(self._counts):
+            self.dropped[sequence.REASONS[reason]] += int(self._counts[reason])
+        self._counts[:] = 0
+        units = unit_notes(int(self._scratch["local_units"][0]), int(self._scratch["exchange_units"][0]))
+        aggregated = self._state["aggregate_id"][0] >= 0
+        self.notes[:] = [
+            *units,
+            *self._levels,
+            *(["trades are aggregated (aggTrade)"] if aggregated else []),
+        ]
 
 
 def _check_symbol(messages: NDArray[np.void], state: NDArray[np.void], options: ReadOptions, file: Path) -> None:
-    """Refuse a second symbol, unless one was asked for and every snapshot says its own (spot and USD-M: none does)."""
-    said = np.unique(messages["symbol"][messages["symbol"] > 0])
+    """Refuse a second symbol, unless one was asked for and every book says its own (REST snapshots of spot do not)."""
+    counted = ~np.isin(messages["kind"], (of.OTHER, of.TICKER))
+    said = np.unique(messages["symbol"][counted & (messages["symbol"] > 0)])
     if state["symbol"][0] == 0 and len(said):
         state["symbol"] = said[0]
     state["other_symbols"] |= bool((said != state["symbol"]).any())
-    state["unnamed_book"] |= bool(((messages["kind"] == scan.BOOK) & (messages["symbol"] == 0)).any())
-    if state["other_symbols"][0] and not options.symbol:
+    state["unnamed_book"] |= bool(((messages["kind"] == of.BOOK) & (messages["symbol"] == 0)).any())
+    if not state["other_symbols"][0]:
+        return
+    symbols = ", ".join(symbols_in(file))
+    if not options.symbol:
         raise DataError(
-            f"binance {file}: messages of several symbols; choose one with symbol, on the command line --symbol"
+            f"binance {file}: messages of several symbols ({symbols}); choose one with symbol, on the command line "
+            "--symbol"
         )
-    if state["other_symbols"][0] and state["unnamed_book"][0]:
+    if state["unnamed_book"][0]:
         raise DataError(
-            f"binance {file}: messages of other symbols than {options.symbol!r}, and a snapshot that does not say "
-            "whose it is; give the right symbol, on the command line --symbol, or none if the file holds one; "
+            f"binance {file}: messages of other symbols ({symbols}) than {options.symbol!r}, and a snapshot that does "
+            "not say whose it is; give the right symbol, on the command line --symbol, or none if the file holds one; "
             "split a file of several"
         )
-
-
-def _wanted_books(messages: NDArray[np.void], state: NDArray[np.void]) -> NDArray[np.bool_]:
-    """(n,) which messages are snapshots of the symbol wanted."""
-    return (messages["kind"] == scan.BOOK) & np.isin(messages["symbol"], (0, state["symbol"][0]))
-
-
-class _RecentDiffs:
-    """Diffs that a snapshot still to come may have to be followed by.
-
-    A snapshot is asked for when the first diffs have arrived, or when some are missing, and comes behind diffs that are
-    newer than it. Those are applied right after it, at its time, since no book was known before.
-    """
-
-    def __init__(self) -> None:
-        self._blocks: deque[tuple[NDArray[np.void], NDArray[np.void]]] = deque(maxlen=_MOST_BLOCKS)
-
-    def in_order(
-        self,
-        messages: NDArray[np.void],
-        events: NDArray[np.void],
-        state: NDArray[np.void],
-        counts: NDArray[np.int64],
-    ) -> Iterator[tuple[NDArray[np.void], NDArray[np.void]]]:
-        """A block in pieces to follow one after the other; `state` is what came of the piece before."""
-        start = 0
-        for at in np.flatnonzero(_wanted_books(messages, state)):
-            if state["last_id"][0] >= 0:
-                yield messages[start:at], events
-            waits, missing = state["last_id"][0] < 0, state["missing_id"][0]
-            if waits:
-                counts[sequence.EARLY] += int((messages["kind"][start:at] != scan.DIFF).sum())
-            if waits or (missing >= 0 and messages["last_id"][at] >= missing):
-                self._keep(messages[start:at] if waits else messages[:at], events)
-                yield self._replayed(messages[at : at + 1], events, state)
-                start = at + 1
-            else:
-                start = at
-        if state["last_id"][0] >= 0:
-            yield messages[start:], events
-            if state["missing_id"][0] >= 0:
-                self._keep(messages[start:], events)
-        else:
-            counts[sequence.EARLY] += int((messages["kind"] != scan.DIFF).sum())
-            self._keep(messages, events)
-
-    def _keep(self, messages: NDArray[np.void], events: NDArray[np.void]) -> None:
-        diffs = messages[messages["kind"] == scan.DIFF]
-        if len(diffs):
-            self._blocks.append((diffs, events))
-
-    def _replayed(
-        self, book: NDArray[np.void], events: NDArray[np.void], state: NDArray[np.void]
-    ) -> tuple[NDArray[np.void], NDArray[np.void]]:
-        """The snapshot and the kept diffs behind it, all at its time."""
-        kept = [*self._blocks, (book, events)]
-        self._blocks.clear()
-        diffs, parts, offset = [], [], 0
-        for messages, theirs in kept:
-            part = messages.copy()
-            part["begin"] += offset
-            part["end"] += offset
-            offset += len(theirs)
-            diffs.append(part)
-            parts.append(theirs)
-        book = diffs.pop()
-        if state["last_id"][0] >= 0:  # what was followed already is told again, as far as it is newer
-            diffs = [part[part["last_id"] > book["last_id"][0]] for part in diffs]
-            state["last_id"] = book["last_id"][0]
-        ordered, joined = np.concatenate([book, *diffs]), np.concatenate(parts)
-        for message in ordered[1:]:
-            joined["local_ts"][message["begin"] : message["end"]] = book["local_ts"][0]
-        return ordered, joined
 
 
 FORMAT = Format(
@@ -199,5 +186,5 @@ FORMAT = Format(
     open=open_binance,
     options=("tick_size", "lot_size", "symbol"),
     group_key=series_key,
-    group=consecutive_days,
+    group=consecutive_files,
 )

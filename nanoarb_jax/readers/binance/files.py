@@ -1,4 +1,4 @@
-"""How raw Binance files are recognised, and which of them are one series: days that follow each other."""
+"""How raw Binance files are recognised, and which of them are one series."""
 
 from __future__ import annotations
 
@@ -7,30 +7,53 @@ from collections.abc import Hashable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
+from nanoarb_jax.readers.binance.blocks import BOM
+from nanoarb_jax.readers.compression import open_bytes
 from nanoarb_jax.readers.format import FileGroup, Head, each_alone
-from nanoarb_jax.readers.names import series_name, split_day
+from nanoarb_jax.readers.names import series_name, split_time
+
+_LINE = re.compile(rb"\s*\d{9,19}(\.\d*)?\s+[{\[]")
+# what one of the first lines holds: a snapshot or spot's partial book, a combined stream, an event, spot's best prices
+_BINANCE = re.compile(rb'"lastUpdateId"|"stream"\s*:\s*"[^"]*"|"e"\s*:\s*"\w+"|"u"\s*:\s*\d+\s*,\s*"s"\s*:')
+_SYMBOL = re.compile(rb'"(?:stream"\s*:\s*"([^"@!]+)@|s(?:ymbol)?"\s*:\s*"([^"]+)")')
+_HEAD = 1 << 20  # bytes
+_MOST_SYMBOLS = 5
 
 
 def sniff(head: Head) -> bool:
-    """Lines begin with a local time in ns, a space and a JSON object."""
-    return re.match(rb"\d{16,19} \{", head.start) is not None
+    """Lines begin with a local time, a blank and JSON, and some hold what Binance sends."""
+    start = head.start.removeprefix(BOM)
+    return _LINE.match(start) is not None and _BINANCE.search(start) is not None
+
+
+def symbols_in(file: Path) -> list[str]:
+    """Symbols in the first MiB of a file, at most five, in order of their names."""
+    with open_bytes(file) as stream:
+        found = {(named or said).decode(errors="replace").upper() for named, said in _SYMBOL.findall(stream.read(_HEAD))}
+    symbols = sorted(found)
+    return symbols if len(symbols) <= _MOST_SYMBOLS else [*symbols[:_MOST_SYMBOLS], "…"]
 
 
 def series_key(path: Path) -> Hashable:
-    """The days of a series lie in one folder; a file whose name has no day is alone."""
-    dated = split_day(path)
-    return (path.parent, dated.series) if dated else path
+    """The files of a series lie in one folder; one whose name has no time is alone, and days and hours do not mix."""
+    timed = split_time(path)
+    return (path.parent, timed.series, timed.whole_day) if timed else path
 
 
-def consecutive_days(files: Sequence[Path]) -> Iterator[FileGroup]:
-    """Days that follow each other are one series, since the book goes on at midnight; it is named after the last."""
-    days = sorted((dated.day, file) for file in files if (dated := split_day(file)))
-    if not days:
+def consecutive_files(files: Sequence[Path]) -> Iterator[FileGroup]:
+    """Files that are one series, which is named after the last, since the book goes on from one to the next.
+
+    Days are one series as long as they follow each other. Files named by the hour, the minute or the second are one as
+    long as each begins within a day of the one before: how long they last is not said. Where one is missing, the update
+    ids tell, and the book waits for the next snapshot.
+    """
+    times = sorted((timed.begin, file) for file in files if (timed := split_time(file)))
+    if not times:
         yield from each_alone(files)
         return
     run: list[Path] = []
-    for (before, _), (day, file) in zip([days[0], *days], days, strict=False):
-        if run and day - before != timedelta(days=1):
+    for (before, _), (begin, file) in zip([times[0], *times], times, strict=False):
+        if run and not timedelta(0) < begin - before <= timedelta(days=1):
             yield FileGroup(series_name(run[-1]), tuple(run))
             run = []
         run.append(file)

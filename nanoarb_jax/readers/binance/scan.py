@@ -1,8 +1,9 @@
 """A scanner for Binance websocket lines: bytes in, messages and events out, one compiled pass without Python objects.
 
-It reads what these feeds hold – one line, one flat JSON object, level lists of string pairs, no escapes – whatever the
-order of the keys, in the combined form (`{"stream": …, "data": {…}}`) or the plain one. Anything else on a line makes
-the line malformed. A JSON library gives Python objects, which cost several times as much as the rest of the reading.
+It reads what these feeds usually hold – one line, one flat JSON object, level lists of string pairs, no escapes –
+whatever the order of the keys, in the combined form (`{"stream": …, "data": {…}}`) or the plain one, with or without
+blanks behind commas and colons. Anything else on a line makes the line malformed; `usual_layout` rewrites such lines.
+A JSON library gives Python objects, which cost several times as much as the rest of the reading.
 """
 
 from __future__ import annotations
@@ -10,11 +11,22 @@ from __future__ import annotations
 import numpy as np
 
 from nanoarb_jax.market.compiled import compiled
-from nanoarb_jax.market.event import BBO, BUY, DEPTH, DEPTH_SNAPSHOT, SELL, TRADE
+from nanoarb_jax.market.event import BUY, DEPTH, DEPTH_SNAPSHOT, SELL
+from nanoarb_jax.readers.binance.message import (
+    ABSENT,
+    AGGREGATE,
+    BOOK,
+    OTHER,
+    PARTIAL,
+    UNNAMED,
+    conclude,
+    read_stream,
+)
 from nanoarb_jax.readers.binance.tokens import (
     BEGIN,
     COLON,
     COMMA,
+    DOT,
     END,
     NEWLINE,
     NINE,
@@ -30,54 +42,16 @@ from nanoarb_jax.readers.binance.tokens import (
     string_end,
     symbol_hash,
 )
-
-MESSAGE = np.dtype(
-    [
-        ("kind", "i8"),
-        ("local_ts", "i8"),  # ns
-        ("exch_ts", "i8"),  # ns; 0: the message has none
-        ("first_id", "i8"),  # U; update ids, -1: none
-        ("last_id", "i8"),  # u, or lastUpdateId
-        ("previous_id", "i8"),  # pu
-        ("trade_id", "i8"),  # t
-        ("symbol", "i8"),  # hash of s, or of a snapshot's symbol; 0: not said
-        ("begin", "i8"),  # its events
-        ("end", "i8"),
-        ("line", "i8"),  # counted from the first of this scan, from 0
-    ],
-    align=True,
-)
-OTHER, DIFF, BOOK, DEAL, TICKER, OFF_BOOK = range(6)
-
-# what has been read of the current line, apart from what MESSAGE holds; prices and quantities not yet read are ABSENT
-LINE_STATE = np.dtype(
-    [
-        ("key", "i8"),  # that the next value belongs to
-        ("depth", "i8"),  # of braces
-        ("lists", "i8"),  # of levels
-        ("snapshot", "i8"),  # 1: it has a snapshot's update id
-        ("transaction", "i8"),  # 1: it has a transaction time, which goes before the event time
-        ("seller", "i8"),  # 1: the seller took
-        ("off_book", "i8"),  # 1: the trade is not of the market: insurance fund, liquidation transfer
-        ("px", "f8"),  # p, of a trade
-        ("qty", "f8"),  # q
-        ("bid_px", "f8"),  # b, of a ticker
-        ("bid_qty", "f8"),  # B
-        ("ask_px", "f8"),  # a
-        ("ask_qty", "f8"),  # A
-    ],
-    align=True,
-)
-ABSENT = -1.0
+from nanoarb_jax.readers.binance.units import find_unit, ns_per
 
 _E, _T, _U, _u, _PU, _TRADE_ID = (key_code(key) for key in ("E", "T", "U", "u", "pu", "t"))
 _b, _a, _B, _A, _P, _Q = (key_code(key) for key in ("b", "a", "B", "A", "p", "q"))
+_FIRST_TRADE, _LAST_TRADE, _EVENT, _STREAM = (key_code(key) for key in ("f", "l", "e", "stream"))
 _MAKER_BOUGHT, _TRADE_KIND, _SYMBOL, _LONG_SYMBOL = (key_code(key) for key in ("m", "X", "s", "symbol"))
 _SNAPSHOT_ID, _BIDS, _ASKS = (key_code(key) for key in ("lastUpdateId", "bids", "asks"))
 _MARKET = ord("M")  # the first letter of MARKET
 _LOWER_T, _LOWER_R, _LOWER_F, _LOWER_A, _LOWER_N, _LOWER_U = (ord(letter) for letter in "trfanu")
 _RETURN = ord("\r")
-_MS = 1_000_000  # ns
 
 
 @compiled
@@ -102,9 +76,13 @@ def _read_string(line, at, stop, state, message):  # type: ignore[no-untyped-def
         state.ask_px = read_decimal(line, begin, end)
     elif key == _A:
         state.ask_qty = read_decimal(line, begin, end)
+    elif key == _EVENT:
+        state.event = read_key(line, begin, end)
+    elif key == _STREAM:
+        read_stream(line, begin, end, state, message)
     elif key == _TRADE_KIND:
         state.off_book = line[begin] != _MARKET
-    elif key in (_SYMBOL, _LONG_SYMBOL):
+    elif key in (_SYMBOL, _LONG_SYMBOL) and message.symbol == 0:
         message.symbol = symbol_hash(line, begin, end)
     return end + 1
 
@@ -117,7 +95,7 @@ def _read_number(line, at, stop, state, message):  # type: ignore[no-untyped-def
         return -1
     key = state.key
     if key == _T or (key == _E and not state.transaction):
-        message.exch_ts = value * _MS
+        message.exch_ts = value  # in its own unit for now
         state.transaction = key == _T
     elif key == _U:
         message.first_id = value
@@ -130,17 +108,28 @@ def _read_number(line, at, stop, state, message):  # type: ignore[no-untyped-def
         message.previous_id = value
     elif key == _TRADE_ID:
         message.trade_id = value
+    elif key == _a:
+        state.aggregate_id = value
+    elif key == _FIRST_TRADE:
+        state.first_trade = value
+    elif key == _LAST_TRADE:
+        state.last_trade = value
     return at
 
 
 @compiled
-def _read_list(line, at, stop, state, events, filled):  # type: ignore[no-untyped-def]
+def _read_list(line, at, stop, state, message, events, filled):  # type: ignore[no-untyped-def]
     """Take the levels behind the bracket at `at`; returns the index behind them, -1 if malformed, and `filled`."""
     state.lists += 1
+    before = filled
     if state.key in (_b, _BIDS):
-        return read_levels(line, at + 1, stop, DEPTH | BUY, events, filled)
+        at, filled = read_levels(line, at + 1, stop, DEPTH | BUY, events, filled)
+        message.bids += filled - before
+        return at, filled
     if state.key in (_a, _ASKS):
-        return read_levels(line, at + 1, stop, DEPTH | SELL, events, filled)
+        at, filled = read_levels(line, at + 1, stop, DEPTH | SELL, events, filled)
+        message.asks += filled - before
+        return at, filled
     return -1, filled
 
 
@@ -158,17 +147,44 @@ def _read_literal(line, at, stop, state):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _read_line(line, at, stop, message, events, filled, state):  # type: ignore[no-untyped-def]
-    """Read one line into `message` and `events`; returns the new `filled`, or -1 if the line is malformed."""
-    message.local_ts, at = read_integer(line, at, stop)
-    if message.local_ts < 0 or at >= stop or line[at] != SPACE:
-        return -1
+def _begin(message, state, filled):  # type: ignore[no-untyped-def]
+    """Forget the line before."""
     message.exch_ts, message.symbol, message.trade_id = 0, 0, -1
     message.first_id, message.last_id, message.previous_id = -1, -1, -1
+    message.bids, message.asks, message.begin = 0, 0, filled
     state.key, state.depth, state.lists, state.snapshot = 0, 0, 0, 0
-    state.transaction, state.seller, state.off_book = 0, 0, 0
+    state.stream, state.event, state.transaction, state.seller, state.off_book = UNNAMED, 0, 0, 0, 0
+    state.aggregate_id, state.first_trade, state.last_trade = -1, -1, -1
     state.px, state.bid_px, state.ask_px = ABSENT, ABSENT, ABSENT
     state.qty, state.bid_qty, state.ask_qty = ABSENT, ABSENT, ABSENT
+
+
+@compiled
+def _read_local_time(line, at, stop, message, state):  # type: ignore[no-untyped-def]
+    """Take the line's time, whose whole part tells its unit; returns the index behind it, -1 if it is none."""
+    whole, at = read_integer(line, at, stop)
+    unit = find_unit(whole)
+    if unit < 0:
+        return -1
+    scale = np.int64(ns_per(unit))
+    message.local_ts = whole * scale
+    state.local_units |= 1 << unit
+    if at < stop and line[at] == DOT:
+        at += 1
+        while at < stop and ZERO <= line[at] <= NINE:  # what is finer than 1 ns is left out
+            scale //= 10
+            message.local_ts += scale * (np.int64(line[at]) - ZERO)
+            at += 1
+    return at
+
+
+@compiled
+def _read_line(line, at, stop, message, events, filled, state):  # type: ignore[no-untyped-def]
+    """Read one line into `message` and `events`; returns the new `filled`, or -1 if the line is malformed."""
+    _begin(message, state, filled)
+    at = _read_local_time(line, at, stop, message, state)
+    if at < 0 or at + 1 >= stop or line[at] != SPACE or line[at + 1] != BEGIN:
+        return -1
     at += 1
     while at < stop:
         c = line[at]
@@ -177,92 +193,79 @@ def _read_line(line, at, stop, message, events, filled, state):  # type: ignore[
         elif ZERO <= c <= NINE:
             at = _read_number(line, at, stop, state, message)
         elif c == OPEN:
-            at, filled = _read_list(line, at, stop, state, events, filled)
-        elif c in (COMMA, _RETURN):
+            at, filled = _read_list(line, at, stop, state, message, events, filled)
+        elif c in (COMMA, SPACE):
             at += 1
-        elif c in (BEGIN, END):
-            state.depth += 1 if c == BEGIN else -1
+        elif c == BEGIN:
+            state.depth += 1
             at += 1
+        elif c == END:
+            state.depth -= 1
+            at += 1
+            if state.depth == 0:
+                return _end(line, at, stop, message, events, filled, state)
         else:
             at = _read_literal(line, at, stop, state)
         if at < 0:
             return -1
-    return _conclude(message, events, filled, state) if state.depth == 0 else -1
+    return -1
 
 
 @compiled
-def _conclude(message, events, filled, state):  # type: ignore[no-untyped-def]
-    """Say what the message is by what it holds; returns as `_read_line`."""
-    if state.lists == 2 and state.snapshot and message.last_id >= 0:
-        message.kind = BOOK
-    elif state.lists == 2 and message.first_id >= 0 and message.last_id >= message.first_id:
-        message.kind = DIFF
-    elif state.lists > 0:
+def _end(line, at, stop, message, events, filled, state):  # type: ignore[no-untyped-def]
+    """See that nothing follows the message, and finish it and its events; returns as `_read_line`."""
+    while at < stop and line[at] in (SPACE, _RETURN):
+        at += 1
+    if at < stop:
         return -1
-    elif message.trade_id >= 0 and state.px != ABSENT and state.qty != ABSENT:
-        message.kind = OFF_BOOK if state.off_book else DEAL
-        return _add(events, filled, TRADE | (SELL if state.seller else BUY), state.px, state.qty)
-    elif (
-        message.last_id >= 0
-        and state.bid_px != ABSENT
-        and state.bid_qty != ABSENT
-        and state.ask_px != ABSENT
-        and state.ask_qty != ABSENT
-    ):
-        message.kind = TICKER
-        filled = _add(events, filled, BBO | BUY, state.bid_px, state.bid_qty)
-        return _add(events, filled, BBO | SELL, state.ask_px, state.ask_qty) if filled >= 0 else -1
-    else:
-        message.kind = OTHER
+    filled = conclude(message, events, filled, state)
+    if message.kind == OTHER:
+        message.exch_ts = 0
+    elif message.exch_ts > 0:
+        unit = find_unit(message.exch_ts)
+        if unit < 0:
+            return -1
+        message.exch_ts *= ns_per(unit)
+        state.exchange_units |= 1 << unit
     return filled
 
 
 @compiled
-def _add(events, filled, code, px, qty):  # type: ignore[no-untyped-def]
-    """Add an event; returns the new `filled`, or -1 if price or quantity are no numbers."""
-    events[filled].ev = code
-    events[filled].px = px
-    events[filled].qty = qty
-    return filled + 1 if np.isfinite(px) and np.isfinite(qty) else -1
-
-
-@compiled
-def scan(data, stop, messages, events, scratch):  # type: ignore[no-untyped-def]
+def scan(data, at, stop, messages, count, events, filled, scratch):  # type: ignore[no-untyped-def]
     """Read whole lines.
 
     Args:
-        data: (n,) uint8; lines up to `stop`, which is behind a newline.
-        stop: int.
-        messages: (m,) MESSAGE, room for one a line; filled.
-        events: (e,) EVENT, room for one per 10 bytes; filled. Level lists, trades (TRADE) and best prices (BBO).
-        scratch: (1,) LINE_STATE, whatever is in it.
+        data: (n,) uint8; lines from `at` up to `stop`, which is behind a newline.
+        at, stop: int.
+        messages: (m,) MESSAGE, room for one a line; filled from `count` on.
+        count: int.
+        events: (e,) EVENT, filled from `filled` on: level lists, trades (TRADE) and best prices (BBO).
+        filled: int.
+        scratch: (1,) LINE_STATE; keeps the units of time, begins with none.
 
     Returns:
-        (lines read, events filled, malformed): malformed is 1 if the line behind those read is.
+        (at, count, filled, malformed): behind what was read; malformed is 1 if the line at `at` is.
     """
-    at, count, filled = 0, 0, 0
     while at < stop:
         end = at
         while data[end] != NEWLINE:
             end += 1
         if end > at:
             message = messages[count]
-            message.begin = filled
             now = _read_line(data, at, end, message, events, filled, scratch[0])
             if now < 0:
-                return count, filled, 1
+                return at, count, filled, 1
+            code = DEPTH_SNAPSHOT - DEPTH if message.kind in (BOOK, PARTIAL) else 0
             for i in range(filled, now):
                 event = events[i]
                 event.local_ts = message.local_ts
                 event.exch_ts = message.exch_ts if message.exch_ts > 0 else message.local_ts
-                event.order_id = message.last_id if message.last_id > 0 else 0
+                event.order_id = message.last_id if message.last_id > 0 and message.kind != AGGREGATE else 0
                 event.ival = 0
                 event.fval = 0.0
-                if message.kind == BOOK:
-                    event.ev += DEPTH_SNAPSHOT - DEPTH
+                event.ev += code
             filled = now
             message.end = filled
-            message.line = count
             count += 1
         at = end + 1
-    return count, filled, 0
+    return at, count, filled, 0

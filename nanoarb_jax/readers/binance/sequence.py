@@ -1,4 +1,9 @@
-"""Binance's rules of sequence: which messages belong to the book, and where updates are missing."""
+"""Binance's rules of sequence: which messages belong to the book, and where updates are missing.
+
+The book comes from diffs where there are any, else from partial books (`@depthN`), each of which is whole. Trades come
+from the trade stream where there is one, else from aggregated trades. `feed` says which a capture has, at first by what
+its beginning holds; the first trade, or the first diff, that comes later decides anew, for good.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +12,11 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.market.compiled import compiled
 from nanoarb_jax.market.event import BUY, CLEAR, LAST, MAYBE_BAD_BOOK, SELL, SNAPSHOT
-from nanoarb_jax.readers.binance import scan
+from nanoarb_jax.readers.binance import message as of
 from nanoarb_jax.readers.binance.tokens import symbol_hash
 
 REASONS = (
-    "other stream",
+    "foreign message",
     "best-price ticker",
     "not a market trade",
     "diff before the first snapshot's update",
@@ -23,10 +28,13 @@ REASONS = (
     "truncated last line",
     "outage mended by a snapshot",
     "missing trades",
+    "partial book beside diffs (@depthN)",
+    "another book (@rpiDepth)",
+    "aggregated trade beside trades (aggTrade)",
 )
 (
-    OTHER_STREAM, UNUSED_TICKER, NO_MARKET_TRADE, STALE, REPEATED, OLD_BOOK, REPEATED_TRADE, EARLY, ALIEN, CUT, OUTAGE,
-    LOST_TRADES,
+    FOREIGN, UNUSED_TICKER, NO_MARKET_TRADE, STALE, REPEATED, OLD_BOOK, REPEATED_TRADE, EARLY, ALIEN, CUT, OUTAGE,
+    LOST_TRADES, UNUSED_PARTIAL, OTHER_BOOK, UNUSED_AGGREGATE,
 ) = range(len(REASONS))  # fmt: skip
 NONE = -1  # instead of an update id or a trade id
 
@@ -34,6 +42,10 @@ STATE = np.dtype(
     [
         ("last_id", "i8"),  # of the latest update in the book; NONE before the first snapshot
         ("trade_id", "i8"),  # of the latest trade
+        ("aggregate_id", "i8"),  # of the latest aggregated trade
+        ("diffs", "i8"),  # 1: the book comes from diffs, not from partial books
+        ("trades", "i8"),  # 1: there is a trade stream
+        ("partial", "i8"),  # 1: the book is a partial one
         ("fresh", "i8"),  # 1: no diff has been applied since the snapshot
         ("hole", "i8"),  # 1: updates are missing, and no event has said so yet
         ("missing_id", "i8"),  # of the latest update that is missing since a hole; NONE: the book is whole
@@ -49,7 +61,7 @@ STATE = np.dtype(
 def initial_state(symbol: str | None) -> NDArray[np.void]:
     """(1,) STATE before the first message; of `symbol` alone, if one is given."""
     state = np.zeros(1, STATE)
-    for field in ("last_id", "trade_id", "missing_id", "replaced_id"):
+    for field in ("last_id", "trade_id", "aggregate_id", "missing_id", "replaced_id"):
         state[field] = NONE
     if symbol:
         letters = np.frombuffer(symbol.encode(), np.uint8)
@@ -79,7 +91,7 @@ def follow(messages, events, states, counts, tickers, out):  # type: ignore[no-u
         if not _take(message, state, counts, tickers):
             continue
         first, flags = filled, LAST
-        if message.kind == scan.BOOK:
+        if message.kind in (of.BOOK, of.PARTIAL):
             flags = LAST | SNAPSHOT
             filled = _clear_both_sides(message, out, filled)
         for k in range(message.begin, message.end):
@@ -97,19 +109,29 @@ def follow(messages, events, states, counts, tickers, out):  # type: ignore[no-u
 @compiled
 def _take(message, state, counts, tickers):  # type: ignore[no-untyped-def]
     """Whether the events of a message are to be copied; the state is then as after it, else it is counted."""
+    kind = message.kind
+    if kind == of.OTHER:
+        counts[FOREIGN] += 1
+        return False
     if state.symbol != 0 and message.symbol != 0 and message.symbol != state.symbol:
         counts[ALIEN] += 1
         return False
-    if message.kind == scan.DIFF:
+    if kind == of.DIFF:
         return _take_diff(message, state, counts)
-    if message.kind == scan.BOOK:
+    if kind == of.BOOK or (kind == of.PARTIAL and not state.diffs):
         return _take_book(message, state, counts)
-    if message.kind == scan.DEAL:
+    if kind == of.DEAL:
         return _take_trade(message, state, counts)
-    if message.kind == scan.TICKER:
+    if kind == of.AGGREGATE:
+        return _take_aggregate(message, state, counts)
+    if kind == of.TICKER:
         counts[UNUSED_TICKER] += not tickers
         return tickers
-    counts[NO_MARKET_TRADE if message.kind == scan.OFF_BOOK else OTHER_STREAM] += 1
+    if kind == of.OFF_BOOK:
+        state.trades = 1
+        counts[NO_MARKET_TRADE] += 1
+    else:
+        counts[UNUSED_PARTIAL if kind == of.PARTIAL else OTHER_BOOK] += 1
     return False
 
 
@@ -147,6 +169,13 @@ def _updates_missing_before(message, state):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def begins_behind_a_hole(messages, states):  # type: ignore[no-untyped-def]
+    """Are updates missing between the last one known and the first of these messages, a diff?"""
+    message, state = messages[0], states[0]
+    return message.last_id > state.last_id and _updates_missing_before(message, state)
+
+
+@compiled
 def _take_book(message, state, counts):  # type: ignore[no-untyped-def]
     """Whether the book is to be replaced by this snapshot."""
     if message.last_id < state.last_id:
@@ -155,6 +184,7 @@ def _take_book(message, state, counts):  # type: ignore[no-untyped-def]
     if message.last_id > state.last_id >= 0 and state.missing_id < 0:
         state.replaced_id = state.last_id
     state.last_id, state.fresh, state.hole, state.missing_id = message.last_id, 1, 0, NONE
+    state.partial = message.kind == of.PARTIAL
     return True
 
 
@@ -173,10 +203,27 @@ def _clear_both_sides(message, out, filled):  # type: ignore[no-untyped-def]
 @compiled
 def _take_trade(message, state, counts):  # type: ignore[no-untyped-def]
     """Whether the trade is new; counts those that are missing before it."""
+    state.trades = 1
     if message.trade_id <= state.trade_id:
         counts[REPEATED_TRADE] += 1
         return False
     if state.trade_id >= 0:
         counts[LOST_TRADES] += message.trade_id - state.trade_id - 1
     state.trade_id = message.trade_id
+    return True
+
+
+@compiled
+def _take_aggregate(message, state, counts):  # type: ignore[no-untyped-def]
+    """Whether the aggregated trade is new, and no trade stream tells the same; counts those that are missing."""
+    if state.trades:
+        counts[UNUSED_AGGREGATE] += 1
+        return False
+    if message.trade_id <= state.aggregate_id:
+        counts[REPEATED_TRADE] += 1
+        return False
+    if state.aggregate_id >= 0:
+        counts[LOST_TRADES] += message.trade_id - state.aggregate_id - 1
+    state.aggregate_id = message.trade_id
+    state.trade_id = max(state.trade_id, message.last_id)  # should the trade stream begin later
     return True

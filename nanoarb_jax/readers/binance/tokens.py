@@ -6,7 +6,7 @@ import numpy as np
 
 from nanoarb_jax.market.compiled import compiled
 
-QUOTE, COLON, SPACE, DOT, ZERO, NINE = (ord(c) for c in '": .09')
+QUOTE, COLON, SPACE, DOT, ZERO, NINE, AT = (ord(c) for c in '": .09@')
 OPEN, CLOSE, COMMA, BEGIN, END, NEWLINE, BACKSLASH = (ord(c) for c in "[],{}\n\\")
 _LOWER_A, _LOWER_Z, _TO_UPPER = ord("a"), ord("z"), ord("a") - ord("A")
 _POWERS = 10.0 ** np.arange(19)
@@ -26,6 +26,14 @@ def string_end(line, at, stop):  # type: ignore[no-untyped-def]
             return -1
         at += 1
     return at if at < stop else -1
+
+
+@compiled
+def behind_blanks(line, at, stop):  # type: ignore[no-untyped-def]
+    """Index of the first byte from `at` on that is no space; at most `stop`."""
+    while at < stop and line[at] == SPACE:
+        at += 1
+    return at
 
 
 @compiled
@@ -87,27 +95,32 @@ def symbol_hash(text, begin, end):  # type: ignore[no-untyped-def]
 
 @compiled
 def read_levels(line, at, stop, code, events, filled):  # type: ignore[no-untyped-def]
-    """Read `["px","qty"],…]` behind an opening bracket; returns the index behind the closing one (-1) and `filled`."""
+    """Read `["px","qty"],…]` behind an opening bracket; returns the index behind the closing one (-1) and `filled`.
+
+    Blanks are read over where `json.dumps` puts them: behind commas.
+    """
     first = True
     while at < stop and line[at] != CLOSE:
         if not first:
             if line[at] != COMMA:
                 return -1, filled
-            at += 1
+            at = behind_blanks(line, at + 1, stop)
         first = False
-        # with their commas, levels take at least ten bytes each, for which `events` has room
         if at + 1 >= stop or filled >= len(events) or line[at] != OPEN or line[at + 1] != QUOTE:
             return -1, filled
         comma = string_end(line, at + 2, stop)
-        if comma < 0 or comma + 2 >= stop or line[comma + 1] != COMMA or line[comma + 2] != QUOTE:
+        if comma < 0 or comma + 1 >= stop or line[comma + 1] != COMMA:
             return -1, filled
-        close = string_end(line, comma + 3, stop)
+        quote = behind_blanks(line, comma + 2, stop)
+        if quote >= stop or line[quote] != QUOTE:
+            return -1, filled
+        close = string_end(line, quote + 1, stop)
         if close < 0 or close + 1 >= stop or line[close + 1] != CLOSE:
             return -1, filled
         event = events[filled]
         event.ev = code
         event.px = read_decimal(line, at + 2, comma)
-        event.qty = read_decimal(line, comma + 3, close)
+        event.qty = read_decimal(line, quote + 1, close)
         if not (np.isfinite(event.px) and np.isfinite(event.qty)):
             return -1, filled
         filled += 1

@@ -1,0 +1,171 @@
+"""What a snapshot is followed by, and which books are no snapshots.
+
+A REST snapshot is asked for when the first diffs have arrived, or when some are missing, and comes behind diffs that
+are newer than it. Those are applied right after it, at its time, since no book was known before.
+
+A partial book of spot (`@depth5`, `@depth10`, `@depth20`) on a line without a stream's name looks like a REST snapshot
+with that limit. Beside diffs whose chain is unbroken it can tell nothing new, so it waits for the next diff: if that
+follows the diff before, the waiting book is left out; if updates are missing, it is a snapshot that mends the book.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nanoarb_jax.readers.binance import message as of
+from nanoarb_jax.readers.binance import sequence
+
+_MOST_BLOCKS = 16  # of diffs kept for a snapshot: minutes of a busy feed
+
+Piece = tuple[NDArray[np.void], NDArray[np.void]]  # messages and the events that they index
+# why a message is left out that comes before the first snapshot; a diff may still follow it
+_EARLY = np.full(len(of.KINDS), sequence.EARLY)
+_EARLY[[of.OTHER, of.RPI, of.PARTIAL]] = sequence.FOREIGN, sequence.OTHER_BOOK, sequence.UNUSED_PARTIAL
+
+
+def is_small(messages: NDArray[np.void]) -> NDArray[np.bool_]:
+    """(n,) which messages may be partial books of spot without a name, or REST snapshots of 5, 10 or 20 levels."""
+    unnamed = (messages["symbol"] == 0) & (messages["exch_ts"] == 0)
+    sized = (messages["bids"] == messages["asks"]) & np.isin(messages["bids"], of.PARTIAL_LEVELS)
+    return (messages["kind"] == of.BOOK) & unnamed & sized
+
+
+def is_wanted(messages: NDArray[np.void], state: NDArray[np.void]) -> NDArray[np.bool_]:
+    """(n,) which messages are of the symbol wanted, or do not say their symbol."""
+    return np.isin(messages["symbol"], (0, state["symbol"][0]))
+
+
+class SnapshotOrder:
+    """Messages in the order in which they are to be followed, around snapshots.
+
+    Args:
+        state: (1,) STATE; whoever takes a piece follows it before the next one is made.
+        counts: (len(REASONS),) int64, how many messages were left out, and why; added to.
+    """
+
+    def __init__(self, state: NDArray[np.void], counts: NDArray[np.int64]) -> None:
+        self._state, self._counts = state, counts
+        self._recent: deque[Piece] = deque(maxlen=_MOST_BLOCKS)
+        self._waiting: Piece | None = None  # a small book
+        self._unfollowed = 0  # diffs since the book was last unknown
+
+    def pieces(self, messages: NDArray[np.void], events: NDArray[np.void]) -> Iterator[Piece]:
+        """A block in pieces, each to be followed before the next one is asked for."""
+        diffs = np.flatnonzero((messages["kind"] == of.DIFF) & is_wanted(messages, self._state))
+        if not self._state["diffs"][0]:
+            first = int(diffs[0]) if len(diffs) else len(messages)
+            yield from self._whole_books(messages[:first], events)
+            if not len(diffs):
+                return
+            messages = messages[first:]
+            self._begin_with_diffs()
+        yield from self._around_snapshots(messages, events)
+
+    def finish(self) -> None:
+        """Count what still waits for a snapshot at the end."""
+        self._counts[sequence.UNUSED_PARTIAL] += self._waiting is not None
+        if self._state["last_id"][0] < 0:
+            self._counts[sequence.EARLY] += self._unfollowed
+
+    def _whole_books(self, messages: NDArray[np.void], events: NDArray[np.void]) -> Iterator[Piece]:
+        """Where there are no diffs, every book is whole; what comes before the first one is left out."""
+        if self._state["last_id"][0] < 0:
+            books = np.isin(messages["kind"], (of.BOOK, of.PARTIAL)) & is_wanted(messages, self._state)
+            first = int(books.argmax()) if books.any() else len(messages)
+            self._count_early(messages[:first])
+            messages = messages[first:]
+        if len(messages):
+            yield messages, events
+
+    def _begin_with_diffs(self) -> None:
+        """The first diff: no partial book is the book from now on, and a snapshot is needed."""
+        self._state["diffs"] = 1
+        if self._state["partial"][0]:
+            for field in ("last_id", "missing_id", "replaced_id"):
+                self._state[field] = sequence.NONE
+
+    def _around_snapshots(self, messages: NDArray[np.void], events: NDArray[np.void]) -> Iterator[Piece]:
+        state, start = self._state, 0
+        small = is_small(messages)
+        for at in np.flatnonzero((messages["kind"] == of.BOOK) & is_wanted(messages, state)):
+            if state["last_id"][0] >= 0:
+                yield from self._followed(messages[start:at], events)
+            unknown, missing = state["last_id"][0] < 0, state["missing_id"][0]
+            if unknown:
+                self._count_early(messages[start:at])
+            if unknown or (missing >= 0 and messages["last_id"][at] >= missing):
+                self._keep(messages[start:at] if unknown else messages[:at], events)
+                yield self._replayed(messages[at : at + 1], events)
+                start = at + 1
+            elif small[at] and missing < 0:
+                self._counts[sequence.UNUSED_PARTIAL] += self._waiting is not None
+                self._waiting = messages[at : at + 1], events
+                start = at + 1
+            else:
+                start = at
+        if state["last_id"][0] >= 0:
+            yield from self._followed(messages[start:], events)
+            if state["missing_id"][0] >= 0:
+                self._keep(messages[start:], events)
+        else:
+            self._count_early(messages[start:])
+            self._keep(messages[start:], events)
+
+    def _followed(self, messages: NDArray[np.void], events: NDArray[np.void]) -> Iterator[Piece]:
+        """Messages behind a known book; the small book that waits is left out or put in before the first diff."""
+        diffs = (messages["kind"] == of.DIFF) & is_wanted(messages, self._state)
+        if self._waiting is not None and diffs.any():
+            first = int(diffs.argmax())
+            yield messages[:first], events
+            book, theirs = self._waiting
+            self._waiting = None
+            messages = messages[first:]
+            if sequence.begins_behind_a_hole(messages, self._state):
+                yield _dated(book, theirs, messages["local_ts"][0])
+            else:
+                self._counts[sequence.UNUSED_PARTIAL] += 1
+        yield messages, events
+
+    def _count_early(self, messages: NDArray[np.void]) -> None:
+        others = messages["kind"][messages["kind"] != of.DIFF]
+        np.add.at(self._counts, _EARLY[others], 1)
+
+    def _keep(self, messages: NDArray[np.void], events: NDArray[np.void]) -> None:
+        diffs = messages[messages["kind"] == of.DIFF]
+        self._unfollowed += len(diffs)
+        if len(diffs):
+            self._recent.append((diffs, events))
+
+    def _replayed(self, book: NDArray[np.void], events: NDArray[np.void]) -> Piece:
+        """The snapshot and the kept diffs behind it, all at its time."""
+        kept = [*self._recent, (book, events)]
+        self._recent.clear()
+        self._unfollowed = 0
+        diffs, parts, offset = [], [], 0
+        for messages, theirs in kept:
+            part = messages.copy()
+            part["begin"] += offset
+            part["end"] += offset
+            offset += len(theirs)
+            diffs.append(part)
+            parts.append(theirs)
+        book = diffs.pop()
+        if self._state["last_id"][0] >= 0:  # what was followed already is told again, as far as it is newer
+            diffs = [part[part["last_id"] > book["last_id"][0]] for part in diffs]
+            self._state["last_id"] = book["last_id"][0]
+        ordered, joined = np.concatenate([book, *diffs]), np.concatenate(parts)
+        for message in ordered[1:]:
+            joined["local_ts"][message["begin"] : message["end"]] = book["local_ts"][0]
+        return ordered, joined
+
+
+def _dated(book: NDArray[np.void], events: NDArray[np.void], local_ts: int) -> Piece:
+    """A book of one message, at another local time."""
+    (begin, end), book = book[["begin", "end"]][0], book.copy()
+    events = events[begin:end].copy()
+    book["begin"], book["end"], book["local_ts"], events["local_ts"] = 0, end - begin, local_ts, local_ts
+    return book, events

@@ -1,0 +1,42 @@
+"""Units of a capture's times, told of every line by plausible years, see `readers.times`; compiled."""
+
+from __future__ import annotations
+
+from nanoarb_jax.market.compiled import compiled
+from nanoarb_jax.readers.times import EARLIEST_S, LATEST_S, NS_PER_UNIT
+
+_UNITS = tuple(NS_PER_UNIT)  # a unit's bit is 1 << its place here
+_NS = tuple(NS_PER_UNIT.values())
+# a time in ns, µs, ms, s: from the one, below the other
+_EARLIEST = tuple(EARLIEST_S * 10**9 // ns for ns in _NS)
+_LATEST = tuple(LATEST_S * 10**9 // ns for ns in _NS)
+
+
+@compiled
+def find_unit(time):  # type: ignore[no-untyped-def]
+    """The place of a time's unit among ns, µs, ms, s; -1: it lies between 1980 and 2100 in none."""
+    for unit in range(4):
+        if _EARLIEST[unit] <= time < _LATEST[unit]:
+            return unit
+    return -1
+
+
+@compiled
+def ns_per(unit):  # type: ignore[no-untyped-def]
+    """Nanoseconds in a unit, given by its place."""
+    return _NS[unit]
+
+
+def unit_notes(local_units: int, exchange_units: int) -> list[str]:
+    """What to tell of units other than the usual ones: ns of local times, ms of the exchange's.
+
+    >>> from nanoarb_jax.readers.binance.units import unit_notes
+    >>> unit_notes(0b0010, 0b0100), unit_notes(0b0001, 0b0110)
+    (['local times are in µs'], ['exchange times are in µs and ms'])
+    """
+    notes = []
+    for whose, units, usual in (("local", local_units, "ns"), ("exchange", exchange_units, "ms")):
+        met = [unit for place, unit in enumerate(_UNITS) if units >> place & 1]
+        if met not in ([], [usual]):
+            notes.append(f"{whose} times are in {' and '.join(met)}")
+    return notes
