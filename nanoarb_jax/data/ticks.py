@@ -109,6 +109,8 @@ def _counted_rows(chunks: Iterator[BookSeries], report: ReadReport) -> Iterator[
     for chunk in chunks:
         report.events += chunk.rows
         report.messages += chunk.rows
+        if chunk.unsided is not None:
+            report.unsided += float(chunk.unsided.sum() / chunk.lots_per_unit)
         yield chunk
 
 
