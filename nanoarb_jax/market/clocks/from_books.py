@@ -102,7 +102,7 @@ def _valid_rows(books: BookSeries, counter: _AnomalyCounter) -> NDArray[np.bool_
 
     A row after a gap is left out under the policy of gaps, and counts as nothing else.
     """
-    lost = np.zeros(books.rows, bool)
+    lost: NDArray[np.bool_] = np.zeros(books.rows, bool)
     if books.gap is not None:
         lost = counter.skipped(Anomaly.GAP, books.gap, books)
     faults = find_faults(books)
@@ -121,8 +121,9 @@ def _without_negative_trades(books: BookSeries) -> BookSeries:
 
     Such rows are dropped, but their negative lots would otherwise be added to the next tick.
     """
-    columns = {name: getattr(books, name) for name in _TRADED}
-    return books._replace(**{name: None if c is None else np.maximum(c, 0) for name, c in columns.items()})
+    columns: dict[str, Any] = {name: getattr(books, name) for name in _TRADED}
+    at_least_0: dict[str, Any] = {name: None if c is None else np.maximum(c, 0) for name, c in columns.items()}
+    return books._replace(**at_least_0)
 
 
 def _rows_with_trades(
