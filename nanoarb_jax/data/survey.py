@@ -95,7 +95,7 @@ def _time_figures(report: ReadReport, sample: _Sample) -> dict[str, Any]:
 def _traded(report: ReadReport, sample: _Sample, books: BookSeries) -> dict[str, float] | None:
     """Quantities that takers bought, sold, and traded on a side that is not known; None where the files hold none."""
     lots = sample.traded()
-    if books.bought is None or not (report.trades or sum(lots.values())):
+    if books.bought is None or not (report.trades or report.unsided or sum(lots.values())):
         return None
     return {name: total / books.lots_per_unit for name, total in lots.items()} | {"unsided": report.unsided}
 

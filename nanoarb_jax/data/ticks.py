@@ -85,6 +85,8 @@ def _counted_rows(chunks: Iterator[BookSeries], report: ReadReport) -> Iterator[
         report.late_ns = max(report.late_ns, int((ordered - chunk.ts_ns).max(initial=0)))
         step, lots_per_unit = _common_step(step, *(lots for _, lots in chunk.sides)), chunk.lots_per_unit
         report.quantity_step = step / lots_per_unit if step else None
+        if chunk.unsided is not None:
+            report.unsided += float(chunk.unsided.sum() / chunk.lots_per_unit)
         yield chunk
 
 

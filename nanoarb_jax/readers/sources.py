@@ -12,7 +12,7 @@ from nanoarb_jax.errors import DataError, DataWarning
 from nanoarb_jax.readers import bitstamp, book_npz, coinbase, fi2010, hftbacktest
 from nanoarb_jax.readers.archives import zip_members
 from nanoarb_jax.readers.binance import feed as binance
-from nanoarb_jax.readers.databento import csv_form, dbn
+from nanoarb_jax.readers.databento import csv_form, dbn, parquet_form
 from nanoarb_jax.readers.feed import EventFeed, Feed, ReadOptions
 from nanoarb_jax.readers.format import Format, Head, read_head
 from nanoarb_jax.readers.lobster import feed as lobster
@@ -29,6 +29,7 @@ FORMATS: dict[str, Format] = {
         binance,
         dbn,
         csv_form,
+        parquet_form,
         bitstamp,
         lobster,
         coinbase,
@@ -154,7 +155,7 @@ def _grouped(formats: dict[Path, str], wanted: str | None) -> Iterator[Source]:
                 suffix = f"-{symbol_in_name(symbol)}" if symbol else ""
                 yield Source(f"{group.name}{suffix}", name, group.files, symbol, beside)
     if not groups and companions:
-        raise DataError(f"data {companions[0][1]}: only says the sizes of instruments; name the market data beside it")
+        raise DataError(f"data {companions[0][1]}: no orders or books in it; name the market data that it belongs to")
 
 
 def _with_unique_names(sources: list[Source]) -> list[Source]:
