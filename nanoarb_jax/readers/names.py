@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
-_SUFFIXES = re.compile(r"(\.(gz|xz|bz2|zst|npz|npy|csv|txt|parquet|dbn|jsonl?|dat))+$", re.IGNORECASE)
+_SUFFIXES = re.compile(r"(\.(gz|xz|bz2|zst|npz|npy|csv|tsv|txt|parquet|pq|dbn|jsonl?|dat))+$", re.IGNORECASE)
 _DAY = re.compile(r"^(?P<series>.+)[_-](?P<day>\d{8}|\d{4}-\d{2}-\d{2})$")
 
 
