@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -49,10 +49,12 @@ def parse_rows(table: Table, clocks: Clocks, batch: Batch, dropped: Counter[str]
     path = table.path
     local_ts = received_times(table, clocks, batch)
     kind, whole = _kinds(table, batch)
-    side = np.where((kind == event.CLEAR) & whole, 0, _codes(batch["side"], words.SIDES, f"{path}, side"))
+    side = np.where(
+        (kind == event.CLEAR) & whole, 0, _codes(batch["side"], words.SIDES, f"{path}, side", ("buy", "sell"))
+    )
     snapshot: NDArray[np.bool_] = np.zeros(len(kind), bool)
     if "is_snapshot" in batch:
-        snapshot = _codes(batch["is_snapshot"], words.TRUTH, f"{path}, is_snapshot") > 0
+        snapshot = _codes(batch["is_snapshot"], words.TRUTH, f"{path}, is_snapshot", ("true", "false")) > 0
     kind[snapshot & (kind == event.DEPTH)] = event.DEPTH_SNAPSHOT
     restated = (kind == event.DEPTH_SNAPSHOT) | (snapshot & (kind == event.ADD))
     events = np.zeros(len(kind), EVENT)
@@ -83,7 +85,8 @@ def _kinds(table: Table, batch: Batch) -> tuple[NDArray[np.int64], NDArray[np.bo
     if table.kind is None:
         rows = len(batch["price"])
         return np.full(rows, event.DEPTH, np.int64), np.zeros(rows, bool)
-    code = _codes(batch[table.kind], words.KINDS["order_id" in table.columns], f"{table.path}, {table.kind}")
+    known = words.KINDS["order_id" in table.columns]
+    code = _codes(batch[table.kind], known, f"{table.path}, {table.kind}", words.KIND_NAMES)
     return code & event.KIND_MASK, (code & words.WHOLE != 0) & (code != words.NO_ACTION)
 
 
@@ -136,12 +139,12 @@ def refuse_trades(table: Table, rows: Rows) -> None:
         )
 
 
-def _codes(column: Array, codes: Mapping[str, int], what: str) -> NDArray[np.int64]:
-    """(n,) the codes of a column of words."""
+def _codes(column: Array, codes: Mapping[str, int], what: str, expected: Sequence[str]) -> NDArray[np.int64]:
+    """(n,) the codes of a column of words; those to advise are `expected`."""
     indices, found = distinct_words(column, what)
     given = [word.strip().lower() for word in found]
     used = np.unique(indices)
     unknown = [given[i] for i in used if given[i] not in codes]
     if unknown:
-        raise DataError(f"{what}: {unknown[0]!r}; expected one of {', '.join(word for word in codes if word)}")
+        raise DataError(f"{what}: {unknown[0]!r}; expected one of {', '.join(expected)}")
     return np.array([codes.get(word, 0) for word in given] or [0], np.int64)[indices]

@@ -20,6 +20,7 @@ from nanoarb_jax.market import event
 from nanoarb_jax.readers.columns import Batch, floats
 from nanoarb_jax.readers.feed import BookFeed, EventFeed, Feed, ReadOptions
 from nanoarb_jax.readers.format import Format, Head, one_file
+from nanoarb_jax.readers.grid import on_grid
 from nanoarb_jax.readers.sorting import sort_books
 from nanoarb_jax.readers.table.books import read_books
 from nanoarb_jax.readers.table.events import Rows, parse_rows, refuse_trades
@@ -68,8 +69,6 @@ def _open_books(table: Table, first: Batch, clocks: Clocks, options: ReadOptions
     )
     # a level without a size has no price either: often 0, or a mark such as 1e300
     steps = measure_steps(px[qty > 0], qty, options, str(table.path))
-    if "bought" not in table.columns:
-        notes.append("no trades")
     rows = read_rows(table, options.symbol, notes)
     books = read_books(table, rows, clocks, steps, options.exchange_time)
     if options.sort:
@@ -84,31 +83,44 @@ def _open_events(table: Table, first: Batch, clocks: Clocks, options: ReadOption
     if plain:
         refuse_trades(table, beginning)
     steps = measure_steps(*_px_and_qty(beginning), options, str(table.path))
-    parts = (parse_rows(table, clocks, batch, dropped) for batch in read_rows(table, options.symbol, notes))
-    if options.sort:
-        parts = sort_rows(parts, notes)  # type: ignore[assignment]  # a generator, too
-    chunks = _noting(mark_messages(parts, str(table.path)), notes, plain)
+    parts = _on_grid(
+        (parse_rows(table, clocks, batch, dropped) for batch in read_rows(table, options.symbol, notes)),
+        steps.tick_size,
+        f"{table.path}, price",
+    )
+    chunks = mark_messages(sort_rows(parts, notes) if options.sort else parts, str(table.path))
+    if plain:
+        chunks = _noting_deletions(chunks, notes)
     return EventFeed(table.name, "table-events", steps.tick_size, steps.lot_size, chunks, dropped, notes)
 
 
 def _px_and_qty(rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Prices that lie on the tick grid, and sizes: of levels and orders, where there are any."""
+    """Prices that lie on the tick grid, those of trades where there are no others, and sizes."""
+    px = _resting_px(rows)
+    return px if len(px) else rows.events["px"], rows.events["qty"]
+
+
+def _resting_px(rows: Rows) -> NDArray[np.float64]:
+    """Prices of levels and orders; trades may lie between the ticks."""
     kind = rows.events["ev"] & event.KIND_MASK
-    resting = (kind != event.TRADE) & (kind != event.CLEAR) & np.isfinite(rows.events["px"])
-    px = rows.events["px"][resting if resting.any() else kind == event.TRADE]
-    return px, rows.events["qty"]
+    return rows.events["px"][(kind != event.TRADE) & (kind != event.CLEAR) & np.isfinite(rows.events["px"])]
 
 
-def _noting(chunks: Iterator[NDArray[np.void]], notes: list[str], plain: bool) -> Iterator[NDArray[np.void]]:
-    """The chunks; at the end it is noted what they lack."""
-    trades = deletions = False
+def _on_grid(parts: Iterator[Rows], tick_size: float, what: str) -> Iterator[Rows]:
+    """The parts that have rows; a price between the ticks is an error."""
+    for rows in parts:
+        on_grid(_resting_px(rows), tick_size, what, "tick_size")
+        if len(rows.events):
+            yield rows
+
+
+def _noting_deletions(chunks: Iterator[NDArray[np.void]], notes: list[str]) -> Iterator[NDArray[np.void]]:
+    """The chunks; at the end it is noted where no level was ever deleted."""
+    deletions = False
     for events in chunks:
-        trades = trades or bool((events["ev"] & event.KIND_MASK == event.TRADE).any())
         deletions = deletions or bool((events["qty"] == 0).any())
         yield events
-    if not trades:
-        notes.append("no trades")
-    if plain and not deletions:
+    if not deletions:
         notes.append("no level is ever deleted (size 0): are its rows depth, not quotes or trades?")
 
 

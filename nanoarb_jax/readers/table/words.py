@@ -56,19 +56,19 @@ OTHER_NAMES = {
 }
 
 SIDES = (
-    dict.fromkeys(("", "n", "none"), 0)
-    | dict.fromkeys(("buy", "bid", "b", "bids"), event.BUY)
-    | dict.fromkeys(("sell", "ask", "a", "s", "asks"), event.SELL)
+    dict.fromkeys(("buy", "bid", "b", "bids"), event.BUY)
+    | dict.fromkeys(("sell", "ask", "s", "a", "asks"), event.SELL)
+    | dict.fromkeys(("", "n", "none"), 0)
 )
 
 WHOLE = 1 << 8  # with a kind: what is told of goes as a whole, whatever its size (a level, an order, all levels)
 _ALWAYS = {
+    "depth": event.DEPTH,
+    "snapshot": event.DEPTH_SNAPSHOT,
     "trade": event.TRADE,
     "t": event.TRADE,
     "clear": event.CLEAR,
     "r": event.CLEAR | WHOLE,  # Databento's clears are of both sides
-    "depth": event.DEPTH,
-    "snapshot": event.DEPTH_SNAPSHOT,
 }
 _OF_LEVELS = (
     {"": event.DEPTH}
@@ -89,5 +89,6 @@ KINDS = {
     True: _ALWAYS | _OF_ORDERS | dict.fromkeys(("n", "none"), NO_ACTION),
     False: _ALWAYS | {w: kind for w, kind in _OF_ORDERS.items() if kind < WHOLE} | _OF_LEVELS,
 }
+KIND_NAMES = ("depth", "snapshot", "trade", "clear", "add", "cancel", "modify", "fill")  # the words to advise
 ORDER_KINDS = (event.ADD, event.CANCEL, event.MODIFY, event.FILL)
 TRUTH = dict.fromkeys(("true", "1", "t", "yes", "y"), 1) | dict.fromkeys(("", "false", "0", "f", "no", "n"), 0)
