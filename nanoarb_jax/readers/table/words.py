@@ -77,10 +77,10 @@ _OF_LEVELS = (
     | dict.fromkeys(("snap", "partial"), event.DEPTH_SNAPSHOT)
 )
 _OF_ORDERS = (
-    dict.fromkeys(("add", "a", "new", "insert", "created"), event.ADD)
+    dict.fromkeys(("add", "a", "new", "insert"), event.ADD)
     | dict.fromkeys(("cancel", "c"), event.CANCEL)
-    | dict.fromkeys(("delete", "deleted", "remove"), event.CANCEL | WHOLE)
-    | dict.fromkeys(("modify", "m", "update", "change", "changed"), event.MODIFY)
+    | dict.fromkeys(("delete", "remove"), event.CANCEL | WHOLE)
+    | dict.fromkeys(("modify", "m", "update", "change"), event.MODIFY)
     | dict.fromkeys(("fill", "f"), event.FILL)
 )
 NO_ACTION = -1
