@@ -146,11 +146,30 @@ def test_what_is_no_time(text: str) -> None:
         parse_seconds(np.array(["1.0", text]))
 
 
-def test_halts_are_dropped_and_counted(tmp_path: Path) -> None:
-    halt = MESSAGES.replace("34200.5,4,16113594,7,5853300,1", "34200.5,7,0,0,-1,-1")
-    (books,), feed = read(tmp_path, messages=halt)
-    assert books.rows == 3 and feed.dropped == {"trading halt": 1}
-    assert books.sold is not None and books.sold.sum() == 0 and len(books.sold) == 3
+HALT = {7: "7,0,0,-1,-1", 8: "7,0,0,0,-1", 9: "7,0,0,1,-1"}  # trading halts, quoting resumes, trading resumes
+
+
+@pytest.mark.parametrize(
+    ("kinds", "kept"),
+    [
+        ([1, 7, 1, 9, 1, 1], [0, 4, 5]),
+        ([1, 7, 1, 8, 1, 1], [0]),  # quoting is no trading
+        ([7, 7, 8, 1, 9, 1], [5]),
+        ([1, 9, 1, 1, 1, 7], [0, 2, 3, 4]),
+        ([9, 1, 7, 9, 7, 1], [1]),
+        ([7, 1, 1, 1, 1, 1], []),
+    ],
+)
+@pytest.mark.parametrize("chunk", [1, 2, 4, 100])
+def test_there_are_no_books_in_a_halt(
+    tmp_path: Path, kinds: list[int], kept: list[int], chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lobster, "CHUNK", chunk)
+    messages = "".join(f"{34200 + i},{HALT.get(kind, '4,1,7,5853300,1')}\n" for i, kind in enumerate(kinds))
+    parts, feed = read(tmp_path, f"{BOOK.splitlines()[0]}\n" * 6, messages)
+    assert [(ts - ns(DAY, "09:30:00")) // 10**9 for part in parts for ts in part.ts_ns.tolist()] == kept
+    assert feed.dropped == {"trading halt": 6 - len(kept)}
+    assert sum(int(part.sold.sum()) for part in parts if part.sold is not None) == 7 * len(kept)
 
 
 @pytest.mark.parametrize(("day", "sold"), [("2014-07-11", [5, 5, 5, 0]), ("2014-07-14", [0, 0, 5, 0])])

@@ -29,7 +29,9 @@ def sniff(head: Head) -> bool:
 def symbols_in(file: Path) -> list[str]:
     """Symbols in the first MiB of a file, at most five, in order of their names."""
     with open_bytes(file) as stream:
-        found = {(named or said).decode(errors="replace").upper() for named, said in _SYMBOL.findall(stream.read(_HEAD))}
+        found = {
+            (named or said).decode(errors="replace").upper() for named, said in _SYMBOL.findall(stream.read(_HEAD))
+        }
     symbols = sorted(found)
     return symbols if len(symbols) <= _MOST_SYMBOLS else [*symbols[:_MOST_SYMBOLS], "…"]
 

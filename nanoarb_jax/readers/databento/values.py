@@ -18,7 +18,7 @@ from nanoarb_jax.readers.columns import (
     require_all,
     zoned_times,
 )
-from nanoarb_jax.readers.columns import times as typed_times
+from nanoarb_jax.readers.time_columns import find_form, read_times
 
 _NANO = 10**9
 _EXACT = 2**53 / _NANO  # below this price, a double tells every multiple of 1e-9
@@ -45,7 +45,7 @@ def times(column: Array, what: str, may_miss: bool = False) -> NDArray[np.int64]
         return zoned_times(column, what)
     if arrow.types.is_uint64(column.type):
         return integers(column, what, "uint64").view(np.int64)
-    return typed_times(column, what)
+    return read_times(column, find_form(column, what), what) if len(column) else np.zeros(0, np.int64)
 
 
 def is_decimal(columns: Iterable[Array]) -> bool | None:
