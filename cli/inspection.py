@@ -138,11 +138,14 @@ def _show(figures: Mapping[str, Any]) -> None:
     span = "the files have no times"
     if figures["span_s"] is not None:
         first, last = (figures[name][:23] for name in ("first_tick", "last_tick"))
-        span = f"{first} to {last} UTC, {figures['span_s']:,.1f} s"
+        digits = 1 if figures["span_s"] >= 10 else 6
+        span = f"{first} to {last} UTC, {figures['span_s']:,.{digits}f} s"
     rate = f", {figures['ticks_per_s']:,.1f} ticks/s" if figures["ticks_per_s"] else ""
     spread = dict(zip(("median", "90 %", "99 %", "most"), figures["spread_ticks"].values(), strict=True))
     traded = figures["traded"]
-    ticks = f"{figures['ticks']:,}" + (f" of {figures['ticks_read']:,}" if figures["period"] else "")
+    ticks = f"{figures['ticks']:,}"
+    if figures["period"]:
+        ticks += f" in the period, {figures['ticks_read']:,} in all,"
     lines = {
         "instrument": figures["instrument"],
         "format": f"{figures['format']}, {', '.join(figures['files'])}",

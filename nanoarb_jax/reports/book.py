@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,10 +15,12 @@ from nanoarb_jax.reports.clock_axis import label_clock
 from nanoarb_jax.reports.figure import claim_picture, save_picture
 
 _NIGHT = "#0b0d12"
-_GREYS = ("#262b33", "#f4f4ee")  # of the least quantity and the largest: what is coloured stands out against greys
+# from the least quantity to the largest, and dark for most of them: what is coloured stands out against greys
+_GREYS = ((0.0, "#252a33"), (0.65, "#6f757d"), (1.0, "#f4f4ee"))
 # of Okabe and Ito, which the colour-blind tell apart: whoever buys and bids is blue, whoever sells and asks is orange
 _BUYERS, _SELLERS = "#56B4E9", "#E69F00"
 _BARS = 180  # in which traded quantities are added up
+_MARKS = 120  # most trades of a side marked at prices: more would hide the book, and the bars show them all
 _NS_PER_DAY = 86_400 * 10**9
 
 
@@ -55,7 +57,7 @@ def book_title(figures: Mapping[str, Any], drawn: int) -> str:
     name, instrument = figures["name"], figures["instrument"]
     ticks = f"{figures['ticks']:,} ticks" + (f", {drawn:,} of them drawn" if drawn < figures["ticks"] else "")
     sizes = f"tick {figures['tick_size']:.10g} · lot {figures['lot_size']:.10g}"
-    return f"{name if instrument == name else f'{instrument}: {name}'}\n{figures['format']} · {sizes} · {ticks}"
+    return f"{name if instrument in name else f'{instrument}: {name}'}\n{figures['format']} · {sizes} · {ticks}"
 
 
 def book_picture(books: BookSeries, path: str | Path, title: str = "", *, timed: bool = True) -> None:
@@ -75,8 +77,8 @@ def book_picture(books: BookSeries, path: str | Path, title: str = "", *, timed:
 def book_figure(books: BookSeries, title: str = "", *, timed: bool = True) -> Any:
     """A matplotlib figure of the book over time, in panels with one x axis.
 
-    From above: quantity at prices as a heat map, with thin lines at the best prices and a triangle at each tick whose
-    takers traded; quantity by level, so that all levels show however far the price moves; the spread; traded quantity.
+    From above: quantity at prices as a heat map, with thin lines at the best prices and triangles where takers traded
+    most; quantity by level, so that all levels show however far the price moves; the spread; all that was traded.
 
     Args:
         books: n books, some thousands at most; thin longer series out before. Without trades (`bought` None) the panel
@@ -86,22 +88,24 @@ def book_figure(books: BookSeries, title: str = "", *, timed: bool = True) -> An
     """
     from matplotlib.figure import Figure
 
-    traded = books.bought is not None and books.sold is not None
+    taken = _taken(books)
     time = _time_axis(books, timed)
     levels = level_map(books)
-    heights = [4.2, 0.5 + 0.09 * len(levels), 0.8, *([1.0] if traded else [])]
+    heights = [4.2, 0.5 + 0.09 * len(levels), 0.8, *([1.0] if taken else [])]
     figure = Figure(figsize=(10, 1.0 + 1.05 * sum(heights)), layout="constrained")
     panels = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     _draw_quantities(figure, panels[:2], books, levels, time)
     _draw_best(panels[0], books, time)
     _draw_spread(panels[2], books, time)
-    if traded:
-        _draw_trades(panels[0], books, time)
-        _draw_traded(panels[3], books, time)
-    headline, _, details = title.partition("\n")
-    figure.suptitle(headline, fontsize="large", x=0.01, ha="left")
-    panels[0].set_title(details if traded else f"{details} · no trades".strip(" ·"), loc="left", fontsize="small")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small")
+    if taken:
+        _draw_trades(panels[0], books, time, taken)
+        _draw_traded(panels[3], time, taken)
+    panels[0].set_title(title if taken else f"{title} · no trades".strip(" ·"), loc="left", fontsize="medium")
+    legend = figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize="small"
+    )
+    for line in legend.get_lines():
+        line.set_linewidth(2)
     panels[-1].set_xlim(time.low, time.high)
     time.label(panels[-1].xaxis)
     return figure
@@ -124,14 +128,15 @@ def _draw_quantities(figure: Any, panels: Any, books: BookSeries, levels: NDArra
     count = len(levels) // 2
     panels[1].imshow(np.ma.masked_equal(levels, 0), extent=(*extent, -count, count), **scale)
     panels[1].axhline(0, color=_NIGHT, linewidth=1.2)
-    shown = sorted({1, count} | ({5} if count > 6 else set()))
+    shown = [1, 2][:count] if count < 3 else [count // 2, count]
     panels[1].set_yticks(
         [*(0.5 - level for level in shown), *(level - 0.5 for level in shown)],
         [*(f"bid {level}" for level in shown), *(f"ask {level}" for level in shown)],
     )
     panels[1].set_ylabel("level")
-    panels[0].set_ylabel("price" if prices.ticks == 1 else f"price (cells of {prices.ticks} ticks)")
-    panels[0].yaxis.set_major_formatter(lambda px, _: f"{px:.10g}")
+    cell = "" if prices.ticks == 1 else f"; a cell is {prices.ticks} ticks"
+    panels[0].set_ylabel(f"price (tick {books.tick_size:.10g}{cell})")
+    panels[0].ticklabel_format(axis="y", style="plain", useOffset=False)
     panels[0].set_ylim(prices.low, prices.high)
     for panel in panels:
         panel.set_facecolor(_NIGHT)
@@ -146,35 +151,43 @@ def _label_quantities(bar: Any, low: float, high: float) -> None:
     bar.ax.yaxis.set_major_formatter(lambda quantity, _: f"{quantity:,.10g}")
     bar.ax.yaxis.set_minor_locator(NullLocator())
     bar.ax.yaxis.set_minor_formatter(NullFormatter())
-    bar.set_label("quantity, in units of the instrument")
+    bar.set_label("quantity (units of the instrument)")
 
 
 def _draw_best(panel: Any, books: BookSeries, time: _TimeAxis) -> None:
-    """Thin lines at the best prices, on the edges of the spread so that the best quantities show beside them."""
+    """Thin lines at the best prices, so that the quantities there show beside them."""
     for px, colour, side in ((books.ask_px, _SELLERS, "ask"), (books.bid_px, _BUYERS, "bid")):
         best = px[:, 0] / books.px_scale
         panel.step(time.x, best, where="post", color=colour, linewidth=0.7, alpha=0.9, label=f"best {side}")
 
 
-def _draw_trades(panel: Any, books: BookSeries, time: _TimeAxis) -> None:
-    """Triangles at the best price that takers met, with areas as their quantities; buyers point up."""
-    most = max(int(books.bought.max()), int(books.sold.max()), 1) / books.lots_per_unit  # type: ignore[union-attr]
+def _taken(books: BookSeries) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Quantities that takers bought and sold at each tick; None: trades are not known."""
+    if books.bought is None or books.sold is None:
+        return None
+    return books.bought / np.float64(books.lots_per_unit), books.sold / np.float64(books.lots_per_unit)
+
+
+def _draw_trades(panel: Any, books: BookSeries, time: _TimeAxis, taken: Sequence[NDArray[np.float64]]) -> None:
+    """Triangles at the best price that takers met, with areas that grow as their quantities; buyers point up."""
+    most = max(float(quantity.max()) for quantity in taken) or 1.0
     before = np.maximum(np.arange(books.rows) - 1, 0)  # the book of a tick is that after its trades
-    for lots, px, colour, marker, did in (
-        (books.bought, books.ask_px, _BUYERS, "^", "bought"),
-        (books.sold, books.bid_px, _SELLERS, "v", "sold"),
-    ):
-        quantity = lots / books.lots_per_unit  # type: ignore[operator]
-        at = np.flatnonzero(quantity > 0)
-        label = f"takers {did}, {quantity.max():.6g} at most"
+    sides = ((books.ask_px, _BUYERS, "^", "bought"), (books.bid_px, _SELLERS, "v", "sold"))
+    for quantity, (px, colour, marker, did) in zip(taken, sides, strict=True):
+        traded = np.flatnonzero(quantity > 0)
+        at = np.sort(traded[np.argsort(quantity[traded], kind="stable")[-_MARKS:]])
+        largest = f"largest {len(at)} of {len(traded):,}, " if len(at) < len(traded) else ""
+        label = f"takers {did}: {largest}up to {quantity.max():.6g}" if len(at) else f"takers {did}: nothing"
         panel.scatter(
-            time.x[at], px[before[at], 0] / books.px_scale, s=6 + 130 * quantity[at] / most, color=colour,
+            time.x[at], px[before[at], 0] / books.px_scale, s=10 + 130 * quantity[at] / most, color=colour,
             marker=marker, edgecolors="black", linewidths=0.4, alpha=0.9, label=label, zorder=3,
         )  # fmt: skip
 
 
 def _draw_spread(panel: Any, books: BookSeries, time: _TimeAxis) -> None:
     """The spread, on a logarithmic axis where it is wide for moments."""
+    from matplotlib.ticker import MaxNLocator
+
     spread = books.spread_ticks
     panel.step(time.x, spread, where="post", color="0.25", linewidth=0.8)
     panel.set_ylabel("spread\n(ticks)")
@@ -182,15 +195,16 @@ def _draw_spread(panel: Any, books: BookSeries, time: _TimeAxis) -> None:
         panel.set_yscale("log")
         panel.yaxis.set_major_formatter(lambda ticks, _: f"{ticks:g}")
     else:
+        panel.yaxis.set_major_locator(MaxNLocator(3, integer=True))
         panel.set_ylim(0, 1.1 * max(float(spread.max()), 1))
 
 
-def _draw_traded(panel: Any, books: BookSeries, time: _TimeAxis) -> None:
+def _draw_traded(panel: Any, time: _TimeAxis, taken: Sequence[NDArray[np.float64]]) -> None:
     """Bars of what takers bought, upwards, and sold, downwards."""
     edges = np.linspace(time.low, time.high, _BARS + 1)
-    for lots, colour, sign in ((books.bought, _BUYERS, 1), (books.sold, _SELLERS, -1)):
-        total, _ = np.histogram(time.x, edges, weights=lots / books.lots_per_unit)  # type: ignore[operator]
+    for quantity, colour, sign in zip(taken, (_BUYERS, _SELLERS), (1, -1), strict=True):
+        total, _ = np.histogram(time.x, edges, weights=quantity)
         panel.bar(edges[:-1], sign * total, np.diff(edges), align="edge", color=colour)
     panel.axhline(0, color="0.5", linewidth=0.5)
     panel.yaxis.set_major_formatter(lambda quantity, _: f"{abs(quantity):,.10g}")
-    panel.set_ylabel("quantity\nsold, bought")
+    panel.set_ylabel("traded\nquantity")

@@ -14,7 +14,7 @@ _STEPS_S = (
 )
 
 
-def tick_step(span_s: float, most: int = 8) -> float:
+def tick_step(span_s: float, most: int = 9) -> float:
     """The smallest round step of a clock, in s, of which there are at most that many in a span.
 
     >>> from nanoarb_jax.reports.clock_axis import tick_step
@@ -57,6 +57,8 @@ def label_clock(axis: Any, low: float, high: float, midnight: np.datetime64) -> 
         midnight: of the first day, to the day.
     """
     step = tick_step(high - low)
+    if step < 0.01:  # the labels are longer
+        step = tick_step(high - low, 5)
     at = np.arange(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1) * step
     axis.set_ticks(at, [clock_label(second, step, midnight) for second in at])
     last = midnight + np.timedelta64(int(high // _DAY_S), "D")
