@@ -30,9 +30,11 @@ def book_of(kind: int, flags: int, **options: object) -> OrderBook:
 def test_a_newer_level_removes_what_it_crosses() -> None:
     book = book_of(ev.DEPTH_SNAPSHOT, SNAPSHOT)
     assert book.apply(record(ev.DEPTH, 100.75, 2, BUY, 1))  # the asks at 100.25 and 100.50 were never told to be gone
-    assert (book.best_bid, book.best_ask, book.depth) == (100.75, 100.75, (13, 10))  # locked: valid, and counted
-    assert book.apply(record(ev.DEPTH, 99.5, 3, SELL, 2)) and (book.best_bid, book.best_ask) == (99.5, 99.5)
-    assert (book.anomalies["crossed"], book.anomalies["stale"], book.anomalies["locked"]) == (2, 5, 2)
+    assert (book.best_bid, book.best_ask, book.depth) == (100.75, 101.0, (13, 9))
+    assert book.apply(record(ev.DEPTH, 100.75, 3, SELL, 2)) and (book.best_bid, book.best_ask) == (100.0, 100.75)
+    assert (book.anomalies["crossed"], book.anomalies["locked"], book.anomalies["stale"]) == (1, 1, 4)
+    keeping = book_of(ev.DEPTH_SNAPSHOT, SNAPSHOT, policy={"locked": "keep"})
+    assert keeping.apply(record(ev.DEPTH, 100.25, 2, BUY, 1)) and keeping.best_bid == keeping.best_ask == 100.25
     skipping = book_of(ev.DEPTH_SNAPSHOT, SNAPSHOT, policy={"crossed": "skip"})
     assert not skipping.apply(record(ev.DEPTH, 100.75, 2, BUY, 1)) and skipping.best_ask == 100.25
 
@@ -65,6 +67,12 @@ def test_a_ghost_among_the_asks_and_trades_between_the_ticks() -> None:
     for trade in range(3):
         book.apply(record(ev.TRADE, 100.125, 1, 0, 2 + trade * SECOND))
     assert (book.best_bid, book.best_ask, book.anomalies["stale"]) == (100.0, 100.25, 1)
+
+
+def test_a_locked_book_of_orders_is_valid() -> None:
+    book = book_of(ev.ADD, SNAPSHOT)
+    assert book.apply(record(ev.ADD, 100.25, 1, BUY, 1, order=99))
+    assert (book.best_bid, book.best_ask, book.anomalies["locked"], book.anomalies["stale"]) == (100.25, 100.25, 1, 0)
 
 
 def test_an_auction_may_cross_while_it_trades() -> None:

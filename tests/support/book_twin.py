@@ -199,13 +199,16 @@ class SlowBook:
             if self.synced:
                 self.note(Anomaly.ONE_SIDED)
         else:
-            if max(bids) > min(asks) and self.note(Anomaly.CROSSED) == HEAL:
-                self.heal()
+            policy = 0
+            if max(bids) >= min(asks):
+                policy = self.note(Anomaly.CROSSED if max(bids) > min(asks) else Anomaly.LOCKED)
+                if policy == HEAL:
+                    self.heal()
             if not bids or not asks:  # a policy emptied the book, or all of a side was stale
                 self.is_crossed = False
             else:
                 self.is_crossed = max(bids) > min(asks)
-                sound = max(bids) < min(asks) or (max(bids) == min(asks) and self.note(Anomaly.LOCKED) == 0)
+                sound = not self.is_crossed and policy in (0, HEAL)
                 self.quoted = sound and (self.whole is not False or self.note(Anomaly.INCOMPLETE) == 0)
         if not self.is_crossed:
             self.crossed_trades.clear()
@@ -213,7 +216,7 @@ class SlowBook:
     def heal(self) -> None:
         """Remove the older of two L2 levels that cross, then levels that trades show to be gone."""
         bids, asks = self.levels
-        while bids and asks and max(bids) > min(asks) and not bids[max(bids)][1] and not asks[min(asks)][1]:
+        while bids and asks and max(bids) >= min(asks) and not bids[max(bids)][1] and not asks[min(asks)][1]:
             bid, ask = (0, max(bids)), (1, min(asks))
             self._drop(*(bid if self.told[bid] < self.told[ask] else ask))
         if not (bids and asks and max(bids) > min(asks)) or len(self.crossed_trades) < 3:

@@ -192,6 +192,22 @@ def _change_price(state, kind, side, ticks, lots, order_id):  # type: ignore[no-
         changes.modify_order(state, order_id, side, rank, lots)
 
 
+@compiled
+def _mend_overlap(state):  # type: ignore[no-untyped-def]
+    """Count a crossed or locked book and do what its policy says; returns whether it is a valid tick then."""
+    meta, levels = state.meta[0], state.levels
+    was_crossed = best(levels, BID) + best(levels, ASK) > 0
+    policy = count_anomaly(state, _CROSSED if was_crossed else _LOCKED)
+    if policy != HEAL:
+        meta.crossed = was_crossed and levels.depth[BID] > 0
+        return policy == KEEP
+    if not heal(state):
+        return False
+    meta.crossed = best(levels, BID) + best(levels, ASK) > 0
+    meta.healed += was_crossed and not meta.crossed
+    return not meta.crossed
+
+
 @inlined
 def _end_message(state):  # type: ignore[no-untyped-def]
     """Count a message and say in `meta.quoted` whether the book is a valid tick now."""
@@ -199,13 +215,7 @@ def _end_message(state):  # type: ignore[no-untyped-def]
     meta.messages += 1
     meta.quoted, meta.crossed = 0, 0
     if levels.depth[BID] > 0 and levels.depth[ASK] > 0:
-        crossed_by = best(levels, BID) + best(levels, ASK)  # ticks: best bid minus best ask
-        if crossed_by > 0:
-            if count_anomaly(state, _CROSSED) == HEAL and heal(state):
-                crossed_by = best(levels, BID) + best(levels, ASK)
-                meta.healed += crossed_by <= 0
-            meta.crossed = crossed_by > 0 and levels.depth[BID] > 0 and levels.depth[ASK] > 0
-        if crossed_by < 0 or (crossed_by == 0 and count_anomaly(state, _LOCKED) == KEEP):
+        if best(levels, BID) + best(levels, ASK) < 0 or _mend_overlap(state):
             meta.quoted = 1 if meta.whole else count_anomaly(state, _INCOMPLETE) == KEEP
     elif meta.synced:
         count_anomaly(state, _ONE_SIDED)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.anomaly import KEEP, RAISE, Anomaly, policies
+from nanoarb_jax.market.anomaly import HEAL, KEEP, RAISE, Anomaly, policies
 from nanoarb_jax.market.clocks.clock import CHUNK_ROWS, LATEST_NS, TickClock
 from nanoarb_jax.market.series import SIDE_COLUMNS, BookSeries, find_faults
 
@@ -87,7 +87,7 @@ class _AnomalyCounter(NamedTuple):
                 f"{books.name}: {kind.name.lower()} book (bid {bid}, ask {ask}, time {books.ts_ns[row]}); check the "
                 f"files, or choose another policy for {kind.name.lower()!r}"
             )
-        return met if self.policy[kind] != KEEP else np.zeros_like(met)
+        return met if self.policy[kind] not in (KEEP, HEAL) else np.zeros_like(met)
 
 
 def _in_order(books: BookSeries, latest: int, counter: _AnomalyCounter) -> tuple[BookSeries, NDArray[np.bool_]]:
