@@ -44,7 +44,9 @@ def inspect(
             "book is made.",
         ),
     ] = None,
-    stop: Annotated[str | None, typer.Option("--to", metavar="TIME", help="The same, up to this time.")] = None,
+    stop: Annotated[
+        str | None, typer.Option("--to", metavar="TIME", help="The same, up to and with this time.")
+    ] = None,
     picture: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Draw book, spread and trades of one source.")
     ] = None,
