@@ -12,13 +12,9 @@ from numpy.typing import NDArray
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.counts import Counts
 from nanoarb_jax.data.declaration import instrument_of
-<<<<<<< HEAD
-from nanoarb_jax.data.report import ReadReport
-from nanoarb_jax.data.ticks import no_ticks, read_ticks
-=======
 from nanoarb_jax.data.period import Period, PeriodCut
-from nanoarb_jax.data.ticks import ReadReport, no_ticks, read_ticks
->>>>>>> r15-picture
+from nanoarb_jax.data.report import ReadReport, warn_of_losses
+from nanoarb_jax.data.ticks import no_ticks, read_ticks
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.anomaly import Policy
 from nanoarb_jax.market.series import EMPTY_PRICE, SIDE_COLUMNS, BookSeries
@@ -83,7 +79,8 @@ def survey(
         raise DataError(no_ticks(source, report))
     if sample.seen == 0:
         raise DataError(f"data {source.files[0]}: {cut.nothing()}")
-    with_trades = with_trades or bool(report.trades)
+    with_trades = with_trades or bool(report.trades or report.unsided)
+    warn_of_losses(source.name, report.as_dict())
     books = sample.series(report.timed, with_trades)
     figures = {
         "name": source.name,
@@ -96,11 +93,11 @@ def survey(
         "ticks": sample.seen,
         **_time_figures(report, sample, whole=period is None),
         "tick_size": books.tick_size,
-        "lot_size": 1.0 / books.lots_per_unit,
+        "lot_size": options.lot_size or report.quantity_step or 1.0 / books.lots_per_unit,
         "mid": {"first": sample.first_mid, "last": sample.last_mid},
         **counted.figures(books.lots_per_unit),
         "traded": _traded(report, sample, books, whole=period is None) if with_trades else None,
-        "invalid_share": sum(report.anomalies[k] for k in _INVALID) / max(report.messages, 1),
+        "invalid_share": sum(report.lost[k] for k in _INVALID) / max(report.messages, 1),
     }
     return Survey(figures, books, report.timed)
 
@@ -124,19 +121,10 @@ def _time_figures(report: ReadReport, sample: _Sample, whole: bool) -> dict[str,
     }
 
 
-<<<<<<< HEAD
-def _traded(report: ReadReport, sample: _Sample, books: BookSeries) -> dict[str, float] | None:
-    """Quantities that takers bought, sold, and traded on a side that is not known; None where the files hold none."""
-    lots = sample.traded()
-    if books.bought is None or not (report.trades or report.unsided or sum(lots.values())):
-        return None
-    return {name: total / books.lots_per_unit for name, total in lots.items()} | {"unsided": report.unsided}
-=======
 def _traded(report: ReadReport, sample: _Sample, books: BookSeries, whole: bool) -> dict[str, float | None]:
     """Quantities that takers bought, sold, and traded on a side that is not known (None: not known of a period)."""
     traded = {name: total / books.lots_per_unit for name, total in sample.traded().items()}
     return traded | {"unsided": report.unsided if whole else None}
->>>>>>> r15-picture
 
 
 class _Counted:
