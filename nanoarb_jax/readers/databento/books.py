@@ -109,7 +109,7 @@ def _check_grid(px: dict[str, NDArray[np.int64]], tick: int, records: Records) -
     for prices in px.values():
         off = prices[(prices != EMPTY_PRICE) & (prices % tick != 0)]
         if len(off):
-            met = f"price {off[0] / PX_SCALE:.17g} is no multiple of the tick size {tick / PX_SCALE:g}"
+            met = f"price {off[0] / PX_SCALE:.12g} is no multiple of the tick size {tick / PX_SCALE:g}"
             raise DataError(f"{records.path}: {met}; give a finer tick_size, on the command line --tick-size")
 
 
