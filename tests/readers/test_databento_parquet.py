@@ -81,7 +81,7 @@ def test_a_double_is_the_price_that_was_meant(price: int) -> None:
     """Exactly, as long as a double of fifteen digits can tell it."""
     digits = 10 ** max(0, len(str(abs(price))) - 15)
     price = price // digits * digits
-    met = prices(pa.array([price / 1e9, None]), "price", False)
+    met = prices(pa.array([float(Decimal(price).scaleb(-9)), None]), "price", False)
     assert met.tolist() == [price, EMPTY_PRICE]
 
 
