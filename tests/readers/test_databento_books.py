@@ -30,7 +30,7 @@ def test_rows_after_a_gap(tmp_path: Path, schema: str) -> None:
     assert (ticks.rows, report.anomalies["gap"]) == (2, 2)
     kept, report = read_books(source, DataConfig(), policy={"gap": "keep"})
     assert (kept.rows, report.anomalies["gap"]) == (4, 2)
-    with pytest.raises(DataError, match="gap book"):
+    with pytest.raises(DataError, match="gap before the book"):
         read_books(source, DataConfig(), policy={"gap": "raise"})
 
 

@@ -139,3 +139,17 @@ def test_the_day_of_a_record_is_the_utc_date_it_was_received(tmp_path: Path) -> 
     late = order(1, instrument=38, price=CHEAP, ts_recv=START + DAY, ts_event=START + DAY - 1)
     path = write(tmp_path / "x.dbn", header(names=REUSED), late)
     assert np.isclose(events_of(open_dbn(path, ReadOptions(symbol="AAPL")))["px"], 20.0).all()
+
+
+def test_a_header_that_maps_numbers_to_symbols(tmp_path: Path) -> None:
+    names = {"38": [(0, 1, "ZZZT"), (1, 2, "AAPL")], "32": [(0, 1, "AAPL")]}
+    path = two_days(tmp_path / "x.dbn", names, stype_in="instrument_id", stype_out="raw_symbol")
+    assert events_of(open_dbn(path, ReadOptions(symbol="ZZZT")))["px"].tolist() == [20.0, 20.01]
+    assert len(events_of(open_dbn(path, ReadOptions(symbol="AAPL")))) == 3
+
+
+def test_a_symbol_of_digits_is_not_taken_for_a_number(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.dbn", header(names={"700": "7", "7": "8"}), order(1), order(2, instrument=8))
+    assert events_of(open_dbn(path, ReadOptions(symbol="700")))["order_id"].tolist() == [1]
+    with pytest.raises(DataError, match=r"7 is several instruments \(700 on 2024-01-01 and 7 on 2024-01-01\)"):
+        list(open_dbn(path, ReadOptions(symbol="7")).chunks)

@@ -74,6 +74,7 @@ def header(
     version: int = 3,
     ts_out: bool = False,
     stype_in: str = "raw_symbol",
+    stype_out: str = "instrument_id",
 ) -> bytes:
     """The metadata of a file; `names`: {symbol: number on the first day, or spans of days with numbers}."""
 
@@ -86,7 +87,7 @@ def header(
 
     names = {"ESH4": "7"} if names is None else names
     mappings = [SimpleNamespace(raw_symbol=name, intervals=intervals(spans)) for name, spans in names.items()]
-    kinds = dbn.SType(stype_in), dbn.SType.INSTRUMENT_ID
+    kinds = dbn.SType(stype_in), dbn.SType(stype_out)
     more: dict[str, Any] = {"symbols": list(names), "mappings": mappings, "version": version, "ts_out": ts_out}
     return bytes(dbn.Metadata("GLBX.MDP3", START, *kinds, dbn.Schema(schema), **more))
 
