@@ -320,7 +320,7 @@ def test_rows_after_a_gap_are_counted_and_left_out() -> None:
     assert bought.sum() == books.bought[:49].sum()
     kept = list(choose_rows([books._replace(gap=gap)], TickClock(), True, counted, policies({"gap": "keep"})))
     assert sum(part.rows for part in kept) == 50 and counted["gap"] == 8
-    with pytest.raises(DataError, match="synthetic: gap book"):
+    with pytest.raises(DataError, match="synthetic: gap before the book"):
         list(choose_rows([books._replace(gap=gap)], TickClock(), True, Counter(), policies({"gap": "raise"})))
 
 

@@ -83,8 +83,9 @@ class _AnomalyCounter(NamedTuple):
         if self.policy[kind] == RAISE and met.any():
             row = int(np.argmax(met))
             bid, ask = (f"{px[row, 0]} x {lots[row, 0]}" for px, lots in books.sides)
+            met_what = "gap before the" if kind == Anomaly.GAP else kind.name.lower()
             raise DataError(
-                f"{books.name}: {kind.name.lower()} book (bid {bid}, ask {ask}, time {books.ts_ns[row]}); check the "
+                f"{books.name}: {met_what} book (bid {bid}, ask {ask}, time {books.ts_ns[row]}); check the "
                 f"files, or choose another policy for {kind.name.lower()!r}"
             )
         return met if self.policy[kind] not in (KEEP, HEAL) else np.zeros_like(met)

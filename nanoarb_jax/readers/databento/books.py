@@ -57,15 +57,11 @@ def make_books(
         since = {column: _since_book(met, at, carried, column) for column, met in _met(batch, rows).items()}
         if len(at) == 0:
             continue
-        px, lots = ({side: _padded(batch["levels"][f"{side}_{what}"][at], empty) for side in ("bid", "ask")}
-                  for what, empty in (("px", EMPTY_PRICE), ("sz", 0)))  # fmt: skip
+        px, lots = _levels(batch["levels"][at])
         _check_grid(px, tick, records)
         yield BookSeries(
             _times(batch, rows, exchange_time)[at],
-            px["bid"],
-            lots["bid"],
-            px["ask"],
-            lots["ask"],
+            *(px["bid"], lots["bid"], px["ask"], lots["ask"]),
             px_scale=PX_SCALE,
             lots_per_unit=1.0,
             tick=tick,
@@ -109,8 +105,17 @@ def _check_grid(px: dict[str, NDArray[np.int64]], tick: int, records: Records) -
     for prices in px.values():
         off = prices[(prices != EMPTY_PRICE) & (prices % tick != 0)]
         if len(off):
-            met = f"price {off[0] / PX_SCALE:.17g} is no multiple of the tick size {tick / PX_SCALE:g}"
+            met = f"price {off[0] / PX_SCALE:.12g} is no multiple of the tick size {tick / PX_SCALE:g}"
             raise DataError(f"{records.path}: {met}; give a finer tick_size, on the command line --tick-size")
+
+
+def _levels(levels: NDArray[np.void]) -> tuple[dict[str, NDArray[np.int64]], dict[str, NDArray[np.int64]]]:
+    """By side, prices and lots, (n, 10) each."""
+    px, lots = (
+        {side: _padded(levels[f"{side}_{what}"], empty) for side in ("bid", "ask")}
+        for what, empty in (("px", EMPTY_PRICE), ("sz", 0))
+    )
+    return px, lots
 
 
 def _padded(levels: NDArray[np.integer], empty: int) -> NDArray[np.int64]:

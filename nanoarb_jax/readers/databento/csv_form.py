@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from nanoarb_jax.errors import DataError
 from nanoarb_jax.readers.columns import csv_names, text_batches
 from nanoarb_jax.readers.databento.records import open_records
 from nanoarb_jax.readers.databento.symbology import MOST_SERIES
@@ -29,9 +31,11 @@ def open_databento_csv(path: str | Path, options: ReadOptions = ReadOptions()) -
 
 
 def _symbols(files: Sequence[Path]) -> Sequence[str]:
-    columns = csv_names(files[0], IDENTITY)
-    wanted = [name for name in ("instrument_id", "symbol") if name in columns]
-    return instruments_in(files[0], text_batches(files[0], columns, wanted), MOST_SERIES)
+    with contextlib.suppress(DataError):  # opening it says so
+        columns = csv_names(files[0], IDENTITY)
+        wanted = [name for name in ("instrument_id", "symbol") if name in columns]
+        return instruments_in(files[0], text_batches(files[0], columns, wanted), MOST_SERIES)
+    return ()
 
 
 def _names(head: Head) -> list[str]:

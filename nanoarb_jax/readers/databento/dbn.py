@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -90,14 +91,17 @@ def _check_symbol(file: _File, wanted: str | None) -> None:
 
 
 def _symbols(files: Sequence[Path]) -> Sequence[str]:
-    """The instruments that a file has records of, where it may hold several; none where they are too many."""
-    file = _open(files[0], None)
-    if len(labels_in(file.symbology)) == 1:
-        return ()
-    for _ in file.records.batches:
-        if len(file.records.labels) > MOST_SERIES:
-            return ()
-    return sorted(name for name in file.records.labels if name)
+    """The instruments that a file has records of, where it may hold several.
+
+    None where they are too many, or the file is damaged: then opening it says so.
+    """
+    with contextlib.suppress(DataError):
+        file = _open(files[0], None)
+        if len(labels_in(file.symbology)) != 1:
+            labels = file.records.labels
+            if all(len(labels) <= MOST_SERIES for _ in file.records.batches):
+                return sorted(name for name in labels if name)
+    return ()
 
 
 def _is_companion(head: Head) -> bool:

@@ -19,7 +19,7 @@ from nanoarb_jax.errors import DataError
 from nanoarb_jax.files import first_line
 from nanoarb_jax.readers.compression import open_bytes
 from nanoarb_jax.readers.databento.layout import SCHEMAS
-from nanoarb_jax.readers.databento.symbology import Span, Symbology, days_since_1970
+from nanoarb_jax.readers.databento.symbology import Span, Symbology, days_since_1970, symbol_of
 
 if TYPE_CHECKING:
     from databento_dbn import Metadata
@@ -130,8 +130,9 @@ def read_symbology(path: Path, metadata: Metadata, wanted: str | None) -> Symbol
                 if (to_number or from_number) and number.isdecimal() and symbol:
                     first, end = (days_since_1970(span[name]) for name in ("start_date", "end_date"))
                     found.setdefault(int(number), []).append(Span(first, end, symbol))
+    asked_for = symbol_of(wanted or "")
     for known in found.values():
-        known.sort(key=lambda span: (span.symbol != wanted, span.symbol, span.first))
+        known.sort(key=lambda span: (span.symbol != asked_for, span.symbol, span.first))
     return found
 
 

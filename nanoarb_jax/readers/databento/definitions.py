@@ -44,7 +44,8 @@ class Definition(NamedTuple):
     def note(self) -> str:
         """What is known by it, for the user."""
         expires = "" if self.expiry is None else f", expires {day_text(self.expiry)}"
-        return f"{self.symbol}: tick size {self.tick / 1e9:.9g}{expires}, by {self.file.name}"
+        tick = f"tick size {self.tick / 1e9:.9g}" if self.tick else "no tick size"
+        return f"{self.symbol}: {tick}{expires}, by {self.file.name}"
 
 
 def is_definition(head: Head) -> bool:
@@ -56,7 +57,7 @@ def is_definition(head: Head) -> bool:
 
 
 def find_definition(files: Iterable[Path], symbol: str, number: int, first_ns: int) -> Definition | None:
-    """The definition of an instrument: of its symbol, or of its number on the same UTC date.
+    """The definition of an instrument: of its symbol, else of its number on the same UTC date.
 
     Args:
         files: that stand beside the data; those that hold no definitions are passed over.
@@ -66,14 +67,14 @@ def find_definition(files: Iterable[Path], symbol: str, number: int, first_ns: i
     Raises:
         DataError: a definition file is damaged.
     """
-    met = [
-        definition
-        for file in files
-        if is_definition(read_head(file))
-        for definition in read_definitions(file)
-        if definition.symbol == symbol
-        or (definition.number == number and definition.ts_recv // DAY_NS == first_ns // DAY_NS)
-    ]
+    of_symbol, of_number = [], []
+    for file in files:
+        for definition in read_definitions(file) if is_definition(read_head(file)) else ():
+            if definition.symbol == symbol:
+                of_symbol.append(definition)
+            elif definition.number == number and definition.ts_recv // DAY_NS == first_ns // DAY_NS:
+                of_number.append(definition)
+    met = of_symbol or of_number
     met.sort(key=lambda definition: definition.ts_recv)
     before = [definition for definition in met if definition.ts_recv <= first_ns]
     return before[-1] if before else met[0] if met else None

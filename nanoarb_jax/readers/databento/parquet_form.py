@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,8 +36,10 @@ def open_databento_parquet(
 
 
 def _symbols(files: Sequence[Path]) -> Sequence[str]:
-    wanted = [name for name in ("instrument_id", "symbol") if name in parquet_names(files[0])]
-    return instruments_in(files[0], parquet_batches(files[0], wanted), MOST_SERIES)
+    with contextlib.suppress(DataError):  # opening it says so
+        wanted = [name for name in ("instrument_id", "symbol") if name in parquet_names(files[0])]
+        return instruments_in(files[0], parquet_batches(files[0], wanted), MOST_SERIES)
+    return ()
 
 
 def _names(head: Head) -> list[str]:

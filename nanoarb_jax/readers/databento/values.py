@@ -21,7 +21,7 @@ from nanoarb_jax.readers.columns import (
 from nanoarb_jax.readers.time_columns import find_form, read_times
 
 _NANO = 10**9
-_EXACT = 2**53 / _NANO  # below this price, a double tells every multiple of 1e-9
+_EXACT = 2**50 / _NANO  # below this price, the product of a double and 1e9 is less than 0.5 off
 _DECIMALS = (27, 9)  # digits, of which after the point
 
 
