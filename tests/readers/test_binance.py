@@ -13,7 +13,7 @@ from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.book.order_book import OrderBook
 from nanoarb_jax.market.event import BUY, CLEAR, KIND_MASK, LAST, MAYBE_BAD_BOOK, SELL, SNAPSHOT, TRADE
 from nanoarb_jax.market.series import EMPTY_PRICE
-from nanoarb_jax.readers.binance import feed as binance
+from nanoarb_jax.readers.binance import blocks, snapshots
 from nanoarb_jax.readers.binance.feed import open_binance
 from support.binance_lines import T0, diff, line, read, snapshot, trade, write
 
@@ -96,7 +96,7 @@ def test_empty_diff_behind_a_hole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pu: int | None, block: int, then: str, expected: list
 ) -> None:
     """It tells nothing itself: the next event bears the mark, and the sequence goes on from it."""
-    monkeypatch.setattr(binance, "_BLOCK", block)
+    monkeypatch.setattr(blocks, "_BLOCK", block)
     futures = pu is not None
     after = {
         "diff": diff(5, 17, 17 + ("empty" in then), [(99, 1)], [], 16 + ("empty" in then) if futures else None),
@@ -134,7 +134,7 @@ def test_a_snapshot_behind_newer_diffs_mends_a_hole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, futures: bool
 ) -> None:
     """As collectors do: diffs are missing, a snapshot is asked for, and comes behind diffs that are newer than it."""
-    monkeypatch.setattr(binance, "_BLOCK", block)
+    monkeypatch.setattr(blocks, "_BLOCK", block)
     rng = np.random.default_rng(block)
     truth: list[dict[float, float]] = [{100: 1, 99.5: 2}, {101: 3}]
     books, lines = {10: [dict(side) for side in truth]}, []
@@ -183,8 +183,8 @@ def test_levels_need_their_commas(tmp_path: Path) -> None:
 
 def test_no_snapshot_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is kept for a snapshot is bounded: behind too much of it, the feed says that updates are missing."""
-    monkeypatch.setattr(binance, "_BLOCK", 200)
-    monkeypatch.setattr(binance, "_MOST_BLOCKS", 2)
+    monkeypatch.setattr(blocks, "_BLOCK", 200)
+    monkeypatch.setattr(snapshots, "_MOST_BLOCKS", 2)
     lines = [diff(u, u, u, [(100, u)], [], u - 1) for u in range(11, 60)]
     events, _ = read(write(tmp_path, *lines, snapshot(59.5, 12), diff(60, 60, 60, [(100, 1)], [], 59)))
     assert told(events)[0] == (12, False) and told(events)[1][1]
@@ -207,15 +207,17 @@ def test_trades(tmp_path: Path) -> None:
     """Each is told once, and only those of the market are."""
     numbers = [7, 8, 7, 8, 9, 9]
     lines = [trade(k, n, X="MARKET", q=f"{n}.5") for k, n in enumerate(numbers, 1)]
-    lines += [trade(9, 10, X="INSURANCE_FUND"), trade(9, 11, X="NA"), line(9, e="aggTrade", a=1, p="1", q="1")]
+    lines += [trade(9, 10, X="INSURANCE_FUND"), trade(9, 11, X="NA"), line(9, e="markPriceUpdate", s="ABC", p="1")]
     events, feed = read(write(tmp_path, snapshot(0, 10), *lines))
     assert events["qty"][events["ev"] & KIND_MASK == TRADE].tolist() == [7.5, 8.5, 9.5]
-    assert feed.dropped == {"trade reported already": 3, "not a market trade": 2, "other stream": 1}
+    assert feed.dropped == {"trade reported already": 3, "not a market trade": 2, "foreign message": 1}
 
 
 def test_symbols(tmp_path: Path) -> None:
     other, own = diff(1, 11, 11, [(7, 7)], [], s="XYZ"), diff(2, 11, 11, [(100, 7)], [])
-    with pytest.raises(DataError, match=r"several symbols; choose one with symbol, on the command line --symbol$"):
+    with pytest.raises(
+        DataError, match=r"several symbols \(ABC, XYZ\); choose one with symbol, on the command line --symbol$"
+    ):
         read(write(tmp_path, snapshot(0, 10), own, other))
     # whose snapshot is it?
     for lines in ((snapshot(0, 10), other, own), (other, own, snapshot(3, 10))):
@@ -243,7 +245,7 @@ def test_errors(tmp_path: Path) -> None:
 
 
 def test_malformed_line_behind_the_first_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(binance, "_BLOCK", 100)
+    monkeypatch.setattr(blocks, "_BLOCK", 100)
     path = write(tmp_path, snapshot(0, 10), "", trade(1, 1), trade(2, 2), "nonsense", trade(3, 3))
     with pytest.raises(DataError, match="line 5: 'nonsense'"):
         read(path)

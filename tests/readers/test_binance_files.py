@@ -13,7 +13,7 @@ from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.book.state import empty_state
 from nanoarb_jax.market.clocks.clock import TickClock
 from nanoarb_jax.market.clocks.from_events import tick_chunks
-from nanoarb_jax.readers.binance import feed as binance
+from nanoarb_jax.readers.binance import blocks
 from nanoarb_jax.readers.binance.feed import open_binance
 from support.binance_lines import SIZES, diff, line, read, snapshot, trade
 from support.examples import examples
@@ -51,7 +51,7 @@ def test_block_borders_change_nothing(
     events, feed = read(path, tickers=tickers)
     assert feed.dropped["diff before the first snapshot's update"] == 1 and len(events) > 60
     for block in (1, 7, 64, 500, 3000):
-        monkeypatch.setattr(binance, "_BLOCK", block)
+        monkeypatch.setattr(blocks, "_BLOCK", block)
         again, small = read(path, tickers=tickers)
         assert again.tobytes() == events.tobytes()
         assert small.dropped == feed.dropped

@@ -21,6 +21,12 @@ def line(ms: float, **message: Any) -> str:
     return f"{T0 + round(ms * 1e6)} {json.dumps(message, separators=(',', ':'))}"
 
 
+def named(stream: str, text: str) -> str:
+    """A line as combined streams give it: with the stream's name."""
+    time, _, message = text.partition(" ")
+    return f'{time} {{"stream":"{stream}","data":{message}}}'
+
+
 def texts(levels: Levels) -> list[list[str]]:
     return [[f"{px:.2f}", f"{qty:.8f}"] for px, qty in levels]
 
@@ -37,7 +43,27 @@ def snapshot(ms: float, last: int, bids: Levels | None = None, asks: Levels | No
 
 
 def trade(ms: float, number: int, *, sell: bool = False, **more: str) -> str:
-    return line(ms, e="trade", E=1, T=1, **{"s": "ABC", "t": number, "p": "100.00", "q": "0.5"} | more, m=sell)
+    return line(
+        ms,
+        e="trade",
+        E=1_723_161_255_000,
+        T=1_723_161_255_000,
+        **{"s": "ABC", "t": number, "p": "100.00", "q": "0.5"} | more,
+        m=sell,
+    )
+
+
+def partial(
+    ms: float, last: int, bids: Levels, asks: Levels, *, futures: bool = False, stream: str | None = "abc@depth5@100ms"
+) -> str:
+    """A partial book, which has the fields of a snapshot in spot and of a diff in futures."""
+    text = diff(ms, last, last, bids, asks, last - 1) if futures else snapshot(ms, last, bids, asks)
+    return text if stream is None else named(stream, text)
+
+
+def aggregate(ms: float, number: int, first: int, last: int, **more: str) -> str:
+    ids = {"E": 1_723_161_255_000, "s": "ABC", "a": number, "f": first, "l": last}
+    return line(ms, e="aggTrade", **ids, T=1_723_161_255_000, **{"p": "100.00", "q": "0.5"} | more, m=False)
 
 
 def write(folder: Path, *lines: str, name: str = "abc_20240101") -> Path:

@@ -125,7 +125,7 @@ def conclude(message, events, filled, state):  # type: ignore[no-untyped-def]
         filled = _add(events, filled, BBO | BUY, state.bid_px, state.bid_qty)
         return _add(events, filled, BBO | SELL, state.ask_px, state.ask_qty) if filled >= 0 else -1
     message.kind = OTHER
-    return filled
+    return filled if state.event == 0 else -1
 
 
 @compiled

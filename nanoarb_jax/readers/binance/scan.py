@@ -49,6 +49,7 @@ _b, _a, _B, _A, _P, _Q = (key_code(key) for key in ("b", "a", "B", "A", "p", "q"
 _FIRST_TRADE, _LAST_TRADE, _EVENT, _STREAM = (key_code(key) for key in ("f", "l", "e", "stream"))
 _MAKER_BOUGHT, _TRADE_KIND, _SYMBOL, _LONG_SYMBOL = (key_code(key) for key in ("m", "X", "s", "symbol"))
 _SNAPSHOT_ID, _BIDS, _ASKS = (key_code(key) for key in ("lastUpdateId", "bids", "asks"))
+_NUMBERS = (_E, _T, _U, _u, _PU, _TRADE_ID, _SNAPSHOT_ID)  # no strings, in the usual layout
 _MARKET = ord("M")  # the first letter of MARKET
 _LOWER_T, _LOWER_R, _LOWER_F, _LOWER_A, _LOWER_N, _LOWER_U = (ord(letter) for letter in "trfanu")
 _RETURN = ord("\r")
@@ -84,6 +85,8 @@ def _read_string(line, at, stop, state, message):  # type: ignore[no-untyped-def
         state.off_book = line[begin] != _MARKET
     elif key in (_SYMBOL, _LONG_SYMBOL) and message.symbol == 0:
         message.symbol = symbol_hash(line, begin, end)
+    elif key in _NUMBERS:
+        return -1
     return end + 1
 
 

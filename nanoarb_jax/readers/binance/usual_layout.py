@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from nanoarb_jax.errors import DataError
 from nanoarb_jax.readers.times import NS_PER_UNIT, unit_of_time
 
 _LINE = re.compile(rb"\s*(\d+(?:\.\d*)?)\s+(.*)", re.DOTALL)
@@ -54,10 +55,13 @@ def usual_layout(line: bytes, what: str) -> bytes | None:
     unit_of_time(float(match[1]), f"{what}: local time")
     if not _is_read(message):
         return match[1] + b" {}"
-    time = _exchange_time(message, what)
     try:
-        usual = time | _usual_values(message)
+        usual = _usual_values(message)
+        if "T" in usual:
+            usual["T"] = _whole_time(usual["T"], what)
         return match[1] + b" " + orjson.dumps(usual if stream is None else {"stream": stream, "data": usual})
+    except DataError:  # which is a ValueError, too
+        raise
     except (TypeError, ValueError, OverflowError):  # JSON, but values of other kinds than their keys say
         return None
 
@@ -78,17 +82,14 @@ def _is_read(message: Any) -> bool:
     return message["e"] in _EVENTS if "e" in message else any(message.keys() >= {*keys} for keys in _LAYOUTS)
 
 
-def _exchange_time(message: dict[str, Any], what: str) -> dict[str, Any]:
-    """The transaction time, or else the event time, in its own unit; one with decimals in ns."""
-    value = message.get("T") or message.get("E")
-    if not isinstance(value, int | float) or not value:
-        return {}
-    unit = unit_of_time(value, f"{what}: time of the exchange")
-    return {"T": int(value) if value == int(value) else round(value * NS_PER_UNIT[unit])}
+def _whole_time(time: float, what: str) -> int:
+    """A time of the exchange in its own unit; one with decimals in ns."""
+    unit = unit_of_time(time, f"{what}: time of the exchange")
+    return int(time) if time == int(time) else round(time * NS_PER_UNIT[unit])
 
 
 def _usual_values(message: dict[str, Any]) -> dict[str, Any]:
-    """The other keys that are read, with values of the usual kinds.
+    """The keys that are read, with values of the usual kinds; the one time that counts is T.
 
     Raises:
         TypeError, ValueError, OverflowError: a value is of another kind than its key says.
@@ -105,6 +106,8 @@ def _usual_values(message: dict[str, Any]) -> dict[str, Any]:
             usual[key] = _decimal(value)
         elif key == "m":
             usual[key] = bool(value)
+    if time := message.get("T") or message.get("E"):
+        usual["T"] = orjson.loads(time) if isinstance(time, str) else time
     return usual
 
 
