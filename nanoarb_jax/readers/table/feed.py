@@ -32,7 +32,7 @@ from nanoarb_jax.readers.table.steps import measure_steps
 PAGE = "docs/table.md"
 # a header line is told from a sentence by short names and by one of these among them
 _HEADER_WORDS = {b"time", b"timestamp", b"ts", b"date", b"datetime", b"price", b"px", b"bid", b"ask", b"side"}
-_NAME = re.compile(rb'[^,;\t"]{0,48}')
+_NAME = re.compile(rb'[^,;\s"]{0,48}( [^,;\s"]{1,24}){0,3}')
 
 
 def open_table(path: Path, options: ReadOptions) -> Feed:
@@ -88,7 +88,8 @@ def _open_events(table: Table, first: Batch, clocks: Clocks, options: ReadOption
         steps.tick_size,
         f"{table.path}, price",
     )
-    chunks = mark_messages(sort_rows(parts, notes) if options.sort else parts, str(table.path))
+    parts = sort_rows(parts, notes) if options.sort else parts
+    chunks = mark_messages(parts, "flags" in table.columns, str(table.path))
     if plain:
         chunks = _noting_deletions(chunks, notes)
     return EventFeed(table.name, "table-events", steps.tick_size, steps.lot_size, chunks, dropped, notes)
