@@ -181,7 +181,10 @@ def test_calendar_times_of_many_writers(tmp_path: Path) -> None:
     stamps += [pa.array([text]).dictionary_encode() for text in texts]
     for stamp in stamps:
         path = write_table(tmp_path, {"timestamp": stamp, "side": ["b"], "price": [1.0], "size": [0]})
-        assert events_of(path)[0]["local_ts"].tolist() == [1_735_700_000_123_000_000]
+        events, feed = events_of(path)
+        assert events["local_ts"].tolist() == [1_735_700_000_123_000_000]
+        said = str(stamp[0])
+        assert feed.notes == ([] if said.endswith(("Z", ":00")) else ["times have no zone and are taken for UTC"])
     dates = {"timestamp": pa.array([moment.date()]), "side": ["b"], "price": [1.0], "size": [0]}
     with pytest.raises(DataError, match=r"\(date32\[day\]\); expected times"):
         open_table(write_table(tmp_path, dates), ReadOptions())
@@ -246,8 +249,17 @@ def test_mutated_prefixes(tmp_path_factory: pytest.TempPathFactory, content: str
         assert "\n" not in str(error)
 
 
-def test_parquet_in_memory_is_read_as_a_file(tmp_path: Path) -> None:
-    """A damaged archive's member, cut within: an error that names it."""
+def test_a_damaged_member_of_an_archive(tmp_path: Path) -> None:
+    """Its first bytes are damaged already."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("x.csv", BOOKS)
+    raw = (tmp_path / "a.zip").read_bytes().replace(b"2474.29", b"2474.28")
+    (tmp_path / "a.zip").write_bytes(raw)
+    with pytest.raises(DataError, match=r"x\.csv: damaged or truncated \(Bad CRC-32.*\); fetch it again"):
+        find_sources([tmp_path / "a.zip"])
+
+
+def test_a_member_that_is_no_parquet(tmp_path: Path) -> None:
     raw = io.BytesIO()
     with zipfile.ZipFile(raw, "w") as archive:
         archive.writestr("x.parquet", b"PAR1" + bytes(100) + b"PAR1")

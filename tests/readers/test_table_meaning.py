@@ -217,7 +217,8 @@ def test_trades_alone_make_no_book(tmp_path: Path, mark: str) -> None:
     # also where the columns are not those of events
     refused(write_table(tmp_path, TRADES.replace("tickDirection", mark).replace("side,", "x,")), "a table of trades")
     both = TRADES.replace("tickDirection", f"{mark},kind").replace("ZeroPlusTick", "1,trade")
-    assert kinds(events_of(write_table(tmp_path, both))[0]) == [TRADE, TRADE]
+    events, feed = events_of(write_table(tmp_path, both))
+    assert kinds(events) == [TRADE, TRADE] and feed.notes[-1] == "trades alone, of which no book can be made"
 
 
 def test_rows_that_look_like_trades(tmp_path: Path) -> None:

@@ -90,8 +90,7 @@ def _open_events(table: Table, first: Batch, clocks: Clocks, options: ReadOption
     )
     parts = sort_rows(parts, notes) if options.sort else parts
     chunks = mark_messages(parts, "flags" in table.columns, str(table.path))
-    if plain:
-        chunks = _noting_deletions(chunks, notes)
+    chunks = _noting_doubts(chunks, notes, plain)
     return EventFeed(table.name, "table-events", steps.tick_size, steps.lot_size, chunks, dropped, notes)
 
 
@@ -115,13 +114,16 @@ def _on_grid(parts: Iterator[Rows], tick_size: float, what: str) -> Iterator[Row
             yield rows
 
 
-def _noting_deletions(chunks: Iterator[NDArray[np.void]], notes: list[str]) -> Iterator[NDArray[np.void]]:
-    """The chunks; at the end it is noted where no level was ever deleted."""
-    deletions = False
+def _noting_doubts(chunks: Iterator[NDArray[np.void]], notes: list[str], plain: bool) -> Iterator[NDArray[np.void]]:
+    """The chunks; at the end it is noted what speaks against a book. `plain`: no column says what rows do."""
+    deletions = resting = False
     for events in chunks:
         deletions = deletions or bool((events["qty"] == 0).any())
+        resting = resting or bool((events["ev"] & event.KIND_MASK != event.TRADE).any())
         yield events
-    if not deletions:
+    if not resting:
+        notes.append("trades alone, of which no book can be made")
+    if plain and not deletions:
         notes.append("no level is ever deleted (size 0): are its rows depth, not quotes or trades?")
 
 
