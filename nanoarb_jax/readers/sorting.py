@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from nanoarb_jax.market.series import COLUMNS, BookSeries
 from nanoarb_jax.readers.feed import CHUNK
 
+_MANY = 9  # steps back for each step on, at least, where a file is newest first
+
 
 def time_order(ts_ns: NDArray[np.int64], notes: list[str]) -> NDArray[np.intp]:
     """(n,) the rows in order of time; rows of one time keep their order.
 
-    Where most steps go back, the file is taken to be written newest first, rows of one time included, and is turned
-    round before.
+    Where nearly all steps go back, the file is taken to be written newest first, rows of one time included, and is
+    turned round before.
 
     Args:
         ts_ns: (n,) times of the rows.
@@ -27,7 +29,7 @@ def time_order(ts_ns: NDArray[np.int64], notes: list[str]) -> NDArray[np.intp]:
     """
     steps = np.diff(ts_ns)
     back = int((steps < 0).sum())
-    newest_first = back > int((steps > 0).sum())
+    newest_first = back > _MANY * int((steps > 0).sum())
     if back:
         notes.append(f"rows sorted by time ({'newest first' if newest_first else f'{back:,} steps back'} in the file)")
     if newest_first:

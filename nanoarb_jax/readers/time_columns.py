@@ -23,16 +23,20 @@ class TimeForm(NamedTuple):
     Attributes:
         unit: a key of NS_PER_UNIT, where the column holds numbers; None: ISO 8601 text or timestamps.
         since_1970: whether every time must lie between 1980 and 2100; False: ns since any moment.
+        zoned: whether text or timestamps tell their zone.
     """
 
     unit: str | None
     since_1970: bool = True
+    zoned: bool = True
 
     @property
     def notes(self) -> list[str]:
         """What was recognised that is not as it is inside."""
         if not self.since_1970:
             return ["times do not count from 1970"]
+        if not self.zoned:
+            return ["times have no zone and are taken for UTC"]
         return [f"times are in {self.unit}"] if self.unit not in (None, "ns") else []
 
 
@@ -46,7 +50,14 @@ def find_form(column: Array, what: str) -> TimeForm:
         DataError: no cell at all, or one that is no time between 1980 and 2100.
     """
     first = first_time(column, what)
-    return TimeForm(None) if isinstance(first, str) else TimeForm(unit_of_time(first, what))
+    return calendar_form(column, first) if isinstance(first, str) else TimeForm(unit_of_time(first, what))
+
+
+def calendar_form(column: Array, first: str) -> TimeForm:
+    """The form of a column of text or timestamps, of which the first is given as text."""
+    if import_pyarrow().types.is_timestamp(column.type):
+        return TimeForm(None, zoned=column.type.tz is not None)
+    return TimeForm(None, zoned=_ZONE.search(first[10:]) is not None)
 
 
 def first_time(column: Array, what: str) -> float | str:

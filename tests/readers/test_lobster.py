@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import zipfile
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -15,13 +16,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nanoarb_jax.errors import DataError
+from nanoarb_jax.errors import DataError, DataWarning
 from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries, validate_books
 from nanoarb_jax.readers.compression import open_bytes
 from nanoarb_jax.readers.feed import BookFeed, ReadOptions
 from nanoarb_jax.readers.lobster import feed as lobster
 from nanoarb_jax.readers.lobster.feed import open_lobster
 from nanoarb_jax.readers.lobster.seconds import parse_seconds
+from nanoarb_jax.readers.sources import find_sources, open_source
 from support.examples import examples
 
 quick = settings(deadline=None, max_examples=examples(60), database=None)
@@ -179,6 +181,41 @@ def test_hidden_orders_have_no_true_side_since_2014(tmp_path: Path, day: str, so
     (books,), _ = read(tmp_path, messages=hidden + "34209.0,6,-1,500,5857000,-1\n", day=day)
     assert books.sold is not None and books.sold.tolist() == sold
     assert books.bought is not None and books.bought.tolist() == ([0] * 4 if day == "2014-07-11" else [5, 0, 0, 0])
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_pair_in_an_archive(tmp_path: Path, order: tuple[int, int]) -> None:
+    """As LOBSTER gives its samples."""
+    files = [path for path in write(tmp_path, BOOK, MESSAGES) if path is not None]
+    with zipfile.ZipFile(tmp_path / "LOBSTER_SampleFile_ABC_2012-06-21_2.zip", "w") as archive:
+        archive.writestr("LOBSTER_SampleFiles_ReadMe.txt", "-----\nThe files, their time and price, are as follows\n")
+        for i in order:
+            archive.write(files[i], f"day/{files[i].name}")
+            files[i].unlink()
+    with pytest.warns(DataWarning, match="1 of its files left alone"):
+        (source,) = find_sources([tmp_path])
+    assert [path.name for path in source.files] == [path.name for path in files]
+    (books,) = open_source(source).chunks
+    assert isinstance(books, BookSeries) and books.rows == 4 and books.bought is not None and books.bought.sum() == 100
+
+
+@pytest.mark.parametrize(("kept", "rows"), [(0, 4), (1, None)])
+def test_half_a_pair_in_an_archive(tmp_path: Path, kept: int, rows: int | None) -> None:
+    files = [path for path in write(tmp_path, BOOK, MESSAGES) if path is not None]
+    with zipfile.ZipFile(tmp_path / "half.zip", "w") as archive:
+        archive.write(files[kept], files[kept].name)
+    if rows is None:
+        with pytest.raises(DataError, match=r"half\.zip/ABC.*orderbook_2\.csv beside it; LOBSTER messages need"):
+            find_sources([tmp_path / "half.zip"])
+        return
+    feed = open_source(*find_sources([tmp_path / "half.zip"]))
+    assert sum(len(books.ts_ns) for books in feed.chunks) == rows  # type: ignore[union-attr]
+    assert feed.notes == ["no message file: times and trades are not known"]
+
+
+def test_a_header_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a header line .*LOBSTER files have none, remove it"):
+        read(tmp_path, "ask_price_1,ask_size_1,bid_price_1,bid_size_1\n" + BOOK, None)
 
 
 def test_a_finer_tick_than_a_cent(tmp_path: Path) -> None:

@@ -17,13 +17,14 @@ from nanoarb_jax.market import event
 from nanoarb_jax.market.event import BUY, CLEAR, DEPTH, EVENT, KIND_MASK, LAST, SELL, SNAPSHOT, TRADE
 from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries, validate_books
 from nanoarb_jax.readers import columns as read_columns
-from nanoarb_jax.readers.feed import BookFeed, EventFeed, ReadOptions
+from nanoarb_jax.readers.feed import BookFeed, ReadOptions
 from nanoarb_jax.readers.table import file as table_file
 from nanoarb_jax.readers.table.feed import open_table
 from support.examples import examples
+from support.tables import books_of, events_of
+from support.tables import write_table as write
 
 pa = pytest.importorskip("pyarrow")
-pq = pytest.importorskip("pyarrow.parquet")
 
 quick = settings(deadline=None, max_examples=examples(60), database=None)
 T0 = 1_700_000_000_123_456_789
@@ -42,28 +43,6 @@ ts_ns,side,price,size,kind
 {T0 + 8},b,100.0,1.5,snapshot
 {T0 + 9},s,101,0,depth
 """
-
-
-def write(folder: Path, content: str | bytes | dict[str, Any], name: str | None = None) -> Path:
-    path = folder / (name or ("es.parquet" if isinstance(content, dict) else "es.csv"))
-    if isinstance(content, dict):
-        pq.write_table(pa.table(content), path)
-    else:
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return path
-
-
-def books_of(path: Path, **options: float) -> BookSeries:
-    feed = open_table(path, ReadOptions(**options))
-    assert isinstance(feed, BookFeed)
-    (books,) = feed.chunks
-    return books
-
-
-def events_of(path: Path, **options: float) -> tuple[np.ndarray, EventFeed]:
-    feed = open_table(path, ReadOptions(**options))
-    assert isinstance(feed, EventFeed)
-    return np.concatenate(list(feed.chunks)), feed
 
 
 def columns(rows: int, zeros: str = "", levels: int = 10) -> dict[str, Any]:

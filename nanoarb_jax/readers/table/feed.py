@@ -32,7 +32,7 @@ from nanoarb_jax.readers.table.steps import measure_steps
 PAGE = "docs/table.md"
 # a header line is told from a sentence by short names and by one of these among them
 _HEADER_WORDS = {b"time", b"timestamp", b"ts", b"date", b"datetime", b"price", b"px", b"bid", b"ask", b"side"}
-_NAME = re.compile(rb'[^,;\t"]{0,48}')
+_NAME = re.compile(rb'[^,;\s"]{0,48}( [^,;\s"]{1,24}){0,3}')
 
 
 def open_table(path: Path, options: ReadOptions) -> Feed:
@@ -88,9 +88,9 @@ def _open_events(table: Table, first: Batch, clocks: Clocks, options: ReadOption
         steps.tick_size,
         f"{table.path}, price",
     )
-    chunks = mark_messages(sort_rows(parts, notes) if options.sort else parts, str(table.path))
-    if plain:
-        chunks = _noting_deletions(chunks, notes)
+    parts = sort_rows(parts, notes) if options.sort else parts
+    chunks = mark_messages(parts, "flags" in table.columns, str(table.path))
+    chunks = _noting_doubts(chunks, notes, plain)
     return EventFeed(table.name, "table-events", steps.tick_size, steps.lot_size, chunks, dropped, notes)
 
 
@@ -114,13 +114,16 @@ def _on_grid(parts: Iterator[Rows], tick_size: float, what: str) -> Iterator[Row
             yield rows
 
 
-def _noting_deletions(chunks: Iterator[NDArray[np.void]], notes: list[str]) -> Iterator[NDArray[np.void]]:
-    """The chunks; at the end it is noted where no level was ever deleted."""
-    deletions = False
+def _noting_doubts(chunks: Iterator[NDArray[np.void]], notes: list[str], plain: bool) -> Iterator[NDArray[np.void]]:
+    """The chunks; at the end it is noted what speaks against a book. `plain`: no column says what rows do."""
+    deletions = resting = False
     for events in chunks:
         deletions = deletions or bool((events["qty"] == 0).any())
+        resting = resting or bool((events["ev"] & event.KIND_MASK != event.TRADE).any())
         yield events
-    if not deletions:
+    if not resting:
+        notes.append("trades alone, of which no book can be made")
+    if plain and not deletions:
         notes.append("no level is ever deleted (size 0): are its rows depth, not quotes or trades?")
 
 

@@ -27,25 +27,27 @@ def sort_rows(parts: Iterable[Rows], notes: list[str]) -> Iterator[Rows]:
         yield Rows(whole.events[at], whole.restated[at])
 
 
-def mark_messages(parts: Iterator[Rows], what: str) -> Iterator[NDArray[np.void]]:
+def mark_messages(parts: Iterator[Rows], has_flags: bool, what: str) -> Iterator[NDArray[np.void]]:
     """Events with the ends of messages marked, and a clear of the book before the levels of each snapshot.
 
-    A message ends where the first rows' flags say so, or, if none of them does, where the time received changes; the
-    exchange's time does not matter. The rows of a snapshot in one message are one snapshot: it replaces the sides that
-    it tells of, unless a clear of both sides stands before it in its message.
+    A message ends where the flags say so, or, if those of the first million rows do not, where the time received
+    changes; the exchange's time does not matter. The rows of a snapshot in one message are one snapshot: it replaces
+    the sides that it tells of, unless a clear of both sides stands before it in its message.
 
     Args:
-        parts: in order.
+        parts: in order; none of them is empty.
+        has_flags: whether the table has flags.
         what: the file, for the error.
 
     Raises:
         DataError: a message of more than a million rows.
     """
-    first = next(parts, None)
-    if first is None:
-        return
-    flagged = bool((first.events["ival"] & LAST).any())
-    for rows in _whole_messages(chain([first], parts), flagged, what):
+    first: list[Rows] = []
+    flagged = False
+    while has_flags and not flagged and _rows(first) < _MOST_ROWS and (part := next(parts, None)) is not None:
+        flagged = bool((part.events["ival"] & LAST).any())
+        first.append(part)
+    for rows in _whole_messages(chain(first, parts), flagged, what):
         times = rows.events["local_ts"]
         ends = rows.events["ival"] & LAST != 0 if flagged else np.append(times[1:] != times[:-1], True)
         rows.events["ival"][ends] |= LAST
@@ -62,14 +64,14 @@ def _whole_messages(parts: Iterable[Rows], flagged: bool, what: str) -> Iterator
             cut = int(ends[-1]) + 1 if len(ends) else None
         else:
             starts = np.flatnonzero(events["local_ts"][1:] != events["local_ts"][:-1]) + 1
-            new = held and len(events) and held[-1].events["local_ts"][-1] != events["local_ts"][0]
+            new = held and held[-1].events["local_ts"][-1] != events["local_ts"][0]
             cut = int(starts[-1]) if len(starts) else 0 if new else None
         if cut is not None:
             yield _joined([*held, part.part(None, cut)])
             held, part = [], part.part(cut, None)
         if len(part.events):
             held.append(part)
-        if sum(len(part.events) for part in held) > _MOST_ROWS:
+        if _rows(held) > _MOST_ROWS:
             time = held[0].events["local_ts"][0]
             raise DataError(
                 f"{what}: more than {_MOST_ROWS:,} rows from time {time} on without the end of a message; expected "
@@ -77,6 +79,10 @@ def _whole_messages(parts: Iterable[Rows], flagged: bool, what: str) -> Iterator
             )
     if held:
         yield _joined(held)
+
+
+def _rows(parts: list[Rows]) -> int:
+    return sum(len(part.events) for part in parts)
 
 
 def _joined(parts: list[Rows]) -> Rows:

@@ -12,7 +12,7 @@ from nanoarb_jax.errors import DataError
 from nanoarb_jax.readers.columns import Array, Batch, distinct_words
 from nanoarb_jax.readers.table.file import read_batches
 from nanoarb_jax.readers.table.layout import Table
-from nanoarb_jax.readers.time_columns import TimeForm, find_form, first_time, read_times
+from nanoarb_jax.readers.time_columns import TimeForm, calendar_form, find_form, first_time, read_times
 from nanoarb_jax.readers.times import plausible
 
 # ns: a `ts_ns` may begin anywhere below this; above it, and before 1980, it counts another unit
@@ -112,7 +112,7 @@ def _ns_form(column: Array, what: str) -> TimeForm:
     """Of a column `ts_ns`: ns whatever its size, from 1970 or from any moment near its beginning."""
     first = first_time(column, what)
     if isinstance(first, str):
-        return TimeForm(None)
+        return calendar_form(column, first)
     if not abs(first) < 2**63 or (first % 1) != 0:
         raise DataError(f"{what}: {first!r}; expected whole ns; call the column timestamp if it counts another unit")
     if plausible(np.array([int(first)])).all():

@@ -62,6 +62,7 @@ SIDES = (
 )
 
 WHOLE = 1 << 8  # with a kind: what is told of goes as a whole, whatever its size (a level, an order, all levels)
+NO_ACTION = -1
 _ALWAYS = {
     "depth": event.DEPTH,
     "snapshot": event.DEPTH_SNAPSHOT,
@@ -69,6 +70,8 @@ _ALWAYS = {
     "t": event.TRADE,
     "clear": event.CLEAR,
     "r": event.CLEAR | WHOLE,  # Databento's clears are of both sides
+    "n": NO_ACTION,
+    "none": NO_ACTION,
 }
 _OF_LEVELS = (
     {"": event.DEPTH}
@@ -83,10 +86,9 @@ _OF_ORDERS = (
     | dict.fromkeys(("modify", "m", "update", "change"), event.MODIFY)
     | dict.fromkeys(("fill", "f"), event.FILL)
 )
-NO_ACTION = -1
 # by whether the rows have an order id; orders without one are refused by their kind, not as an unknown word
 KINDS = {
-    True: _ALWAYS | _OF_ORDERS | dict.fromkeys(("n", "none"), NO_ACTION),
+    True: _ALWAYS | _OF_ORDERS,
     False: _ALWAYS | {w: kind for w, kind in _OF_ORDERS.items() if kind < WHOLE} | _OF_LEVELS,
 }
 KIND_NAMES = ("depth", "snapshot", "trade", "clear", "add", "cancel", "modify", "fill")  # the words to advise
