@@ -12,7 +12,7 @@ from nanoarb_jax.data.period import parse_period
 from nanoarb_jax.data.prepare import prepare
 from nanoarb_jax.data.survey import survey
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.event import BUY, DEPTH, EVENT, LAST, SELL, TRADE
+from nanoarb_jax.market.event import BUY, DEPTH, DEPTH_SNAPSHOT, EVENT, LAST, SELL, TRADE
 from nanoarb_jax.readers.book_npz import write_book_npz
 from nanoarb_jax.readers.feed import ReadOptions
 from nanoarb_jax.readers.sources import find_sources
@@ -72,7 +72,12 @@ def test_what_files_lack(tmp_path: Path) -> None:
     assert found.figures["lacks"] == ["trades"] and found.sample.bought is None
     # trades that the files could hold, and do not: those of events
     events = np.zeros(2, EVENT)
-    events["ev"], events["ival"], events["px"], events["qty"] = [DEPTH | BUY, DEPTH | SELL], LAST, [10, 10.25], 1
+    events["ev"], events["ival"], events["px"], events["qty"] = (
+        [DEPTH_SNAPSHOT | BUY, DEPTH_SNAPSHOT | SELL],
+        LAST,
+        [10, 10.25],
+        1,
+    )
     events["local_ts"] = events["exch_ts"] = np.arange(2) * 10**9
     np.save(tmp_path / "e.npy", events)
     (source,) = find_sources([tmp_path / "e.npy"])
