@@ -13,7 +13,15 @@ from nanoarb_jax.config import DataConfig
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.reports.figure import claim_picture
 
-from .options import LotSizeOption, PolicyOption, SymbolOption, TickSizeOption, parse_policy
+from .options import (
+    LotSizeOption,
+    PolicyOption,
+    SnapshotOption,
+    SortOption,
+    SymbolOption,
+    TickSizeOption,
+    parse_policy,
+)
 from .output import JsonOption, bar, claim_json, console, say, write_json
 from .settings_options import Given, settings_of, settings_options
 from .tables import counts, figure_table
@@ -33,6 +41,8 @@ def inspect(
     tick_size: TickSizeOption = None,
     lot_size: LotSizeOption = None,
     symbol: SymbolOption = None,
+    sort: SortOption = False,
+    snapshot: SnapshotOption = None,
     policy: PolicyOption = None,
     start: Annotated[
         str | None,
@@ -54,19 +64,19 @@ def inspect(
 ) -> None:
     """Say what was recognised, how it moves, and what is wrong with it."""
     from nanoarb_jax.data.period import parse_period
-    from nanoarb_jax.data.stored import MANIFEST
+    from nanoarb_jax.data.stored import is_dataset
     from nanoarb_jax.readers.feed import ReadOptions
 
     claim_json(json_path)
     period = parse_period(start, stop)
-    if (path / MANIFEST).is_file():
+    if is_dataset(path):
         if period:
             raise DataError("--from and --to: datasets are shown as a whole; inspect the market data they were made of")
         if picture:
             raise DataError(f"--picture {picture}: datasets hold no books; inspect the market data they were made of")
         write_json(json_path, _inspect_dataset(path))
         return
-    options = ReadOptions(tick_size, lot_size, symbol)
+    options = ReadOptions(tick_size, lot_size, symbol, sort=sort, snapshot=snapshot)
     figures = _inspect_sources(path, DataConfig(**given["data"]), options, parse_policy(policy), picture, period)
     write_json(json_path, {"path": str(path), "sources": figures})
 
