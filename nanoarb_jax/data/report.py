@@ -13,8 +13,9 @@ _WORTH_SAYING = 0.01  # share of the messages
 _RUNS_BACK_NS = 10**9  # a feed's own messages overtake each other by less
 # what leaves messages out of the ticks, and what would help
 REMEDIES = {
-    "crossed": "before an opening and in an auction books are crossed, and are no ticks; else removals were never told: "
-    "--policy crossed=heal, the default, mends what newer levels or trades show, crossed=resync waits for a snapshot",
+    "crossed": "before an opening and in an auction books are crossed, and are no ticks; else removals were never "
+    "told: --policy crossed=heal, the default, mends what newer levels or trades show, crossed=resync waits for a "
+    "snapshot",
     "one_sided": "a side of the book is empty then",
     "invalid": "check tick and lot size, --tick-size and --lot-size",
     "unsynced": "lost messages void the book until its next snapshot; --policy gap=keep goes on with it as it is",
