@@ -64,10 +64,7 @@ def parse_rows(table: Table, clocks: Clocks, batch: Batch, dropped: Counter[str]
         events["exch_ts"] = exchange_times(table, clocks, batch)
     events["px"] = floats(batch["price"], f"{path}, price", may_miss=True)
     events["qty"] = np.where(whole, 0.0, floats(batch["size"], f"{path}, size", may_miss=True))
-    named = np.zeros(len(kind), bool)  # orders that have an id
-    if "order_id" in batch:
-        named = ~batch["order_id"].is_null().to_numpy(zero_copy_only=False)
-        events["order_id"] = integers(batch["order_id"], f"{path}, order_id", "uint64", missing=0)
+    named = _fill_ids(events, table, batch)
     if "flags" in batch:
         events["ival"] = integers(batch["flags"], f"{path}, flags", missing=0)
     events["ival"][restated] |= event.SNAPSHOT
@@ -88,6 +85,14 @@ def _kinds(table: Table, batch: Batch) -> tuple[NDArray[np.int64], NDArray[np.bo
     known = words.KINDS["order_id" in table.columns]
     code = _codes(batch[table.kind], known, f"{table.path}, {table.kind}", words.KIND_NAMES)
     return code & event.KIND_MASK, (code & words.WHOLE != 0) & (code != words.NO_ACTION)
+
+
+def _fill_ids(events: NDArray[np.void], table: Table, batch: Batch) -> NDArray[np.bool_]:
+    """Fill in the orders' ids; returns which rows have one."""
+    if "order_id" not in batch:
+        return np.zeros(len(events), bool)
+    events["order_id"] = integers(batch["order_id"], f"{table.path}, order_id", "uint64", missing=0)
+    return ~batch["order_id"].is_null().to_numpy(zero_copy_only=False)
 
 
 def _fill_clears(events: NDArray[np.void]) -> None:
