@@ -12,12 +12,15 @@ from nanoarb_jax.config import DataConfig, load_config
 from nanoarb_jax.errors import ConfigError
 from nanoarb_jax.files import claim_folder, new_folder
 
+from .convert import convert
 from .inspection import inspect
 from .options import (
     InstrumentOption,
     InstrumentsOption,
     LotSizeOption,
     PolicyOption,
+    SnapshotOption,
+    SortOption,
     SymbolOption,
     TickSizeOption,
     parse_instruments,
@@ -25,9 +28,11 @@ from .options import (
 )
 from .output import JsonOption, bar, claim_json, console, say, write_json
 from .settings_options import Given, settings_of, settings_options
+from .tables import counts
 
 app = typer.Typer(help="Simulate markets, prepare datasets, look into files.", no_args_is_help=True)
 app.command()(inspect)
+app.command()(convert)
 Preset: TypeAlias = Literal["shallow", "es", "crypto"]
 TICK_SIZES = (0.25, 0.01, 0.1, 1.0)  # of synthetic streams, in turn
 
@@ -96,13 +101,21 @@ def prepare(
     tick_size: TickSizeOption = None,
     lot_size: LotSizeOption = None,
     symbol: SymbolOption = None,
+    sort: SortOption = False,
+    snapshot: SnapshotOption = None,
     policy: PolicyOption = None,
+    reading: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help='TOML file of these options for single sources: ["btc_*"] tick_size = 0.1'),
+    ] = None,
     instrument: InstrumentOption = None,
     instruments: InstrumentsOption = None,
     jobs: Annotated[int, typer.Option(min=0, help="Processes at work on different sources; 0: one per core.")] = 0,
 ) -> None:
     """Turn market data into features, labels and splits on disk."""
     from nanoarb_jax.data import prepare as preparing
+    from nanoarb_jax.data.reading import read_readings
+    from nanoarb_jax.data.stored import read_accounts
     from nanoarb_jax.readers.feed import ReadOptions
 
     claim_folder(output, "--output")
@@ -113,12 +126,18 @@ def prepare(
             output,
             settings,
             tell,
-            options=ReadOptions(tick_size, lot_size, symbol),
+            options=ReadOptions(tick_size, lot_size, symbol, sort=sort, snapshot=snapshot),
             policy=parse_policy(policy),
+            readings=None if reading is None else read_readings(reading),
             instruments=parse_instruments(instrument, instruments),
             jobs=jobs or preparing.usable_cores(),
         )
-    say(f"{len(made.streams)} streams, {made.rows:,} rows in {output}; `data inspect {output}` tells what was dropped")
+    say(f"{len(made.streams)} streams, {made.rows:,} rows in {output}")
+    for name, account in read_accounts(output).items():
+        if lost := counts(account):
+            say(f"{name}: {lost}")
+        if account["notes"]:
+            say(f"{name}: {'; '.join(account['notes'])}")
     guessed = sorted({stream.instrument for stream in made.streams if not stream.instrument_declared})
     if guessed:
         say(f"instruments guessed from names: {len(guessed)}; --instruments FILE declares them")

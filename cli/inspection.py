@@ -13,10 +13,24 @@ from nanoarb_jax.config import DataConfig
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.reports.figure import claim_picture
 
-from .options import LotSizeOption, PolicyOption, SymbolOption, TickSizeOption, parse_policy
+from .options import (
+    LotSizeOption,
+    PolicyOption,
+    SnapshotOption,
+    SortOption,
+    SymbolOption,
+    TickSizeOption,
+    parse_policy,
+)
 from .output import JsonOption, bar, claim_json, console, say, write_json
 from .settings_options import Given, settings_of, settings_options
 from .tables import counts, figure_table
+
+_LACKS = {
+    "trades": "trades",
+    "times": "times",
+    "definition": "a definition (the tick size is inferred or assumed; --tick-size says it)",
+}
 
 
 @settings_options(*settings_of("data", DataConfig, ["clock", "clock_interval_ms", "timestamps"]))
@@ -27,24 +41,43 @@ def inspect(
     tick_size: TickSizeOption = None,
     lot_size: LotSizeOption = None,
     symbol: SymbolOption = None,
+    sort: SortOption = False,
+    snapshot: SnapshotOption = None,
     policy: PolicyOption = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="TIME",
+            help="Figures and picture of the ticks from this time on: ISO 8601, UTC where no zone is given, or a time "
+            "of the first tick's day such as 14:30:00. The files are still read from their beginning, of which the "
+            "book is made.",
+        ),
+    ] = None,
+    stop: Annotated[
+        str | None, typer.Option("--to", metavar="TIME", help="The same, up to and with this time.")
+    ] = None,
     picture: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Draw book, mid and trades of one source.")
+        Path | None, typer.Option(metavar="FILE.png", help="Draw book, spread and trades of one source.")
     ] = None,
     json_path: JsonOption = None,
 ) -> None:
     """Say what was recognised, how it moves, and what is wrong with it."""
-    from nanoarb_jax.data.stored import MANIFEST
+    from nanoarb_jax.data.period import parse_period
+    from nanoarb_jax.data.stored import is_dataset
     from nanoarb_jax.readers.feed import ReadOptions
 
     claim_json(json_path)
-    if (path / MANIFEST).is_file():
+    period = parse_period(start, stop)
+    if is_dataset(path):
+        if period:
+            raise DataError("--from and --to: datasets are shown as a whole; inspect the market data they were made of")
         if picture:
             raise DataError(f"--picture {picture}: datasets hold no books; inspect the market data they were made of")
         write_json(json_path, _inspect_dataset(path))
         return
-    options = ReadOptions(tick_size, lot_size, symbol)
-    figures = _inspect_sources(path, DataConfig(**given["data"]), options, parse_policy(policy), picture)
+    options = ReadOptions(tick_size, lot_size, symbol, sort=sort, snapshot=snapshot)
+    figures = _inspect_sources(path, DataConfig(**given["data"]), options, parse_policy(policy), picture, period)
     write_json(json_path, {"path": str(path), "sources": figures})
 
 
@@ -84,12 +117,12 @@ def _inspect_dataset(path: Path) -> dict[str, Any]:
 
 
 def _inspect_sources(
-    path: Path, config: Any, options: Any, policy: Mapping[str, Any], picture: Path | None
+    path: Path, config: Any, options: Any, policy: Mapping[str, Any], picture: Path | None, period: Any
 ) -> list[dict[str, Any]]:
     """Survey the sources one by one."""
     from nanoarb_jax.data.survey import survey
     from nanoarb_jax.readers.sources import find_sources
-    from nanoarb_jax.reports.book import book_picture
+    from nanoarb_jax.reports.book import book_picture, book_title
 
     sources = find_sources([path], options.symbol)
     if picture and len(sources) > 1:
@@ -103,11 +136,11 @@ def _inspect_sources(
             def note(ticks: int, i: int = i, name: str = source.name) -> None:
                 tell(i, len(sources), f"{name}: {ticks:,} ticks")
 
-            found = survey(source, config, options, policy, note)
+            found = survey(source, config, options, policy, note, period)
         _show(found.figures)
         figures.append(found.figures)
         if picture:
-            book_picture(found.sample, picture, found.figures["name"], timed=found.timed)
+            book_picture(found.sample, picture, book_title(found.figures, found.sample.rows), timed=found.timed)
             say(f"  picture     {picture}")
     return figures
 
@@ -117,15 +150,19 @@ def _show(figures: Mapping[str, Any]) -> None:
     span = "the files have no times"
     if figures["span_s"] is not None:
         first, last = (figures[name][:23] for name in ("first_tick", "last_tick"))
-        span = f"{first} to {last} UTC, {figures['span_s']:,.1f} s"
+        digits = 1 if figures["span_s"] >= 10 else 6
+        span = f"{first} to {last} UTC, {figures['span_s']:,.{digits}f} s"
     rate = f", {figures['ticks_per_s']:,.1f} ticks/s" if figures["ticks_per_s"] else ""
     spread = dict(zip(("median", "90 %", "99 %", "most"), figures["spread_ticks"].values(), strict=True))
     traded = figures["traded"]
+    ticks = f"{figures['ticks']:,}"
+    if figures["period"]:
+        ticks += f" in the period, {figures['ticks_read']:,} in all,"
     lines = {
         "instrument": figures["instrument"],
         "format": f"{figures['format']}, {', '.join(figures['files'])}",
         "span": span,
-        "ticks": f"{figures['ticks']:,} of {figures['messages']:,} messages and {figures['events']:,} events{rate}",
+        "ticks": f"{ticks} of {figures['messages']:,} messages and {figures['events']:,} events{rate}",
         "tick, lot": f"{figures['tick_size']:g}, {figures['lot_size']:g}",
         "mid": f"{figures['mid']['first']:.10g} at the first tick, {figures['mid']['last']:.10g} at the last",
         "spread": f"ticks: {', '.join(f'{value:,} ({name})' for name, value in spread.items())}",
@@ -133,11 +170,17 @@ def _show(figures: Mapping[str, Any]) -> None:
         "traded": _traded(traded),
         "invalid": f"{100 * figures['invalid_share']:.3g} % of messages left a crossed, one-sided or impossible book",
     }
+    if notes := figures.get("notes"):
+        lines["notes"] = "; ".join(notes)
+    if figures["lacks"]:
+        lines["lacks"] = ", ".join(_LACKS[name] for name in figures["lacks"])
     say(f"{figures['name']}")
     for name, line in lines.items():
         say(f"  {name:11s} {line}")
     if lost := counts(figures):
         say(f"  {'counted':11s} {lost}")
+    if figures["period"]:
+        say(f"  {'period':11s} messages, events and what is invalid or counted are those of all the files")
 
 
 def _traded(traded: Mapping[str, float] | None) -> str:

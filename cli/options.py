@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 TickSizeOption = Annotated[float | None, typer.Option(help="Where the files do not say it (else inferred).")]
 LotSizeOption = Annotated[float | None, typer.Option(help="Smallest quantity kept apart (else inferred).")]
+SortOption = Annotated[bool, typer.Option("--sort", help="Put the rows of a table in order of time first.")]
+SnapshotOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="The book at the beginning, for events that begin without one.")
+]
 SymbolOption = Annotated[str | None, typer.Option(help="The instrument, of files that hold several.")]
 InstrumentOption = Annotated[str | None, typer.Option(help="Which instrument all series are of.")]
 InstrumentsOption = Annotated[
@@ -32,9 +36,9 @@ PolicyOption = Annotated[
 def labelled_as_trained(model: Checkpoint, data: Path) -> DataConfig | None:
     """Settings that label books as those the model learnt from; None for a prepared dataset, which is labelled already,
     and for a model that does not say."""
-    from nanoarb_jax.data.stored import MANIFEST
+    from nanoarb_jax.data.stored import is_dataset
 
-    if "config" not in model.data or (data / MANIFEST).is_file():
+    if "config" not in model.data or is_dataset(data):
         return None
     return data_settings(model.config.horizons, model.data["config"], f"checkpoint {model.path}")
 

@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from nanoarb_jax.serving.predictor import StepPredictor
     from nanoarb_jax.serving.window import WindowPredictor
 
-from .options import LotSizeOption, PolicyOption, SymbolOption, TickSizeOption, data_settings, parse_policy
+from .options import (
+    LotSizeOption,
+    PolicyOption,
+    SnapshotOption,
+    SortOption,
+    SymbolOption,
+    TickSizeOption,
+    data_settings,
+    parse_policy,
+)
 from .output import JsonOption, claim_json, console, noting, say, write_json
 from .tables import counts, mcc
 
@@ -49,6 +58,8 @@ def predict(
     tick_size: TickSizeOption = None,
     lot_size: LotSizeOption = None,
     symbol: SymbolOption = None,
+    sort: SortOption = False,
+    snapshot: SnapshotOption = None,
     policy: PolicyOption = None,
     json_path: JsonOption = None,
 ) -> None:
@@ -62,7 +73,7 @@ def predict(
 
     claim_file(output, "--output", SUFFIXES)
     part, policies = None if split == "all" else split, parse_policy(policy)
-    options = ReadOptions(tick_size, lot_size, symbol)
+    options = ReadOptions(tick_size, lot_size, symbol, sort=sort, snapshot=snapshot)
     with console.status("reading"):
         served = _serve(checkpoint, backend, precision)
         scales = ScaleSource(scales_from, series, served.card.data.get("streams", []), warm_up)
@@ -108,12 +119,12 @@ def _load(checkpoint: Path, backend: str, precision: str) -> StepPredictor | Win
 
 def _settings(card: ModelCard, checkpoint: Path, data: Path) -> DataConfig | None:
     """How the model's data were made, with its horizons; None where neither it nor a dataset's own settings say."""
-    from nanoarb_jax.data.stored import MANIFEST
+    from nanoarb_jax.data.stored import is_dataset
     from nanoarb_jax.features.feature_set import feature_set_of
 
     made = card.data.get("config")
     if made is None:  # a model that does not say still reads the features of one set
-        if (data / MANIFEST).is_file():
+        if is_dataset(data):
             return None
         known = feature_set_of(card.config.input_dim)
         made = {} if known is None else {"feature_set": known.name}

@@ -34,6 +34,10 @@ class DataError(NanoarbError, ValueError):
     """A data file, a stream or a feature array is missing, damaged or not what was expected."""
 
 
+class ShortSeriesError(DataError):
+    """A series has no ticks, or too few to be split and learnt from."""
+
+
 class DataWarning(UserWarning):
     """Something about market data that is not an error, and that whoever uses them must know."""
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from nanoarb_jax.errors import DataWarning
 from support import examples
 
 # Before anything imports jax or numba. xdist's workers, and processes that tests start, inherit the environment: what
@@ -49,6 +51,12 @@ def pytest_unconfigure() -> None:
     """Remove the run's caches, once the workers are done."""
     if CACHES is not None:
         shutil.rmtree(CACHES, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _quiet_about_data() -> None:
+    """Warnings are errors in tests, but small made feeds lose more than a warning's share; who asks for one sees it."""
+    warnings.filterwarnings("ignore", category=DataWarning)
 
 
 SHARED = Path(__file__).parents[2] / "shared"

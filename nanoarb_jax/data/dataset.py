@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nanoarb_jax.config import DataConfig, InputSpec, ModelConfig
 from nanoarb_jax.data.declaration import Instruments, instrument_of
-from nanoarb_jax.data.stored import MANIFEST, file_entry, open_stored
+from nanoarb_jax.data.stored import file_entry, is_dataset, open_stored
 from nanoarb_jax.data.streams import Stream, make_stream
 from nanoarb_jax.data.ticks import read_books
 from nanoarb_jax.errors import DataError
@@ -54,7 +54,7 @@ def open_dataset(
             that are NaN or infinite.
     """
     path = Path(path)
-    if (path / MANIFEST).is_file():
+    if is_dataset(path):
         prepared = Dataset(*open_stored(path, config, verify))
         return prepared if instruments is None else _declare(prepared, instruments)
     config = config or DataConfig()

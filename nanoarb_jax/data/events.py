@@ -19,12 +19,13 @@ def read_events(
     tick_size: float | None = None,
     lot_size: float | None = None,
     symbol: str | None = None,
+    snapshot: str | Path | None = None,
 ) -> NDArray[np.void]:
     """All events of a feed, in the order they were received, with the ends of messages marked.
 
     Args:
         path: a file or folder of market data, of any format that is read and holds events; one series.
-        tick_size, lot_size, symbol: what the files do not say, see `ReadOptions`.
+        tick_size, lot_size, symbol, snapshot: what the files do not say, see `ReadOptions`.
 
     Returns:
         (n,) EVENT, writable.
@@ -41,7 +42,9 @@ def read_events(
     if len(sources) > 1:
         names = ", ".join(source.name for source in sources)
         raise DataError(f"data {path}: {len(sources)} series ({names}); name the file of one of them")
-    feed = open_source(sources[0], ReadOptions(tick_size, lot_size, symbol))
+    feed = open_source(
+        sources[0], ReadOptions(tick_size, lot_size, symbol, snapshot=None if snapshot is None else Path(snapshot))
+    )
     if not isinstance(feed, EventFeed):
         raise DataError(f"data {path}: {feed.format} files hold books, not events; give them to apply_depth")
     chunks = [chunk.copy() for chunk in feed.chunks]

@@ -15,7 +15,7 @@ from nanoarb_jax.config import DataConfig, InputSpec
 from nanoarb_jax.data.counts import Counts
 from nanoarb_jax.data.dataset import Dataset, open_dataset
 from nanoarb_jax.data.labelling import Level1Medians
-from nanoarb_jax.data.stored import MANIFEST
+from nanoarb_jax.data.stored import is_dataset
 from nanoarb_jax.data.ticks import no_ticks, read_ticks
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.series import BookSeries
@@ -105,7 +105,7 @@ def measure(
     options: ReadOptions = ReadOptions(),  # noqa: B008
 ) -> Measured:
     """As `Instrument.measure`, and when that was; see there."""
-    if isinstance(source, Dataset) or (Path(source) / MANIFEST).is_file():
+    if isinstance(source, Dataset) or is_dataset(Path(source)):
         return _of_dataset(source if isinstance(source, Dataset) else open_dataset(source), until, series)
     found = {one.name: one for one in find_sources([Path(source)], options.symbol)}
     name = _choose(list(found), series, f"feed {source}")

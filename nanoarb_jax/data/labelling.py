@@ -23,7 +23,7 @@ from nanoarb_jax.data.labels import (
     signed_moves,
 )
 from nanoarb_jax.data.splits import Parts, by_day, chronological, chronological_sessions
-from nanoarb_jax.errors import DataError
+from nanoarb_jax.errors import DataError, ShortSeriesError
 from nanoarb_jax.features.feature_set import FEATURE_SETS
 from nanoarb_jax.features.lob44 import FEATURE_NAMES
 from nanoarb_jax.market.series import BookSeries
@@ -66,13 +66,13 @@ def _usable_parts(ts_ns: NDArray[np.int64], config: DataConfig, name: str) -> Pa
     try:
         parts = split_rows(rows, config, ts_ns)
     except DataError as error:
-        raise DataError(f"stream {name!r}: {error}") from None
+        raise ShortSeriesError(f"stream {name!r}: {error}") from None
     labelled = [stop - start for start, stop in parts]
     labelled[-1] -= max(config.horizons)
     if min(labelled) >= LEAST_PART_ROWS:
         return parts
     if config.split == "day":
-        raise DataError(
+        raise ShortSeriesError(
             f"stream {name!r}: {labelled} labelled rows in train, validation and test, split by day; expected at least "
             f"{LEAST_PART_ROWS} in each after a purge of {config.purge}; give fuller days or split by fraction"
         )
@@ -80,7 +80,7 @@ def _usable_parts(ts_ns: NDArray[np.int64], config: DataConfig, name: str) -> Pa
         config.train_fraction, config.validation_fraction, 1 - config.train_fraction - config.validation_fraction
     )
     needed = math.ceil((LEAST_PART_ROWS + config.purge + parts.train[0] + 1) / least)
-    raise DataError(
+    raise ShortSeriesError(
         f"stream {name!r}: {rows} rows; expected at least {needed}, for {LEAST_PART_ROWS} labelled rows in each of "
         f"train, validation and test after a purge of {config.purge}; give a longer stream or shorter horizons"
     )

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -23,9 +24,10 @@ from filelock import FileLock, Timeout
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.dataset import Dataset, open_dataset
 from nanoarb_jax.data.declaration import Instruments, instrument_of
-from nanoarb_jax.data.prepare_source import Job, prepare_source
+from nanoarb_jax.data.prepare_source import Job, prepare_or_leave
+from nanoarb_jax.data.reading import Reading, Readings, reading_of
 from nanoarb_jax.data.stored import MANIFEST, manifest_head
-from nanoarb_jax.errors import DataError
+from nanoarb_jax.errors import DataError, DataWarning
 from nanoarb_jax.files import claim_folder
 from nanoarb_jax.market.anomaly import Policy
 from nanoarb_jax.readers.feed import ReadOptions
@@ -43,6 +45,7 @@ def prepare(
     options: ReadOptions = ReadOptions(),  # noqa: B008
     policy: Mapping[str, Policy] | None = None,
     instruments: Instruments | None = None,
+    readings: Readings | None = None,
     jobs: int = 1,
 ) -> Dataset:
     """Write the dataset of market data into the folder `out`, all of it or nothing.
@@ -54,6 +57,7 @@ def prepare(
         progress: called with (streams done, streams in all, what is being done).
         options: what the files do not say; holds for all of them.
         policy: about anomalies of the book, see `anomaly.policies`.
+        readings: options and policies of single series, which go before those, see `reading.reading_of`.
         instruments: of the series, see `declaration.instrument_of`; None: the symbol that is wanted, if one is.
         jobs: processes at work on different sources.
 
@@ -68,7 +72,11 @@ def prepare(
     out = Path(out).absolute()
     claim_folder(out, "dataset")
     instruments = instruments or options.symbol
-    work = [Job(source, config, options, policy or {}, instruments) for source in find_sources(sources, options.symbol)]
+    common = Reading(options, policy or {})
+    work = [
+        Job(source, config, *reading_of(source.name, common, readings), instruments)
+        for source in find_sources(sources, options.symbol)
+    ]
     for job in work:
         instrument_of(job.source.name, instruments)  # a series that is not declared is told before any is read
     part = out.with_name(f".{out.name}.part")
@@ -77,9 +85,11 @@ def prepare(
         part.mkdir(parents=True, exist_ok=True)
         with _sole_writer(part, out):
             in_turn = jobs <= 1 or len(work) == 1
-            entries = _run_in_turn(work, part, tell) if in_turn else _run_in_processes(work, part, jobs, tell)
-            rest = {"reading": {**options._asdict(), "policy": dict(policy or {})}, "streams": entries}
-            (part / MANIFEST).write_text(json.dumps(manifest_head(config) | rest, indent=2) + "\n")
+            made = _run_in_turn(work, part, tell) if in_turn else _run_in_processes(work, part, jobs, tell)
+            entries = _kept(made)
+            reading = {**options._asdict(), "policy": dict(policy or {}), "sources": dict(readings or {})}
+            rest = {"reading": reading, "streams": entries}
+            (part / MANIFEST).write_text(json.dumps(manifest_head(config) | rest, indent=2, default=str) + "\n")
             _keep_only(part, {MANIFEST, *(entry["file"] for entry in entries)})
             os.replace(part, out)  # atomic; replaces an empty folder
     except OSError as error:
@@ -107,14 +117,29 @@ def _sole_writer(part: Path, out: Path) -> Iterator[None]:
         raise DataError(f"dataset {out}: another run is preparing it; wait for it, or give another folder") from None
 
 
+def _kept(made: list[dict[str, Any] | str]) -> list[dict[str, Any]]:
+    """The entries of the manifest; the instruments that were left out are told.
+
+    Raises:
+        DataError: all of them were.
+    """
+    left = [reason for reason in made if isinstance(reason, str)]
+    entries = [entry for entry in made if not isinstance(entry, str)]
+    if not entries:
+        raise DataError(left[0])
+    for reason in left:
+        warnings.warn(f"left out: {reason}", DataWarning, stacklevel=3)
+    return entries
+
+
 def _keep_only(folder: Path, names: set[str]) -> None:
     for path in folder.iterdir():
         if path.name not in names:
             path.unlink()
 
 
-def _run_in_turn(work: list[Job], part: Path, tell: Progress) -> list[dict[str, Any]]:
-    """Prepare the sources one after the other; returns the entries of the manifest."""
+def _run_in_turn(work: list[Job], part: Path, tell: Progress) -> list[dict[str, Any] | str]:
+    """Prepare the sources one after the other; returns the entries of the manifest, or why there is none."""
     entries = []
     for done, job in enumerate(work):
         name = job.source.name
@@ -123,15 +148,15 @@ def _run_in_turn(work: list[Job], part: Path, tell: Progress) -> list[dict[str, 
             tell(done, len(work), f"{name}: {rows:,} ticks")
 
         tell(done, len(work), name)
-        entries.append(prepare_source(job, part, tell_rows))
+        entries.append(prepare_or_leave(job, part, tell_rows))
     return entries
 
 
-def _run_in_processes(work: list[Job], part: Path, jobs: int, tell: Progress) -> list[dict[str, Any]]:
-    """Prepare as many sources at once as there are jobs; returns the entries of the manifest, in the sources' order."""
+def _run_in_processes(work: list[Job], part: Path, jobs: int, tell: Progress) -> list[dict[str, Any] | str]:
+    """Prepare as many sources at once as there are jobs; as `_run_in_turn`, in the sources' order."""
     workers = min(jobs, len(work))
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
-        futures: list[Future[dict[str, Any]]] = [pool.submit(prepare_source, job, part) for job in work]
+        futures: list[Future[dict[str, Any] | str]] = [pool.submit(prepare_or_leave, job, part) for job in work]
         try:
             waiting = set(futures)
             while waiting:

@@ -25,7 +25,7 @@ from nanoarb_jax.data.spool import Spool, spool_ticks
 from nanoarb_jax.data.stored import ROW_COLUMNS, SCALARS, SPLITS, file_entry, manifest_head, row_dtype
 from nanoarb_jax.data.streams import stream_scalars
 from nanoarb_jax.data.ticks import no_ticks, read_ticks
-from nanoarb_jax.errors import DataError
+from nanoarb_jax.errors import DataError, ShortSeriesError
 from nanoarb_jax.files import replace_file, sha256
 from nanoarb_jax.market.anomaly import Policy
 from nanoarb_jax.market.series import validate_books
@@ -44,13 +44,22 @@ class Job(NamedTuple):
 
     def files(self) -> list[dict[str, str]]:
         """The source's files as manifests list them; reads all of them."""
-        return [file_entry(file) for file in self.source.files]
+        return [file_entry(file) for file in (*self.source.files, *self.source.companions)]
 
     def key(self, files: list[dict[str, str]]) -> str:
         """Checksum of these files and of every setting: a stream made under the same key is still good."""
         version = metadata.version("nanoarb-jax")
         instrument = instrument_of(self.source.name, self.instruments)
-        settings = [version, self.options._asdict(), dict(self.policy), manifest_head(self.config), instrument]
+        more = self.options.snapshot
+        snapshot = file_entry(more) if more is not None and more.is_file() else None
+        settings = [
+            version,
+            self.options._asdict(),
+            snapshot,
+            dict(self.policy),
+            manifest_head(self.config),
+            instrument,
+        ]
         return hashlib.sha256(json.dumps([self.source.name, files, settings], default=str).encode()).hexdigest()
 
 
@@ -80,7 +89,7 @@ def prepare_source(job: Job, folder: Path, tell: Callable[[int], None] = lambda 
         ticks, report = read_ticks(job.source, job.config, job.options, job.policy)
         spool = spool_ticks(ticks, books, job.source.name, tell)
         if spool is None:
-            raise DataError(no_ticks(job.source, report))
+            raise ShortSeriesError(no_ticks(job.source, report))
         entry = {**_write_stream(job, spool, report, folder), "sources": files}
         del spool  # unmaps the file
     finally:
@@ -89,6 +98,17 @@ def prepare_source(job: Job, folder: Path, tell: Callable[[int], None] = lambda 
         raise DataError(f"data {job.source.files[0]}: changed while it was read; wait until it is whole, run it again")
     replace_file(note, json.dumps({"key": key, "entry": entry}).encode())
     return entry
+
+
+def prepare_or_leave(job: Job, folder: Path, tell: Callable[[int], None] = lambda rows: None) -> dict[str, Any] | str:
+    """As `prepare_source`; but of an instrument that nobody named, in files of several, and that has too few ticks, why
+    it is left out."""
+    try:
+        return prepare_source(job, folder, tell)
+    except ShortSeriesError as error:
+        if job.source.symbol is None:
+            raise
+        return str(error)
 
 
 def _finished_entry(note: Path, key: str) -> dict[str, Any] | None:

@@ -12,13 +12,16 @@ from nanoarb_jax.errors import DataError, DataWarning
 _WORTH_SAYING = 0.01  # share of the messages
 _RUNS_BACK_NS = 10**9  # a feed's own messages overtake each other by less
 # what leaves messages out of the ticks, and what would help
-_REMEDIES = {
-    "crossed": "--policy crossed=heal removes levels that were never told to be gone",
+REMEDIES = {
+    "crossed": "before an opening and in an auction books are crossed, and are no ticks; else removals were never "
+    "told: --policy crossed=heal, the default, mends what newer levels or trades show, crossed=resync waits for a "
+    "snapshot",
     "one_sided": "a side of the book is empty then",
     "invalid": "check tick and lot size, --tick-size and --lot-size",
     "unsynced": "lost messages void the book until its next snapshot; --policy gap=keep goes on with it as it is",
-    "incomplete": "the file begins without a snapshot; give one with --snapshot, or take the book for whole with "
-    "--policy incomplete=keep",
+    "incomplete": "the feed begins without a snapshot, so what rested before is not known; give its book with "
+    "--snapshot, or let it grow from nothing with --policy incomplete=keep",
+    "backwards": "--sort puts the rows of a table in order of time",
     "locked": "--policy locked=keep takes such books for ticks",
 }
 
@@ -106,7 +109,7 @@ def lost_messages(name: str, account: dict[str, Any]) -> str | None:
         return None
     most = max(lost, key=lost.__getitem__)
     told = ", ".join(f"{count:,} {kind}" for kind, count in sorted(lost.items(), key=lambda item: -item[1]))
-    return f"{name}: {100 * share:.3g} % of {account['messages']:,} messages lost ({told}); {_REMEDIES.get(most, '')}"
+    return f"{name}: {100 * share:.3g} % of {account['messages']:,} messages lost ({told}); {REMEDIES[most]}"
 
 
 def warn_of_losses(name: str, account: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.labelling import check_finite, split_rows
 from nanoarb_jax.data.mapped import MappedColumn, MappedRows, MappedStream
+from nanoarb_jax.data.report import warn_of_losses
 from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import ConfigError, DataError
 from nanoarb_jax.features.feature_set import FEATURE_SETS
@@ -39,6 +40,23 @@ class Stored(NamedTuple):
     streams: tuple[Stream, ...]
     config: DataConfig
     sources: list[dict[str, str]]
+
+
+def is_dataset(path: Path) -> bool:
+    """Whether a folder is a prepared dataset: other programs leave a manifest.json, too, such as Databento's."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError):
+        return True  # a damaged one, which is said when it is opened
+    return not isinstance(manifest, dict) or "schema_version" in manifest or "streams" in manifest
+
+
+def read_accounts(folder: Path) -> dict[str, dict[str, Any]]:
+    """What was read of every stream of a prepared dataset, by its name, see `report.ReadReport.as_dict`."""
+    manifest = json.loads((folder / MANIFEST).read_text())
+    return {entry["name"]: {"notes": [], **entry["account"]} for entry in manifest["streams"]}
 
 
 def file_entry(path: Path) -> dict[str, str]:
@@ -86,6 +104,8 @@ def open_stored(folder: Path, config: DataConfig | None, verify: bool) -> Stored
         streams = tuple(_open_stream(folder, entry, recorded, verify) for entry in manifest["streams"])
         if not streams:
             raise DataError(f"dataset {folder}: {MANIFEST} lists no streams; prepare it again")
+        for entry in manifest["streams"]:
+            warn_of_losses(entry["name"], entry["account"])
         return Stored(streams, recorded, [file for entry in manifest["streams"] for file in entry["sources"]])
     except _DAMAGE as error:
         check_open_files(error)

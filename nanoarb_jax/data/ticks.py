@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.config import DataConfig
-from nanoarb_jax.data.report import ReadReport, check_order
+from nanoarb_jax.data.report import REMEDIES, ReadReport, check_order, warn_of_losses
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.features.clock import tick_clock
 from nanoarb_jax.market.anomaly import FEED_DEFAULTS, SKIP, Anomaly, Policy, policies
@@ -85,6 +85,8 @@ def _counted_rows(chunks: Iterator[BookSeries], report: ReadReport) -> Iterator[
         report.late_ns = max(report.late_ns, int((ordered - chunk.ts_ns).max(initial=0)))
         step, lots_per_unit = _common_step(step, *(lots for _, lots in chunk.sides)), chunk.lots_per_unit
         report.quantity_step = step / lots_per_unit if step else None
+        if chunk.unsided is not None:
+            report.unsided += float(chunk.unsided.sum() / chunk.lots_per_unit)
         yield chunk
 
 
@@ -103,7 +105,7 @@ def _ticks_of_events(
         for kind in (Anomaly.ONE_SIDED, Anomaly.INVALID, Anomaly.UNSYNCED, *lost):
             report.lost[kind.name.lower()] = int(state.anomalies[kind])
         report.lost["crossed"] = int(state.anomalies[Anomaly.CROSSED] - meta["healed"])
-        if meta["without_snapshot"] and _BEGINS not in report.notes:
+        if not meta["whole"] and _BEGINS not in report.notes:
             report.notes.append(_BEGINS)
 
     state = empty_state(feed.tick_size, feed.lot_size, policy=policy, clock=config.timestamps)
@@ -173,6 +175,7 @@ def read_books(
     chunks = list(ticks)
     if not chunks:
         raise DataError(no_ticks(source, report))
+    warn_of_losses(source.name, report.as_dict())
     columns: dict[str, Any] = {
         name: None if getattr(chunks[0], name) is None else np.concatenate([getattr(chunk, name) for chunk in chunks])
         for name in COLUMNS
@@ -184,7 +187,8 @@ def no_ticks(source: Source, report: ReadReport) -> str:
     """The error text for a source without a single tick: what its messages were lost to."""
     counts = report.as_dict()
     lost = [f"{n:,} × {why}" for name in ("dropped", "anomalies") for why, n in counts[name].items()]
+    remedy = REMEDIES[max(counts["lost"], key=counts["lost"].__getitem__)] if counts["lost"] else ""
     return (
         f"data {source.files[0]}: not one tick in {report.events:,} events that end {report.messages:,} messages "
-        f"({', '.join(lost) or 'nothing was dropped'}); expected messages that leave both sides quoted"
+        f"({', '.join(lost) or 'nothing was dropped'}); {remedy or 'expected messages that leave both sides quoted'}"
     )

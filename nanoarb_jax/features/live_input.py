@@ -10,7 +10,7 @@ import numpy as np
 from nanoarb_jax.features.flow import flow_row
 from nanoarb_jax.features.live_state import open_state
 from nanoarb_jax.features.lob44 import FeatureScale, lob44_row
-from nanoarb_jax.market.anomaly import KEEP, Anomaly
+from nanoarb_jax.market.anomaly import HEAL, KEEP, Anomaly
 from nanoarb_jax.market.book.changes import count_anomaly
 from nanoarb_jax.market.book.state import APPLIED
 from nanoarb_jax.market.clocks.next_tick import DUE, TICK, is_due, next_tick, next_tick_of_books
@@ -92,7 +92,7 @@ def take_books(block, ts_ns, bid_px, bid_qty, ask_px, ask_qty, bought, sold):  #
     elif bids[0, 0] > asks[0, 0]:
         count_anomaly(live.book, _CROSSED)
     else:
-        valid = bids[0, 0] < asks[0, 0] or count_anomaly(live.book, _LOCKED) == KEEP
+        valid = bids[0, 0] < asks[0, 0] or count_anomaly(live.book, _LOCKED) in (KEEP, HEAL)
     status = next_tick_of_books(live.book, live.clock, ts_ns, lots_bought, lots_sold, valid)
     if status == TICK:
         write_features(live)

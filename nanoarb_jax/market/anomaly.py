@@ -20,7 +20,7 @@ class Anomaly(IntEnum):
     """Kinds, each with a counter in `OrderBook.anomalies`. The first three are seen at the end of a message."""
 
     CROSSED = 0  # best bid above best ask
-    LOCKED = 1  # best bid equal to best ask: valid, but worth knowing
+    LOCKED = 1  # best bid equal to best ask
     ONE_SIDED = 2  # no bid or no ask
     UNKNOWN_ORDER = 3  # cancel, modify or fill of an order that is not there
     DUPLICATE_ORDER = 4  # an order id that is there already
@@ -29,14 +29,14 @@ class Anomaly(IntEnum):
     BACKWARDS = 7  # earlier than an event before it
     INVALID = 8  # unknown kind, no side, a price off the tick grid, a quantity below 0, of less than a lot or too large
     UNSYNCED = 9  # an event while waiting for the next snapshot
-    INCOMPLETE = 10  # the book began without a snapshot and is not known to be whole yet, see `book/wholeness.py`
+    INCOMPLETE = 10  # the book began without a snapshot, and none has come: what rested before is not known
     STALE = 11  # a level that was never told to be gone, and that `heal` removed
 
 
-# a locked book is valid; a message that comes late is applied, and its tick takes the latest time before it
+# a locked book of orders is valid; a message that comes late is applied, and its tick takes the latest time before it
 _DEFAULTS: dict[Anomaly, Policy] = {
     Anomaly.CROSSED: "heal",
-    Anomaly.LOCKED: "keep",
+    Anomaly.LOCKED: "heal",
     Anomaly.ONE_SIDED: "skip",
     Anomaly.UNKNOWN_ORDER: "keep",
     Anomaly.DUPLICATE_ORDER: "skip",
@@ -53,6 +53,7 @@ FEED_DEFAULTS: dict[str, Policy] = {"incomplete": "skip"}
 _USUAL: tuple[Policy, ...] = ("keep", "skip", "resync", "raise")
 _ALLOWED: dict[Anomaly, tuple[Policy, ...]] = {
     Anomaly.CROSSED: ("heal", "skip", "resync", "raise"),
+    Anomaly.LOCKED: ("heal", *_USUAL),
     Anomaly.ONE_SIDED: ("skip", "raise"),
     Anomaly.UNSYNCED: ("skip", "raise"),
     Anomaly.INCOMPLETE: ("keep", "skip", "raise"),

@@ -31,6 +31,9 @@ class BookSeries(NamedTuple):
         tick: price units per price tick.
         name: of the series, e.g. the file's stem.
         bought, sold: (n,) int64 lots that takers bought and sold since the previous row; None: trades not known.
+        unsided: (n,) int64 lots traded since the previous row by takers whose side is not told; None: there are none.
+        gap: (n,) bool, rows of which the feed says that messages before them were lost; None: it says so of none.
+            Both are a feed's alone: ticks have neither.
     """
 
     ts_ns: NDArray[np.int64]
@@ -44,6 +47,8 @@ class BookSeries(NamedTuple):
     name: str
     bought: NDArray[np.int64] | None = None
     sold: NDArray[np.int64] | None = None
+    unsided: NDArray[np.int64] | None = None
+    gap: NDArray[np.bool_] | None = None
 
     @property
     def rows(self) -> int:
@@ -78,7 +83,7 @@ class BookSeries(NamedTuple):
 
     def part(self, start: int, stop: int) -> BookSeries:
         """Rows start … stop, views of the same arrays."""
-        columns: dict[str, Any] = {name: getattr(self, name) for name in COLUMNS}
+        columns: dict[str, Any] = {name: getattr(self, name) for name in (*COLUMNS, "unsided", "gap")}
         cut: dict[str, Any] = {name: None if c is None else c[start:stop] for name, c in columns.items()}
         return self._replace(**cut)
 
@@ -127,7 +132,7 @@ def find_faults(books: BookSeries) -> BookFaults:
         one_sided |= (px[:, 0] == EMPTY_PRICE) | (lots[:, 0] == 0)
         negative_lots |= (lots < 0).any(axis=1)
         lots_without_price |= ((px == EMPTY_PRICE) & (lots != 0)).any(axis=1)
-    for traded in (books.bought, books.sold):
+    for traded in (books.bought, books.sold, books.unsided):
         if traded is not None:
             negative_trades |= traded < 0
     lower_bid = (bid[:, 1:] == EMPTY_PRICE) | ((bid[:, :-1] != EMPTY_PRICE) & (bid[:, 1:] < bid[:, :-1]))

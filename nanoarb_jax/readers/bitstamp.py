@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market import event
+from nanoarb_jax.market.anomaly import Policy
 from nanoarb_jax.market.event import EVENT, LAST
 from nanoarb_jax.readers.columns import (
     Array,
@@ -32,12 +33,13 @@ from nanoarb_jax.readers.columns import (
 from nanoarb_jax.readers.feed import EventFeed, ReadOptions
 from nanoarb_jax.readers.format import Format, Head, one_file
 from nanoarb_jax.readers.names import series_name
+from nanoarb_jax.readers.sorting import sort_events
+from nanoarb_jax.readers.time_columns import TimeForm, find_form, read_times
 
 COLUMNS = ("id", "timestamp", "exchange.timestamp", "price", "volume", "action", "direction")
 _TICK_SIZE, _LOT_SIZE = 0.01, 1e-8
 _KINDS = {"created": event.ADD, "changed": event.MODIFY, "deleted": event.CANCEL}
 _SIDES = {"bid": event.BUY, "ask": event.SELL}
-_MS = 1_000_000  # ns
 _LATE = "told after the order's deletion"
 
 
@@ -54,11 +56,12 @@ def open_bitstamp(path: str | Path, options: ReadOptions = ReadOptions()) -> Eve
     names = csv_names(path, COLUMNS)
     tick_size, lot_size = options.tick_size or _TICK_SIZE, options.lot_size or _LOT_SIZE
     dropped: Counter[str] = Counter()
-    chunks = _until_deleted(_events(path, names), dropped)
+    notes: list[str] = []
+    events = _events(path, names, notes)
+    chunks = _until_deleted(sort_events(events, notes) if options.sort else events, dropped)
     # a changed order that was never created is a market order that does not rest, as often as one from before the file
-    return EventFeed(
-        series_name(path), "bitstamp", tick_size, lot_size, chunks, dropped, policy={"unknown_order": "skip"}
-    )
+    policy: dict[str, Policy] = {"unknown_order": "skip", "incomplete": "keep"}  # no log of orders has a snapshot
+    return EventFeed(series_name(path), "bitstamp", tick_size, lot_size, chunks, dropped, notes, policy)
 
 
 def _until_deleted(chunks: Iterator[NDArray[np.void]], dropped: Counter[str]) -> Iterator[NDArray[np.void]]:
@@ -83,20 +86,34 @@ def _until_deleted(chunks: Iterator[NDArray[np.void]], dropped: Counter[str]) ->
             yield events[kept]
 
 
-def _events(path: Path, names: Sequence[str]) -> Iterator[NDArray[np.void]]:
+def _events(path: Path, names: Sequence[str], notes: list[str]) -> Iterator[NDArray[np.void]]:
+    forms: dict[str, TimeForm] = {}
     for columns in text_batches(path, names, COLUMNS):
         events = np.zeros(len(columns["id"]), EVENT)
         kind = _codes(path, columns["action"], "action", _KINDS)
         side = _codes(path, columns["direction"], "direction", _SIDES)
         events["ev"] = (kind | side | event.BOTH_SEE).astype(np.uint64)
         for field, column in (("local_ts", "timestamp"), ("exch_ts", "exchange.timestamp")):
-            events[field] = integers(columns[column], column_of(path, column)) * _MS
+            what = column_of(path, column)
+            if column not in forms:
+                forms[column] = find_form(columns[column], what)
+                if forms[column].unit != "ms":
+                    notes.append(f"{column}: times are in {forms[column].unit or 'ISO 8601'}")
+            events[field] = read_times(columns[column], forms[column], what)
         events["px"] = floats(columns["price"], column_of(path, "price"))
-        events["qty"] = floats(columns["volume"], column_of(path, "volume")) * _LOT_SIZE
+        events["qty"] = _quantities(columns["volume"], column_of(path, "volume"))
         events["qty"][kind == event.CANCEL] = 0.0  # all of it
         events["order_id"] = integers(columns["id"], column_of(path, "id"), "uint64")
         events["ival"] = LAST
         yield events
+
+
+def _quantities(column: Array, what: str) -> NDArray[np.float64]:
+    """(n,) quantities of volumes in 1e-8."""
+    volumes = floats(column, what)
+    if (volumes % 1 != 0).any():
+        raise DataError(f"{what} holds {volumes[volumes % 1 != 0][0]:g}; expected whole volumes, in 1e-8")
+    return volumes * _LOT_SIZE
 
 
 def _codes(path: Path, column: Array, name: str, codes: Mapping[str, int]) -> NDArray[np.int64]:
@@ -113,4 +130,4 @@ def _sniff(head: Head) -> bool:
     return head.line.startswith(b"id,timestamp,exchange.timestamp")
 
 
-FORMAT = Format(name="bitstamp", sniff=_sniff, open=one_file(open_bitstamp), options=("tick_size", "lot_size"))
+FORMAT = Format(name="bitstamp", sniff=_sniff, open=one_file(open_bitstamp), options=("tick_size", "lot_size", "sort"))

@@ -1,12 +1,14 @@
-"""`book-npz`: ten-level books in one NumPy archive, the simplest file to bring your own books in.
+"""`book-npz`: books in one NumPy archive, the simplest file to bring your own books in.
 
-Keys: ts_ns (n,), bid_px, bid_sz, ask_px, ask_sz (n, 10), all int64, and the scalars px_scale, sz_scale, tick; where
-trades are known, bought and sold (n,), int64. They are the fields of `BookSeries`, where a size is called lots: bid_sz
-is `bid_lots`, ask_sz is `ask_lots`, sz_scale is `lots_per_unit`. The series is named after the file.
+Keys: ts_ns (n,), bid_px, bid_sz, ask_px, ask_sz (n, 1 to 10 levels), all int64, and the scalars px_scale, sz_scale,
+tick; where trades are known, bought and sold (n,), int64. They are the fields of `BookSeries`, where a size is called
+lots: bid_sz is `bid_lots`, ask_sz is `ask_lots`, sz_scale is `lots_per_unit`. A level is empty if its price is
+EMPTY_PRICE, or its price and its size are 0. The series is named after the file.
 """
 
 from __future__ import annotations
 
+import math
 import tokenize
 import zipfile
 import zlib
@@ -16,19 +18,23 @@ from typing import Any
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
+from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.files import first_line, new_file
-from nanoarb_jax.market.series import BookSeries, validate_books
-from nanoarb_jax.readers.feed import BookFeed, Feed, ReadOptions
+from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries, validate_books
+from nanoarb_jax.readers.feed import CHUNK, BookFeed, Feed, ReadOptions
 from nanoarb_jax.readers.format import Format, Head
 from nanoarb_jax.readers.names import series_name
+from nanoarb_jax.readers.sorting import sort_books
+from nanoarb_jax.readers.times import unit_of_time
 
 _ARRAYS = ("ts_ns", "bid_px", "bid_sz", "ask_px", "ask_sz")
 _TRADES = ("bought", "sold")
 _SCALARS = ("px_scale", "sz_scale", "tick")
 # the fields of `BookSeries` that are called otherwise than the archive's keys
 _FIELDS = {"bid_sz": "bid_lots", "ask_sz": "ask_lots", "sz_scale": "lots_per_unit"}
+_CLOSE = 10  # times whose span is less than this part of the first lie close together
 # all that numpy and zipfile raise on bytes that are not, or no longer, an archive of plain arrays
 DAMAGED = (
     tokenize.TokenError,
@@ -45,13 +51,19 @@ DAMAGED = (
 
 
 def read_book_npz(path: str | Path) -> BookSeries:
-    """Read and validate one file.
+    """Read and validate one file; levels that it does not have are empty.
 
     Raises:
         DataError: the file is missing, not an archive, truncated, lacks a key, holds an array of the wrong shape or
-            dtype, or books that `validate_books` refuses.
+            dtype, times that count another unit than ns, or books that `validate_books` refuses.
     """
-    path = Path(path)
+    books = _read_rows(Path(path))
+    validate_books(books)
+    return books
+
+
+def _read_rows(path: Path) -> BookSeries:
+    """The books of one file, valid or not, whose arrays fit together."""
     if not path.is_file():
         raise DataError(f"books {path}: no such file; expected a book-npz file")
     fields = _load(path)
@@ -67,13 +79,55 @@ def read_book_npz(path: str | Path) -> BookSeries:
     if tick != tick // 1:
         raise DataError(f"books {path}: tick={tick}; expected a whole number of price units")
     px_scale, lots_per_unit = (float(fields[key].item()) for key in ("px_scale", "sz_scale"))
+    for key, value in (("px_scale", px_scale), ("sz_scale", lots_per_unit), ("tick", tick)):
+        if not (math.isfinite(value) and value > 0):
+            raise DataError(f"books {path}: {key}={value}; expected a finite value above 0")
+    _check_shapes(path, fields, traded)
     columns: dict[str, Any] = {
         _FIELDS.get(key, key): np.ascontiguousarray(fields[key], dtype=np.int64) for key in (*_ARRAYS, *traded)
     }
+    _check_unit(path, columns["ts_ns"])
+    for side in ("bid", "ask"):
+        columns |= _padded(columns[f"{side}_px"], columns[f"{side}_lots"], side)
     name = series_name(path)
-    books = BookSeries(**columns, px_scale=px_scale, lots_per_unit=lots_per_unit, tick=int(tick), name=name)
-    validate_books(books)
-    return books
+    return BookSeries(**columns, px_scale=px_scale, lots_per_unit=lots_per_unit, tick=int(tick), name=name)
+
+
+def _check_shapes(path: Path, fields: dict[str, np.ndarray], traded: Sequence[str]) -> None:
+    rows = len(fields["ts_ns"]) if fields["ts_ns"].ndim == 1 else 0
+    levels = fields["bid_px"].shape[-1] if fields["bid_px"].ndim == 2 else 0
+    expected = {key: (rows, levels) for key in _ARRAYS[1:]} | dict.fromkeys(traded, (rows,))
+    if rows == 0 or not 1 <= levels <= LEVELS:
+        met = f"ts_ns is {fields['ts_ns'].shape}, bid_px {fields['bid_px'].shape}"
+        raise DataError(f"books {path}: {met}; expected (n,) and (n, 1 to {LEVELS} levels), n 1 or more")
+    for key, shape in expected.items():
+        if fields[key].shape != shape:
+            raise DataError(f"books {path}: {key} is {fields[key].dtype} {fields[key].shape}; expected int64 {shape}")
+
+
+def _check_unit(path: Path, ts_ns: NDArray[np.int64]) -> None:
+    """Refuse times that are s, ms or µs since 1970.
+
+    Series may begin at any moment, so small times alone do not tell: those of a few days in another unit lie close
+    together, too.
+    """
+    first, last = int(ts_ns.min()), int(ts_ns.max())
+    try:
+        unit = unit_of_time(first, f"books {path}: ts_ns")
+    except DataError:
+        return
+    if unit != "ns" and last - first <= first // _CLOSE:
+        raise DataError(f"books {path}: ts_ns from {first} on looks like {unit} since 1970; expected ns, convert them")
+
+
+def _padded(px: NDArray[np.int64], lots: NDArray[np.int64], side: str) -> dict[str, NDArray[np.int64]]:
+    """Prices and lots of ten levels a side; those of price 0 and size 0, and those that are not there, are empty."""
+    empty = (px == 0) & (lots == 0)
+    missing = ((0, 0), (0, LEVELS - px.shape[1]))
+    return {
+        f"{side}_px": np.pad(np.where(empty, EMPTY_PRICE, px), missing, constant_values=EMPTY_PRICE),
+        f"{side}_lots": np.pad(lots, missing),
+    }
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
@@ -122,8 +176,11 @@ def _sniff(head: Head) -> bool:
 
 
 def _open(files: Sequence[Path], options: ReadOptions) -> Feed:
-    books = read_book_npz(files[0])
-    return BookFeed(books.name, "book-npz", iter([books]))
+    """Books valid or not: whoever reads the feed counts and drops invalid rows, as of every other format."""
+    books = _read_rows(files[0])
+    notes: list[str] = []
+    chunks = (books.part(start, start + CHUNK) for start in range(0, books.rows, CHUNK))
+    return BookFeed(books.name, "book-npz", sort_books(chunks, notes) if options.sort else chunks, notes=notes)
 
 
-FORMAT = Format(name="book-npz", sniff=_sniff, open=_open)
+FORMAT = Format(name="book-npz", sniff=_sniff, open=_open, options=("sort",))

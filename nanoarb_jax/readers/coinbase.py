@@ -28,11 +28,11 @@ from nanoarb_jax.readers.columns import (
     floats,
     require_all,
     text_batches,
-    zoned_times,
 )
 from nanoarb_jax.readers.compression import open_bytes
 from nanoarb_jax.readers.feed import EventFeed, ReadOptions, infer_tick_size
 from nanoarb_jax.readers.format import FileGroup, Format, Head
+from nanoarb_jax.readers.time_columns import TimeForm, find_form, read_times
 
 _LOT_SIZE = 1e-8  # the exchange's smallest unit; sizes in files may carry the noise of float arithmetic beyond it
 
@@ -63,7 +63,9 @@ def open_coinbase(files: Iterable[str | Path], options: ReadOptions = ReadOption
     snapshot["ival"][-1] |= LAST
     folder = sides[0].resolve().parent.name
     tick_size = options.tick_size or infer_tick_size(levels["px"], str(sides[0]))
-    return EventFeed(folder, "coinbase", tick_size, options.lot_size or _LOT_SIZE, _chunks(snapshot, updates))
+    notes = ["only the exchange's times"]
+    chunks = _chunks(snapshot, updates)
+    return EventFeed(folder, "coinbase", tick_size, options.lot_size or _LOT_SIZE, chunks, notes=notes)
 
 
 def _only(paths: list[Path], stem: str) -> Path:
@@ -125,6 +127,7 @@ def _chunks(snapshot: NDArray[np.void], updates: list[Path]) -> Iterator[NDArray
 def _levels(path: Path, *, timed: bool = False) -> Iterator[NDArray[np.void]]:
     """The file's rows as events: timed ones updates, the others levels of the snapshot."""
     wanted = ["side", "price", "size", *(["time"] if timed else [])]
+    form: TimeForm | None = None
     for columns in text_batches(path, csv_names(path, wanted), wanted):
         require_all(columns["side"], column_of(path, "side"))
         indices, words = distinct_words(columns["side"], column_of(path, "side"))
@@ -137,7 +140,9 @@ def _levels(path: Path, *, timed: bool = False) -> Iterator[NDArray[np.void]]:
         events["px"] = floats(columns["price"], column_of(path, "price"))
         events["qty"] = floats(columns["size"], column_of(path, "size"))
         if timed:
-            events["exch_ts"] = events["local_ts"] = zoned_times(columns["time"], column_of(path, "time"))
+            what = column_of(path, "time")
+            form = form or find_form(columns["time"], what)
+            events["exch_ts"] = events["local_ts"] = read_times(columns["time"], form, what)
             events["ival"] = LAST
         yield events
 

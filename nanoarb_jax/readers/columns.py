@@ -8,7 +8,6 @@ read their columns as text and convert that.
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,8 +22,7 @@ from nanoarb_jax.readers.compression import open_bytes
 
 CSV_BLOCK = 1 << 22  # bytes of text in a batch
 LONGEST_HEADER = 1 << 20  # bytes
-_DATE = re.compile(r"\d{4}-\d\d-\d\d")
-_ZONE = re.compile(r"(Z|[+-]\d\d(:?\d\d)?)$")
+WORDS = "words"  # the type of a column of few different words
 
 Array = Any  # a pyarrow.Array; pyarrow has no types
 Batch = Mapping[str, Array]
@@ -106,7 +104,7 @@ def csv_batches(
     Args:
         path: plain or compressed.
         names: of all columns, in order.
-        types: pyarrow's name of the type of every column to read.
+        types: pyarrow's name of the type of every column to read, or WORDS.
         delimiter: between cells.
         missing: the words that stand for a missing cell beside the empty one; None: those that pyarrow knows.
 
@@ -114,9 +112,10 @@ def csv_batches(
         DataError: damaged bytes, a row of another length, or a cell that is not what its column holds.
     """
     arrow = import_pyarrow()
+    words = arrow.dictionary(arrow.int32(), arrow.string())
     convert = arrow.csv.ConvertOptions(
         include_columns=list(types),
-        column_types={name: arrow.type_for_alias(kind) for name, kind in types.items()},
+        column_types={name: words if kind == WORDS else arrow.type_for_alias(kind) for name, kind in types.items()},
         strings_can_be_null=True,
         null_values=None if missing is None else ["", *missing],
     )
@@ -207,26 +206,6 @@ def integers(column: Array, what: str, dtype: str = "int64", *, missing: int | N
     return (whole if missing is None else whole.fill_null(missing)).to_numpy(zero_copy_only=False)
 
 
-def times(column: Array, what: str) -> NDArray[np.int64]:
-    """Times, in ns since 1970 UTC: whole ns, timestamps, or ISO 8601 text; UTC where no zone is given.
-
-    Raises:
-        DataError: a time is missing or is none of these.
-    """
-    arrow = import_pyarrow()
-    types = arrow.types
-    require_all(column, what)
-    if not (types.is_timestamp(column.type) or types.is_integer(column.type) or _is_text(column)):
-        raise DataError(f"{what}: {column.type}; expected whole ns since 1970 UTC, timestamps or ISO 8601 text")
-    expected = "times: whole ns since 1970 UTC, or ISO 8601"
-    if _is_text(column) and _DATE.match(first := column[0].as_py().strip()):
-        zone = "UTC" if _ZONE.search(first[10:]) else None
-        column = cast(column, arrow.timestamp("ns", zone), what, expected)
-    if types.is_timestamp(column.type):
-        column = cast(column, arrow.timestamp("ns", column.type.tz), what, expected)
-    return cast(column, arrow.int64(), what, expected).to_numpy(zero_copy_only=False)
-
-
 def zoned_times(texts: Array, what: str) -> NDArray[np.int64]:
     """Times, in ns since 1970 UTC, of text: ISO 8601 with a zone, or whole ns, of which 2**64 - 1 (none) becomes -1.
 
@@ -241,12 +220,12 @@ def zoned_times(texts: Array, what: str) -> NDArray[np.int64]:
     return stamps.cast(arrow.int64()).to_numpy(zero_copy_only=False)
 
 
-def _is_text(column: Array) -> bool:
-    types = import_pyarrow().types
-    return bool(types.is_string(column.type) or types.is_large_string(column.type))
-
-
 def distinct_words(column: Array, what: str) -> tuple[NDArray[np.int64], list[str]]:
     """A column of few different words: (n,) indices into them, and the words; a missing one is the empty word."""
-    encoded = cast(column, import_pyarrow().string(), what, "words").fill_null("").dictionary_encode()
-    return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64), encoded.dictionary.to_pylist()
+    arrow = import_pyarrow()
+    if not arrow.types.is_dictionary(column.type):
+        column = cast(column, arrow.string(), what, "words").dictionary_encode()
+    found = cast(column.dictionary, arrow.string(), what, "words").to_pylist()
+    missing = len(found)
+    indices = column.indices.fill_null(missing).to_numpy(zero_copy_only=False).astype(np.int64)
+    return indices, [word or "" for word in found] + [""] * bool(column.null_count)

@@ -123,7 +123,8 @@ def open_bytes(path: str | Path) -> io.BufferedReader:
     The compression is told by the first bytes, whatever the suffix; anything unknown is read as it is. Not seekable.
 
     Raises:
-        DataError: the file is missing or unreadable; later, from any read: damaged or truncated compressed data.
+        DataError: the file is missing, unreadable or a damaged member; later, from any read: damaged or truncated
+            compressed data.
     """
     path = Path(path)
     archive = archive_of(path)
@@ -136,7 +137,10 @@ def open_bytes(path: str | Path) -> io.BufferedReader:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     try:
         stream = _Owner(_decompressor(file, str(path)), file)
-    except BaseException:
+    except BaseException as error:
         file.close()
+        if isinstance(error, _DAMAGED) and not isinstance(error, DataError):  # of a zip member, by its first bytes
+            check_open_files(error)
+            raise DataError(f"{path}: damaged or truncated ({first_line(error)}); fetch it again") from error
         raise
     return io.BufferedReader(_Guarded(stream, str(path)), _BLOCK)

@@ -120,15 +120,21 @@ def infer_tick_size(px: NDArray[np.float64], what: str) -> float:
 
 
 def infer_lot_size(qty: NDArray[np.float64], what: str) -> float:
-    """A power of ten, 1e-8 where quantities allow it, of which a thousand times the largest quantity stays exact.
+    """A power of ten: 1e-8 where it keeps a thousand times the largest quantity exact, else coarser, but never coarser
+    than the decimals of these quantities, as long as the largest stays exact.
 
     >>> from nanoarb_jax.readers.feed import infer_lot_size
     >>> infer_lot_size(np.array([0.001, 250.0]), "example")
     1e-08
-    >>> infer_lot_size(np.array([1e9]), "example")
-    0.001
+    >>> infer_lot_size(np.array([1e9]), "example"), infer_lot_size(np.array([1e6, 1e-8]), "example")
+    (0.001, 1e-08)
     """
     finite = np.abs(qty[np.isfinite(qty)])
     largest = float(finite.max()) if len(finite) else 1.0
-    decimals = int(min(8, np.floor(np.log10(2.0**53 / (1000.0 * max(largest, 1e-300))))))
-    return float(f"1e{-decimals}")
+    roomy, most = (int(min(8, np.floor(np.log10(2.0**53 / (room * max(largest, 1e-300)))))) for room in (1000.0, 1.0))
+    needed = next((decimals for decimals in range(max(roomy, 0), most) if _are_whole(finite * 10.0**decimals)), most)
+    return float(f"1e{-max(roomy, needed)}")
+
+
+def _are_whole(values: NDArray[np.float64]) -> bool:
+    return bool(np.allclose(np.rint(values), values, rtol=1e-15, atol=1e-6))

@@ -109,7 +109,8 @@ def fi2010_books(path: str | Path) -> BookFeed:
     )
     ts_ns = np.arange(features.shape[1], dtype=np.int64)
     books = BookSeries(ts_ns, bid_px, bid_lots, ask_px, ask_lots, px_scale, lots_per_unit, tick, series_name(path))
-    return BookFeed(books.name, "fi2010", _chunks(books), timed=False)
+    notes = ["no times", "stocks and days follow each other without a mark"]
+    return BookFeed(books.name, "fi2010", _chunks(books), timed=False, notes=notes)
 
 
 def _chunks(books: BookSeries) -> Iterator[BookSeries]:
@@ -134,7 +135,10 @@ def _read(path: Path) -> NDArray[np.float64]:
                     raise DataError(f"{path}: {met}; expected as many in every row; fetch the file again")
             count += 1
     if count != _ROWS:
-        raise DataError(f"{path}: {count} rows; expected an FI-2010 file of {_ROWS} rows and one column an event")
+        turned = " (one row an event? turn it round)" if kept and len(kept[0]) in (_FEATURES, 144, _ROWS) else ""
+        raise DataError(
+            f"{path}: {count} rows{turned}; expected an FI-2010 file of {_ROWS} rows and one column an event"
+        )
     return np.stack(kept)
 
 

@@ -7,7 +7,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-_SUFFIXES = re.compile(r"(\.(gz|xz|bz2|zst|npz|npy|csv|txt|parquet|dbn|jsonl?|dat))+$", re.IGNORECASE)
+_SUFFIXES = re.compile(r"(\.(gz|xz|bz2|zst|npz|npy|csv|tsv|txt|parquet|pq|dbn|jsonl?|dat))+$", re.IGNORECASE)
 # a day, and perhaps a time of day: 20250101, 2025-01-01_02, 20250101-0230, 20250101T023000Z, 2025-01-01T02-30-00
 _TIME = re.compile(
     r"^(?P<series>.+)[_.-](?P<day>\d{8}|\d{4}-\d{2}-\d{2})"

@@ -14,12 +14,13 @@ from nanoarb_jax.readers.archives import zip_members
 from nanoarb_jax.readers.binance import feed as binance
 from nanoarb_jax.readers.captures import coinbase_advanced, kraken, okx
 from nanoarb_jax.readers.converted import binance_history, bybit, hyperliquid, mexc, tardis
-from nanoarb_jax.readers.databento import csv_form, dbn
-from nanoarb_jax.readers.feed import Feed, ReadOptions
+from nanoarb_jax.readers.databento import csv_form, dbn, parquet_form
+from nanoarb_jax.readers.feed import EventFeed, Feed, ReadOptions
 from nanoarb_jax.readers.format import Format, Head, read_head
 from nanoarb_jax.readers.hftbacktest import feed as hftbacktest
 from nanoarb_jax.readers.lobster import feed as lobster
 from nanoarb_jax.readers.names import symbol_in_name
+from nanoarb_jax.readers.snapshot import begin_with
 from nanoarb_jax.readers.table import feed as table
 
 # in the order in which they are asked: a table may begin with any header line, so it comes last
@@ -40,6 +41,7 @@ FORMATS: dict[str, Format] = {
         binance,
         dbn,
         csv_form,
+        parquet_form,
         bitstamp,
         lobster,
         coinbase,
@@ -165,7 +167,7 @@ def _grouped(formats: dict[Path, str], wanted: str | None) -> Iterator[Source]:
                 suffix = f"-{symbol_in_name(symbol)}" if symbol else ""
                 yield Source(f"{group.name}{suffix}", name, group.files, symbol, beside)
     if not groups and companions:
-        raise DataError(f"data {companions[0][1]}: only says the sizes of instruments; name the market data beside it")
+        raise DataError(f"data {companions[0][1]}: no orders or books in it; name the market data that it belongs to")
 
 
 def _with_unique_names(sources: list[Source]) -> list[Source]:
@@ -196,7 +198,25 @@ def open_source(source: Source, options: ReadOptions = ReadOptions()) -> Feed:  
     _check_options(source, options)
     feed = FORMATS[source.format].open(source.files, options)
     feed.name = source.name
-    return feed
+    return feed if options.snapshot is None else _begun(feed, options, options.snapshot)
+
+
+def _begun(feed: Feed, options: ReadOptions, path: Path) -> EventFeed:
+    """The feed with the book of a snapshot file before its first event."""
+    if not isinstance(feed, EventFeed):
+        raise DataError(f"data {feed.name}: {feed.format} holds whole books; leave out --snapshot {path}")
+    sources = find_sources([path], options.symbol)
+    if len(sources) > 1:
+        raise DataError(f"--snapshot {path}: {len(sources)} series; expected the book of one")
+    heeded = FORMATS[sources[0].format].options
+    sized = ReadOptions(
+        feed.tick_size if "tick_size" in heeded else None,
+        feed.lot_size if "lot_size" in heeded else None,
+        options.symbol if "symbol" in heeded else None,
+    )
+    if sources[0].format == hftbacktest.FORMAT.name:  # whose books of a day's start have no times
+        return begin_with(feed, hftbacktest.open_hftbacktest(sources[0].files[0], sized, untimed=True), str(path))
+    return begin_with(feed, open_source(sources[0], sized), str(path))
 
 
 def _check_options(source: Source, options: ReadOptions) -> None:

@@ -14,8 +14,8 @@ from nanoarb_jax.data.dataset import Dataset, check_input, open_dataset
 from nanoarb_jax.data.declaration import instrument_of
 from nanoarb_jax.data.labelling import check_finite, measure_stream
 from nanoarb_jax.data.labels import UNDEFINED
-from nanoarb_jax.data.report import ReadReport, warn_of_losses
-from nanoarb_jax.data.stored import MANIFEST, file_entry
+from nanoarb_jax.data.report import ReadReport
+from nanoarb_jax.data.stored import file_entry, is_dataset
 from nanoarb_jax.data.streams import Stream, make_stream
 from nanoarb_jax.data.ticks import read_books
 from nanoarb_jax.errors import DataError
@@ -71,7 +71,7 @@ def open_feeds(
             size than the feed's.
     """
     path = Path(path)
-    if (path / MANIFEST).is_file():
+    if is_dataset(path):
         return _prepared(path, config, options, policy)
     config = config or DataConfig()
     find_scales = scales_elsewhere(scales, config, options)
@@ -85,7 +85,6 @@ def open_feeds(
         stream, reason = _open_stream(source, books, config, measured)
         streams.append(stream)
         accounts[books.name] = report.as_dict()
-        warn_of_losses(books.name, accounts[books.name])
         if reason is not None:
             unlabelled[books.name] = reason
     return Feeds(Dataset(tuple(streams), config, []), unlabelled, found, accounts)

@@ -14,7 +14,7 @@ from nanoarb_jax.data.instrument import Instrument
 from nanoarb_jax.errors import ConfigError, DataError
 from nanoarb_jax.features.live_input import UNMARKED
 from nanoarb_jax.features.live_state import grow_state, new_state, read_state
-from nanoarb_jax.market.anomaly import Policy
+from nanoarb_jax.market.anomaly import FEED_DEFAULTS, Policy
 from nanoarb_jax.market.book.order_book import OrderBook
 from nanoarb_jax.market.book.state import NEEDS_LEVELS, NEEDS_ORDERS, RAISED, describe_raised, describe_refused
 from nanoarb_jax.market.event import EVENT
@@ -38,7 +38,8 @@ class LivePredictor(NotPickled):
         step: the compiled model; it is this object's alone from now on.
         spec: what the model reads.
         instrument: what the market is measured by.
-        policy: about anomalies, see `nanoarb_jax.market.anomaly.policies`; None: the defaults.
+        policy: about anomalies, see `nanoarb_jax.market.anomaly.policies`; None: the defaults, but as in files no tick
+            before the first snapshot or clear of the book (`incomplete`).
         levels, orders: room in the book to begin with. It grows as needed, but not inside compiled code.
 
     Raises:
@@ -80,7 +81,7 @@ class LivePredictor(NotPickled):
         self._fresh = new_state(
             spec,
             *sizes,
-            policy=policy,
+            policy=policy if isinstance(policy, str) else {**FEED_DEFAULTS, **(policy or {})},
             levels=levels,
             orders=orders,
             model_floats=read_header(step.weights).room,

@@ -15,7 +15,7 @@ from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.dataset import Dataset, check_input, open_dataset
 from nanoarb_jax.data.instrument import Instrument, measure
 from nanoarb_jax.data.labelling import level1_medians, measure_stream
-from nanoarb_jax.data.stored import MANIFEST, SIZES
+from nanoarb_jax.data.stored import SIZES, is_dataset
 from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.series import BookSeries
@@ -70,7 +70,7 @@ def scales_elsewhere(
     path = scales.path
     if path is None:
         return lambda source: _as_trained(source, scales)
-    place: Path | Dataset = open_dataset(path) if (path / MANIFEST).is_file() else path
+    place: Path | Dataset = open_dataset(path) if is_dataset(path) else path
     if isinstance(place, Dataset):  # whatever its features are
         check_input(place, dataclasses.replace(config.input, feature_set=place.config.feature_set))
         names, formats = {stream.name for stream in place.streams}, set()

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from nanoarb_jax.cli.data import app
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.dataset import open_dataset
+from nanoarb_jax.data.survey import Survey, survey
 from nanoarb_jax.errors import NanoarbError
 
 
@@ -63,11 +64,37 @@ def test_a_look_at_market_data(tmp_path: Path) -> None:
     refused("^--policy crossed=keep: expected one of skip, ", "inspect", file, "--policy", "crossed=keep")
     refused("expected ANOMALY=POLICY", "inspect", file, "--policy", "crossed")
     refused("^--clock second: expected ", "inspect", file, "--clock", "second")
+    shorter, day = found["last_tick"][:19], found["first_tick"][:10]  # its second alone
+    said = run("inspect", file, "--from", shorter[11:], "--to", "9999-01-01", "--json", tmp_path / "zoom.json")
+    (zoomed,) = json.loads((tmp_path / "zoom.json").read_text())["sources"]
+    assert set(zoomed) == set(found) and zoomed["first_tick"] >= shorter > day
+    assert 0 < zoomed["ticks"] < found["ticks"] == zoomed["ticks_read"] and zoomed["last_tick"] == found["last_tick"]
+    assert f"{zoomed['ticks']:,} in the period, {found['ticks']:,} in all, of " in said
+    refused("no tick lies there", "inspect", file, "--from", "1999-01-01", "--to", "1999-01-02")
+    refused("^--from noon: expected a time", "inspect", file, "--from", "noon")
     out = tmp_path / "ds"
     run("prepare", file, "--output", out, "--feature-set", "flow", "--clock", "bbo", "--jobs", 1)
     made = open_dataset(out)
     assert made.streams[0].features.shape[1] == 86 and made.rows < found["ticks"]
     refused("datasets hold no books", "inspect", out, "--picture", tmp_path / "b.png")
+    refused("datasets are shown as a whole", "inspect", out, "--to", "12:00")
+
+
+def test_what_files_lack_and_what_was_assumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "X_2012-06-21_34200000_57600000_orderbook_1.csv").write_text(
+        "1000100,5,1000000,7\n1000200,5,1000000,7\n"
+    )
+    said = run("inspect", tmp_path, "--picture", tmp_path / "book.png")
+    assert "lacks       trades, times, a definition (the tick size is inferred or assumed; --tick-size says it)" in said
+    assert "notes" not in said and (tmp_path / "book.png").stat().st_size > 20_000
+
+    def with_notes(*arguments: object) -> Survey:
+        found = survey(*arguments)  # type: ignore[arg-type]
+        return found._replace(figures=found.figures | {"notes": ["times are in ms", "no trades"]})
+
+    monkeypatch.setattr("nanoarb_jax.data.survey.survey", with_notes)
+    (tmp_path / "book.png").unlink()
+    assert "notes       times are in ms; no trades" in run("inspect", tmp_path)
 
 
 def test_the_same_books_with_and_without_events(tmp_path: Path) -> None:

@@ -304,3 +304,33 @@ def test_policies_hold_for_books_too() -> None:
     shuffled = books._replace(ts_ns=late)
     left = list(choose_rows([shuffled], TickClock(), True, Counter(), policies({"backwards": "skip"})))
     assert sum(part.rows for part in left) == 49
+
+
+def test_rows_after_a_gap_are_counted_and_left_out() -> None:
+    books = synthetic_books(50, 0)
+    gap = np.zeros(50, bool)
+    gap[[0, 7, 8, 49]] = True
+    counted: Counter[str] = Counter()
+    left = list(choose_rows(cut(books._replace(gap=gap), [8, 20]), TickClock(), True, counted))
+    np.testing.assert_array_equal(np.concatenate([part.ts_ns for part in left]), books.ts_ns[~gap])
+    assert counted["gap"] == 4 and all(part.gap is None for part in left)
+    # what was traded meanwhile belongs to the next tick
+    assert books.bought is not None
+    bought = np.concatenate([part.bought for part in left if part.bought is not None])
+    assert bought.sum() == books.bought[:49].sum()
+    kept = list(choose_rows([books._replace(gap=gap)], TickClock(), True, counted, policies({"gap": "keep"})))
+    assert sum(part.rows for part in kept) == 50 and counted["gap"] == 8
+    with pytest.raises(DataError, match="synthetic: gap before the book"):
+        list(choose_rows([books._replace(gap=gap)], TickClock(), True, Counter(), policies({"gap": "raise"})))
+
+
+def test_a_trade_without_a_side_is_a_trade() -> None:
+    books = synthetic_books(9, 0)
+    none = np.zeros(9, np.int64)
+    unsided = none.copy()
+    unsided[[2, 6]] = 3
+    traded = books._replace(bought=none, sold=none, unsided=unsided)
+    for borders in ([], [2], [3, 6]):
+        ticks = list(choose_rows(cut(traded, borders), TickClock("trade"), False, Counter()))
+        np.testing.assert_array_equal(np.concatenate([part.ts_ns for part in ticks]), books.ts_ns[[2, 6]])
+        assert all(part.unsided is None for part in ticks)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nanoarb_jax.market import event as ev
 from nanoarb_jax.market.anomaly import FEED_DEFAULTS
@@ -31,9 +30,11 @@ def book_of(kind: int, flags: int, **options: object) -> OrderBook:
 def test_a_newer_level_removes_what_it_crosses() -> None:
     book = book_of(ev.DEPTH_SNAPSHOT, SNAPSHOT)
     assert book.apply(record(ev.DEPTH, 100.75, 2, BUY, 1))  # the asks at 100.25 and 100.50 were never told to be gone
-    assert (book.best_bid, book.best_ask, book.depth) == (100.75, 100.75, (13, 10))  # locked: valid, and counted
-    assert book.apply(record(ev.DEPTH, 99.5, 3, SELL, 2)) and (book.best_bid, book.best_ask) == (99.5, 99.5)
-    assert (book.anomalies["crossed"], book.anomalies["stale"], book.anomalies["locked"]) == (2, 5, 2)
+    assert (book.best_bid, book.best_ask, book.depth) == (100.75, 101.0, (13, 9))
+    assert book.apply(record(ev.DEPTH, 100.75, 3, SELL, 2)) and (book.best_bid, book.best_ask) == (100.0, 100.75)
+    assert (book.anomalies["crossed"], book.anomalies["locked"], book.anomalies["stale"]) == (1, 1, 4)
+    keeping = book_of(ev.DEPTH_SNAPSHOT, SNAPSHOT, policy={"locked": "keep"})
+    assert keeping.apply(record(ev.DEPTH, 100.25, 2, BUY, 1)) and keeping.best_bid == keeping.best_ask == 100.25
     skipping = book_of(ev.DEPTH_SNAPSHOT, SNAPSHOT, policy={"crossed": "skip"})
     assert not skipping.apply(record(ev.DEPTH, 100.75, 2, BUY, 1)) and skipping.best_ask == 100.25
 
@@ -68,6 +69,12 @@ def test_a_ghost_among_the_asks_and_trades_between_the_ticks() -> None:
     assert (book.best_bid, book.best_ask, book.anomalies["stale"]) == (100.0, 100.25, 1)
 
 
+def test_a_locked_book_of_orders_is_valid() -> None:
+    book = book_of(ev.ADD, SNAPSHOT)
+    assert book.apply(record(ev.ADD, 100.25, 1, BUY, 1, order=99))
+    assert (book.best_bid, book.best_ask, book.anomalies["locked"], book.anomalies["stale"]) == (100.25, 100.25, 1, 0)
+
+
 def test_an_auction_may_cross_while_it_trades() -> None:
     """Orders that an auction fills are better than its price, and are told to be gone right after it."""
     book = book_of(ev.ADD, SNAPSHOT)
@@ -78,39 +85,26 @@ def test_an_auction_may_cross_while_it_trades() -> None:
     assert (book.best_bid, book.best_ask, book.anomalies["stale"]) == (100.0, 100.25, 0)
 
 
-def quotes(seconds: int, surprise_at: int | None = None) -> NDArray[np.void]:
-    """Twelve levels a side at second 0, then the best ones once a second; once a removal of a level never told."""
-    first = [record(ev.DEPTH, px, qty, side, 0, flags=0) for px, qty, side in MARKET]
-    later = [record(ev.DEPTH, 100.0, 5 + at % 2, BUY, at * SECOND) for at in range(1, seconds)]
-    if surprise_at is not None:
-        later[surprise_at] = record(ev.DEPTH, 100.125, 0, BUY, (surprise_at + 1) * SECOND)  # between those told
-    return np.array([*first, *later], EVENT)
+def ticks_of(events: list[np.void], **policy: str) -> list[bool]:
+    book = OrderBook(0.25, 1.0, policy={**FEED_DEFAULTS, **policy})  # type: ignore[dict-item]
+    return [book.apply(event) for event in events]
 
 
-def ticks_at(events: NDArray[np.void], tick_size: float = 0.25, **policy: str) -> list[int]:
-    """Seconds of the ticks of a feed that is read from its first event on."""
-    book = OrderBook(tick_size, 1.0, policy={**FEED_DEFAULTS, **policy})  # type: ignore[dict-item]
-    return [int(event["local_ts"]) // SECOND for event in events if book.apply(event)]
-
-
-def test_a_book_that_begins_in_the_middle() -> None:
-    assert ticks_at(quotes(70)) == list(range(60, 70))  # ten levels a side, and a minute without a surprise
-    assert ticks_at(quotes(120, surprise_at=29), 0.125) == list(range(90, 120))
-    assert ticks_at(quotes(5), incomplete="keep") == [1, 2, 3, 4]
-    thin = quotes(200)
-    assert ticks_at(thin[15:]) == []  # fewer than ten levels a side
-    whole = quotes(5)
-    whole["ev"][:24] += np.uint64(ev.DEPTH_SNAPSHOT - ev.DEPTH)
-    assert ticks_at(whole) == [1, 2, 3, 4]
-
-
-def test_surprises_are_trades_and_orders_too() -> None:
-    feed = quotes(130)
-    trade = record(ev.TRADE, 100.125, 1, BUY, 30 * SECOND)  # somebody sold below the best ask that is known
-    unknown = record(ev.CANCEL, 99.0, 1, BUY, 50 * SECOND, order=7)
-    far = record(ev.CANCEL, 90.0, 1, BUY, 60 * SECOND, order=8)
-    events = np.sort(np.array([*feed, trade, unknown, far], EVENT), order="local_ts", kind="stable")
-    assert min(ticks_at(events)) == 110
+def test_a_book_that_begins_in_the_middle_is_no_tick_until_a_snapshot() -> None:
+    diffs = [
+        record(ev.DEPTH, 100.0, 1, BUY, 1),
+        record(ev.DEPTH, 100.25, 1, SELL, 2),
+        record(ev.DEPTH, 100.0, 2, BUY, 3),
+    ]
+    assert ticks_of(diffs) == [False] * 3
+    assert ticks_of(diffs, incomplete="keep") == [False, True, True]
+    for first in (record(ev.CLEAR, np.nan, 0, 0), record(ev.DEPTH_SNAPSHOT, 99.0, 1, BUY)):
+        assert ticks_of([first, *diffs])[2:] == [True, True]
+        assert ticks_of([*diffs, first, *diffs])[-2:] == [True, True]
+    replayed = record(ev.ADD, 99.0, 1, BUY, 0, order=1, flags=SNAPSHOT | LAST)
+    assert ticks_of([replayed, *diffs])[2:] == [True, True]
+    trade = record(ev.TRADE, 100.0, 1, BUY)
+    assert ticks_of([trade, *diffs]) == [False] * 4 and ticks_of([trade, replayed, *diffs])[3:] == [True, True]
 
 
 def test_a_modify_brings_an_order_that_is_older_than_the_file() -> None:

@@ -64,12 +64,34 @@ def test_a_small_file(tmp_path: Path) -> None:
         ("9,soon,1430438404000,236.47,2,created,bid", "column 'timestamp'"),
         ("9,1430438404518,1430438404000,dear,2,created,bid", "column 'price'"),
         ("9,1430438404518,1430438404000,inf,2,created,bid", "column 'price' holds inf"),
+        ("9,1430438404518,1430438404000,236.47,0.5,created,bid", "'volume' holds 0.5; expected whole volumes, in 1e-8"),
         ("9,1430438404518,1430438404000,236.47", "damaged CSV"),
     ],
 )
 def test_damaged_rows(tmp_path: Path, row: str, met: str) -> None:
     with pytest.raises(DataError, match=met):
         list(open_bitstamp(written(tmp_path / "x.csv", *ROWS, row)).chunks)
+
+
+@pytest.mark.parametrize(("unit", "per_ms"), [("s", 0.001), ("µs", 1000), ("ns", 10**6)])
+def test_other_units_of_time_are_recognised(tmp_path: Path, unit: str, per_ms: float) -> None:
+    def recount(row: str) -> str:
+        number, received, *rest = row.split(",")
+        return ",".join([number, f"{int(received) * per_ms:.3f}" if per_ms < 1 else f"{int(received) * per_ms}", *rest])
+
+    feed = open_bitstamp(written(tmp_path / "x.csv", *map(recount, ROWS)))
+    events = np.concatenate(list(feed.chunks))
+    assert events["local_ts"][0] == 1430438404518_000_000 and events["exch_ts"][0] == 1430438404000_000_000
+    assert feed.notes == [f"timestamp: times are in {unit}"]
+    with pytest.raises(DataError, match="no time between 1980 and 2100, counted in ms"):
+        list(open_bitstamp(written(tmp_path / "y.csv", *ROWS, recount(ROWS[0]))).chunks)
+
+
+def test_newest_first(tmp_path: Path) -> None:
+    whole = np.concatenate(list(open_bitstamp(written(tmp_path / "x.csv", *ROWS)).chunks))
+    feed = open_bitstamp(written(tmp_path / "y.csv", *ROWS[::-1]), ReadOptions(sort=True))
+    np.testing.assert_array_equal(np.concatenate(list(feed.chunks)), whole)
+    assert feed.notes == ["rows sorted by time (newest first in the file)"]
 
 
 def test_damaged_files(tmp_path: Path) -> None:
@@ -106,7 +128,7 @@ def test_the_defects_of_the_real_day_are_counted(day: NDArray) -> None:
     book = OrderBook(0.01, policy={"unknown_order": "skip"})  # as the reader asks for
     book.apply_all(day)
     counted = {kind: count for kind, count in book.anomalies.items() if count}
-    assert counted == {"crossed": 5_664, "locked": 1_936, "one_sided": 9, "unknown_order": 559, "incomplete": 1_097}
+    assert counted == {"crossed": 5_664, "locked": 1_936, "one_sided": 9, "unknown_order": 559, "incomplete": 236_838}
     assert book.state.meta[0]["messages"] == len(day)
     # orders from before the file, once changed, and market orders would stay: taking them for new ones is no good
     keen = OrderBook(0.01, policy={"unknown_order": "keep"})

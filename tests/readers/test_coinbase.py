@@ -108,6 +108,18 @@ def test_missing_files(tmp_path: Path) -> None:
         open_coinbase(untimed)
 
 
+@pytest.mark.parametrize("unit", [1, 10**3, 10**6, 10**9])
+def test_units_of_time(tmp_path: Path, unit: int) -> None:
+    """Numbers are told apart by their size; they were ns, whatever they counted."""
+    stamps = [(START + i * 10**9) // unit for i in (1, 2)]
+    rows = "".join(f"buy,{99 + i},1,{stamp}\n" for i, stamp in enumerate(stamps))
+    (tmp_path / "a").mkdir()
+    feed = open_coinbase([folder(tmp_path / "a", l2update_x_10=f"side,price,size,time\n{rows}")])
+    events = np.concatenate(list(feed.chunks))
+    assert events["exch_ts"][-2:].tolist() == [stamp * unit for stamp in stamps]
+    assert feed.notes == ["only the exchange's times"]
+
+
 @settings(max_examples=examples(100), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_damaged_files(tmp_path: Path, data: st.DataObject) -> None:

@@ -138,6 +138,7 @@ def test_a_file_of_unknown_name_is_judged_by_its_numbers(tmp_path: Path) -> None
     ("content", "match"),
     [
         (text(values()[:44]), "44 rows; expected an FI-2010 file of 149 rows"),
+        (text(values(60).T), r"60 rows \(one row an event\? turn it round\)"),
         (text(values()) + "1 2\n", "150 rows"),
         ("", "0 rows"),
         ("price,size\n", "row 1: not a row of numbers"),

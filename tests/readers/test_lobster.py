@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import zipfile
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -15,13 +16,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nanoarb_jax.errors import DataError
+from nanoarb_jax.errors import DataError, DataWarning
 from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries, validate_books
 from nanoarb_jax.readers.compression import open_bytes
 from nanoarb_jax.readers.feed import BookFeed, ReadOptions
 from nanoarb_jax.readers.lobster import feed as lobster
 from nanoarb_jax.readers.lobster.feed import open_lobster
 from nanoarb_jax.readers.lobster.seconds import parse_seconds
+from nanoarb_jax.readers.sources import find_sources, open_source
 from support.examples import examples
 
 quick = settings(deadline=None, max_examples=examples(60), database=None)
@@ -146,11 +148,30 @@ def test_what_is_no_time(text: str) -> None:
         parse_seconds(np.array(["1.0", text]))
 
 
-def test_halts_are_dropped_and_counted(tmp_path: Path) -> None:
-    halt = MESSAGES.replace("34200.5,4,16113594,7,5853300,1", "34200.5,7,0,0,-1,-1")
-    (books,), feed = read(tmp_path, messages=halt)
-    assert books.rows == 3 and feed.dropped == {"trading halt": 1}
-    assert books.sold is not None and books.sold.sum() == 0 and len(books.sold) == 3
+HALT = {7: "7,0,0,-1,-1", 8: "7,0,0,0,-1", 9: "7,0,0,1,-1"}  # trading halts, quoting resumes, trading resumes
+
+
+@pytest.mark.parametrize(
+    ("kinds", "kept"),
+    [
+        ([1, 7, 1, 9, 1, 1], [0, 4, 5]),
+        ([1, 7, 1, 8, 1, 1], [0]),  # quoting is no trading
+        ([7, 7, 8, 1, 9, 1], [5]),
+        ([1, 9, 1, 1, 1, 7], [0, 2, 3, 4]),
+        ([9, 1, 7, 9, 7, 1], [1]),
+        ([7, 1, 1, 1, 1, 1], []),
+    ],
+)
+@pytest.mark.parametrize("chunk", [1, 2, 4, 100])
+def test_there_are_no_books_in_a_halt(
+    tmp_path: Path, kinds: list[int], kept: list[int], chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lobster, "CHUNK", chunk)
+    messages = "".join(f"{34200 + i},{HALT.get(kind, '4,1,7,5853300,1')}\n" for i, kind in enumerate(kinds))
+    parts, feed = read(tmp_path, f"{BOOK.splitlines()[0]}\n" * 6, messages)
+    assert [(ts - ns(DAY, "09:30:00")) // 10**9 for part in parts for ts in part.ts_ns.tolist()] == kept
+    assert feed.dropped == {"trading halt": 6 - len(kept)}
+    assert sum(int(part.sold.sum()) for part in parts if part.sold is not None) == 7 * len(kept)
 
 
 @pytest.mark.parametrize(("day", "sold"), [("2014-07-11", [5, 5, 5, 0]), ("2014-07-14", [0, 0, 5, 0])])
@@ -160,6 +181,41 @@ def test_hidden_orders_have_no_true_side_since_2014(tmp_path: Path, day: str, so
     (books,), _ = read(tmp_path, messages=hidden + "34209.0,6,-1,500,5857000,-1\n", day=day)
     assert books.sold is not None and books.sold.tolist() == sold
     assert books.bought is not None and books.bought.tolist() == ([0] * 4 if day == "2014-07-11" else [5, 0, 0, 0])
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_pair_in_an_archive(tmp_path: Path, order: tuple[int, int]) -> None:
+    """As LOBSTER gives its samples."""
+    files = [path for path in write(tmp_path, BOOK, MESSAGES) if path is not None]
+    with zipfile.ZipFile(tmp_path / "LOBSTER_SampleFile_ABC_2012-06-21_2.zip", "w") as archive:
+        archive.writestr("LOBSTER_SampleFiles_ReadMe.txt", "-----\nThe files, their time and price, are as follows\n")
+        for i in order:
+            archive.write(files[i], f"day/{files[i].name}")
+            files[i].unlink()
+    with pytest.warns(DataWarning, match="1 of its files left alone"):
+        (source,) = find_sources([tmp_path])
+    assert [path.name for path in source.files] == [path.name for path in files]
+    (books,) = open_source(source).chunks
+    assert isinstance(books, BookSeries) and books.rows == 4 and books.bought is not None and books.bought.sum() == 100
+
+
+@pytest.mark.parametrize(("kept", "rows"), [(0, 4), (1, None)])
+def test_half_a_pair_in_an_archive(tmp_path: Path, kept: int, rows: int | None) -> None:
+    files = [path for path in write(tmp_path, BOOK, MESSAGES) if path is not None]
+    with zipfile.ZipFile(tmp_path / "half.zip", "w") as archive:
+        archive.write(files[kept], files[kept].name)
+    if rows is None:
+        with pytest.raises(DataError, match=r"half\.zip/ABC.*orderbook_2\.csv beside it; LOBSTER messages need"):
+            find_sources([tmp_path / "half.zip"])
+        return
+    feed = open_source(*find_sources([tmp_path / "half.zip"]))
+    assert sum(len(books.ts_ns) for books in feed.chunks) == rows  # type: ignore[union-attr]
+    assert feed.notes == ["no message file: times and trades are not known"]
+
+
+def test_a_header_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a header line .*LOBSTER files have none, remove it"):
+        read(tmp_path, "ask_price_1,ask_size_1,bid_price_1,bid_size_1\n" + BOOK, None)
 
 
 def test_a_finer_tick_than_a_cent(tmp_path: Path) -> None:

@@ -20,6 +20,9 @@ from nanoarb_jax.readers.sources import FORMATS, find_sources, open_source, reco
 from nanoarb_jax.simulation.market import synthetic_books, synthetic_events
 from support.examples import examples
 
+pyarrow = pytest.importorskip("pyarrow", reason="needs the package pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet", reason="needs the package pyarrow")
+
 Found = list[tuple[str, str, list[str]]]
 
 _COINBASE = [f"l2update_15min_{k}.csv.xz" for k in (1, 2, 3, 4)]
@@ -29,19 +32,16 @@ _ALONE = {  # folders where every file is a series: format, names without their 
         "databento-dbn",
         ".dbn.zst",
         [
-            "definition-glbx-es-fut",
             "esh4-glbx-mdp3-20231224.mbo",
             "esh4-glbx-mdp3-20231225.mbo",
-            "futures_definition",
             "futures_mbp-1_2024-07-01T23-58_2024-07-02T00-02",
-            "orderbooks_definition",
             "orderbooks_mbo_2024-05-08T00-00-00_2024-05-08T00-00-02",
         ],
     ),
     "databento_tiny": (
         "databento-dbn",
         ".dbn.zst",
-        [f"test_data.{schema}" for schema in ("definition", "mbo", "mbp-1", "mbp-10")],
+        [f"test_data.{schema}" for schema in ("mbo", "mbp-1", "mbp-10")],
     ),
     "nasdaq_arl": ("databento-csv", ".csv.xz", ["mbo", "mbp"]),
     "bitstamp_btcusd_2015": ("bitstamp", ".csv.bz2", ["orders_24h"]),
@@ -207,12 +207,12 @@ def mixed(folder: Path) -> dict[str, str]:
     """A small file of nearly every format: what each should be recognised as."""
     write_book_npz(folder / "a.npz", books())
     events = np.zeros(2, EVENT)
-    events["ev"], events["px"] = DEPTH | BUY, [10, 10.25]
+    events["ev"], events["px"], events["local_ts"] = DEPTH | BUY, [10, 10.25], 10**18
     np.savez(folder / "b.npz", data=events)
     np.save(folder / "c.npy", events)
     texts = {
         "d.gz": ("binance", LINE),
-        "e.csv": ("databento-csv", "ts_recv,ts_event,rtype,publisher_id,instrument_id\n"),
+        "e.csv": ("databento-csv", "ts_recv,ts_event,rtype,publisher_id,instrument_id,order_id\n"),
         "f.csv": ("bitstamp", "id,timestamp,exchange.timestamp,price\n"),
         "G_2012-06-21_orderbook_1.csv": ("lobster", "5859400,200,5853300,18\n"),
         "h.txt": ("fi2010", "  1.0e+00" * 12 + "\n"),
@@ -220,7 +220,7 @@ def mixed(folder: Path) -> dict[str, str]:
         "j.parquet": ("table", "PAR1"),
         "k.dbn": ("databento-dbn", "DBN\3"),
         "snapshot_bids.csv": ("coinbase", "side,price,size\n"),
-        "l.jsonl": ("okx", '1735700000 {"arg":{"channel":"books","instId":"A"},"data":[]}\n'),
+        "okx.jsonl": ("okx", '1735700000 {"arg":{"channel":"books","instId":"A"},"data":[]}\n'),
         "m.jsonl": ("kraken", '1735700000 {"channel":"book","data":[{"symbol":"A"}]}\n'),
         "n.jsonl": ("coinbase-advanced", '1735700000 {"channel":"l2_data","events":[]}\n'),
         "o.jsonl": ("bybit", '1735700000 {"topic":"orderbook.1.A","type":"delta","ts":1,"data":{}}\n'),
@@ -235,7 +235,9 @@ def mixed(folder: Path) -> dict[str, str]:
     }
     for name, (_, text) in texts.items():
         (folder / name).write_bytes(gzip.compress(text.encode()) if name.endswith("gz") else text.encode())
-    numpy = {"a.npz": "book-npz", "b.npz": "hftbacktest", "c.npy": "hftbacktest"}
+    columns = {name: [1] for name in ("ts_event", "publisher_id", "instrument_id", "order_id")}
+    parquet.write_table(pyarrow.table(columns), folder / "l.parquet")
+    numpy = {"l.parquet": "databento-parquet", "a.npz": "book-npz", "b.npz": "hftbacktest", "c.npy": "hftbacktest"}
     return numpy | {name: kind for name, (kind, _) in texts.items()}
 
 

@@ -43,7 +43,6 @@ class SlowBook:
     events: int = 0
     told: dict[tuple[int, int], int] = field(default_factory=dict)  # {(side, price): the L2 event that told it}
     whole: bool | None = None  # None: no event has changed the book yet
-    surprised: int = 0
     crossed_trades: list[tuple[int, float]] = field(default_factory=list)  # (time, ticks) since the book is crossed
     is_crossed: bool = False
 
@@ -99,8 +98,6 @@ class SlowBook:
         self._begin(kind, side, int(event["ival"]))
         self.synced |= kind == ev.DEPTH_SNAPSHOT or (kind == ev.CLEAR and side < 0)
         ticks = float(event["px"]) / self.tick
-        if self.synced or kind == ev.TRADE:
-            self._wonder(kind, side, ticks, float(event["qty"]), int(event["order_id"]))
         if not self.synced and kind != ev.TRADE:
             if kind != ev.CLEAR:
                 self.note(Anomaly.UNSYNCED)
@@ -115,24 +112,6 @@ class SlowBook:
             self.whole = True
         elif self.whole is None and kind != ev.TRADE:
             self.whole = kind in (ev.CLEAR, ev.BBO) or bool(flags & SNAPSHOT)
-            self.surprised = self.time
-
-    def _wonder(self, kind: int, side: int, ticks: float, qty: float, key: int) -> None:
-        """Does the event speak of what a book that is not whole should have held?"""
-        if self.whole is not False or kind == ev.CLEAR or not abs(ticks) <= 2**52:
-            return
-        price, sign = round(ticks), (-1) ** side
-        if kind == ev.TRADE:
-            resting = [sign * p for p in self.levels[1 - side]] if side >= 0 else []
-            surprise = side >= 0 and (not resting or sign * price < min(resting))
-        elif kind in (ev.CANCEL, ev.MODIFY, ev.FILL) or (kind == ev.DEPTH and qty == 0):
-            near = side < 0 or len(self.top(side)) < 10 or sign * price >= sign * self.top(side)[-1][0]
-            there = (side >= 0 and price in self.levels[side]) if kind == ev.DEPTH else key in self.orders
-            surprise = near and (not there or (side < 0 and kind == ev.DEPTH))
-        else:
-            return
-        if surprise:
-            self.surprised = self.time
 
     def void(self, side: int, ticks: float) -> None:
         """CLEAR: all of it, a side, or a side up to a price."""
@@ -220,27 +199,24 @@ class SlowBook:
             if self.synced:
                 self.note(Anomaly.ONE_SIDED)
         else:
-            if max(bids) > min(asks) and self.note(Anomaly.CROSSED) == HEAL:
-                self.heal()
+            policy = 0
+            if max(bids) >= min(asks):
+                policy = self.note(Anomaly.CROSSED if max(bids) > min(asks) else Anomaly.LOCKED)
+                if policy == HEAL:
+                    self.heal()
             if not bids or not asks:  # a policy emptied the book, or all of a side was stale
                 self.is_crossed = False
             else:
                 self.is_crossed = max(bids) > min(asks)
-                sound = max(bids) < min(asks) or (max(bids) == min(asks) and self.note(Anomaly.LOCKED) == 0)
-                self.quoted = sound and (self._is_whole() or self.note(Anomaly.INCOMPLETE) == 0)
+                sound = not self.is_crossed and policy in (0, HEAL)
+                self.quoted = sound and (self.whole is not False or self.note(Anomaly.INCOMPLETE) == 0)
         if not self.is_crossed:
             self.crossed_trades.clear()
-
-    def _is_whole(self) -> bool:
-        deep = min(len(self.levels[0]), len(self.levels[1])) >= 10
-        if self.whole is False and deep and self.time - self.surprised >= 60 * 10**9:
-            self.whole = True
-        return self.whole is not False
 
     def heal(self) -> None:
         """Remove the older of two L2 levels that cross, then levels that trades show to be gone."""
         bids, asks = self.levels
-        while bids and asks and max(bids) > min(asks) and not bids[max(bids)][1] and not asks[min(asks)][1]:
+        while bids and asks and max(bids) >= min(asks) and not bids[max(bids)][1] and not asks[min(asks)][1]:
             bid, ask = (0, max(bids)), (1, min(asks))
             self._drop(*(bid if self.told[bid] < self.told[ask] else ask))
         if not (bids and asks and max(bids) > min(asks)) or len(self.crossed_trades) < 3:

@@ -16,7 +16,6 @@ from nanoarb_jax.market.book.changes import count_anomaly
 from nanoarb_jax.market.book.healing import heal, note_trade
 from nanoarb_jax.market.book.ladder import ASK, BID, best, level_lots, set_level
 from nanoarb_jax.market.book.state import APPLIED, NEEDS_LEVELS, NEEDS_ORDERS, RAISED
-from nanoarb_jax.market.book.wholeness import becomes_whole, begin, note_surprise
 from nanoarb_jax.market.compiled import compiled, inlined
 
 _MOST_LOTS = 2.0**53  # of one event: beyond, float64 quantities are no longer whole
@@ -123,9 +122,10 @@ def _change_book(state, event):  # type: ignore[no-untyped-def]
     kind = code & ev.KIND_MASK
     side = BID if code & ev.BUY else (ASK if code & ev.SELL else -1)
     if kind == ev.DEPTH_SNAPSHOT or (kind == ev.CLEAR and side < 0):
-        meta.synced, meta.begun, meta.whole, meta.without_snapshot = 1, 1, 1, 0
+        meta.synced, meta.begun, meta.whole = 1, 1, 1
     elif not meta.begun and kind != ev.TRADE:
-        begin(state, kind, event.ival)
+        # without a snapshot first, what rested already is not known
+        meta.begun, meta.whole = 1, kind == ev.CLEAR or kind == ev.BBO or event.ival & ev.SNAPSHOT != 0
     if kind == ev.CLEAR:
         if meta.synced:
             _clear(state, side, event.px)
@@ -133,8 +133,6 @@ def _change_book(state, event):  # type: ignore[no-untyped-def]
     if not meta.synced and kind != ev.TRADE:
         count_anomaly(state, _UNSYNCED)
         return
-    if not meta.whole:
-        note_surprise(state, kind, side, event.px / meta.tick_size, event.qty, event.order_id)
     lots = _whole_lots(event.qty / meta.lot_size)
     if lots < 0:
         count_anomaly(state, _INVALID)
@@ -194,6 +192,22 @@ def _change_price(state, kind, side, ticks, lots, order_id):  # type: ignore[no-
         changes.modify_order(state, order_id, side, rank, lots)
 
 
+@compiled
+def _mend_overlap(state):  # type: ignore[no-untyped-def]
+    """Count a crossed or locked book and do what its policy says; returns whether it is a valid tick then."""
+    meta, levels = state.meta[0], state.levels
+    was_crossed = best(levels, BID) + best(levels, ASK) > 0
+    policy = count_anomaly(state, _CROSSED if was_crossed else _LOCKED)
+    if policy != HEAL:
+        meta.crossed = was_crossed and levels.depth[BID] > 0
+        return policy == KEEP
+    if not heal(state):
+        return False
+    meta.crossed = best(levels, BID) + best(levels, ASK) > 0
+    meta.healed += was_crossed and not meta.crossed
+    return not meta.crossed
+
+
 @inlined
 def _end_message(state):  # type: ignore[no-untyped-def]
     """Count a message and say in `meta.quoted` whether the book is a valid tick now."""
@@ -201,14 +215,8 @@ def _end_message(state):  # type: ignore[no-untyped-def]
     meta.messages += 1
     meta.quoted, meta.crossed = 0, 0
     if levels.depth[BID] > 0 and levels.depth[ASK] > 0:
-        crossed_by = best(levels, BID) + best(levels, ASK)  # ticks: best bid minus best ask
-        if crossed_by > 0:
-            if count_anomaly(state, _CROSSED) == HEAL and heal(state):
-                crossed_by = best(levels, BID) + best(levels, ASK)
-                meta.healed += crossed_by <= 0
-            meta.crossed = crossed_by > 0 and levels.depth[BID] > 0 and levels.depth[ASK] > 0
-        if crossed_by < 0 or (crossed_by == 0 and count_anomaly(state, _LOCKED) == KEEP):
-            meta.quoted = 1 if meta.whole or becomes_whole(state) else count_anomaly(state, _INCOMPLETE) == KEEP
+        if best(levels, BID) + best(levels, ASK) < 0 or _mend_overlap(state):
+            meta.quoted = 1 if meta.whole else count_anomaly(state, _INCOMPLETE) == KEEP
     elif meta.synced:
         count_anomaly(state, _ONE_SIDED)
     if not meta.crossed:

@@ -1,6 +1,7 @@
-"""The policy `heal` for crossed books: what was never told to be gone is removed where newer facts show that it is.
+"""The policy `heal` for crossed and locked books: what was never told to be gone is removed where newer facts show it.
 
-Levels that L2 events told: of two levels that cross, the older one goes, as in hftbacktest's depth.
+Levels that L2 events told: of two levels that cross or lock, the older one goes, as in hftbacktest's depth. A book of
+orders that is locked stays as it is, and is valid.
 
 Orders (L3): an order, and an auction, may leave a book crossed for a while. A book that has stood crossed through three
 trades or more, the first of them a second ago or longer, holds ghosts: the levels that cross and are better than the
@@ -36,25 +37,27 @@ def note_trade(state, ticks):  # type: ignore[no-untyped-def]
 
 @compiled
 def heal(state):  # type: ignore[no-untyped-def]
-    """Remove what is stale in a crossed book; returns whether both sides are still quoted."""
+    """Remove what is stale in a crossed or locked book; returns whether both sides are still quoted."""
     meta, levels = state.meta[0], state.levels
     _remove_older_levels(state)
-    if _is_crossed(levels) and meta.trades_crossed >= _TRADES and meta.time - meta.trade_crossed_ns >= _SECOND:
+    if _overlap(levels) > 0 and meta.trades_crossed >= _TRADES and meta.time - meta.trade_crossed_ns >= _SECOND:
         _remove_ghosts(state)
     return levels.depth[BID] > 0 and levels.depth[ASK] > 0
 
 
 @compiled
-def _is_crossed(levels):  # type: ignore[no-untyped-def]
-    """Whether both sides are quoted, and the best bid is above the best ask."""
-    return levels.depth[BID] > 0 and levels.depth[ASK] > 0 and best(levels, BID) + best(levels, ASK) > 0
+def _overlap(levels):  # type: ignore[no-untyped-def]
+    """Best bid minus best ask, in ticks; -1 where a side is empty."""
+    if levels.depth[BID] == 0 or levels.depth[ASK] == 0:
+        return -1
+    return best(levels, BID) + best(levels, ASK)
 
 
 @compiled
 def _remove_older_levels(state):  # type: ignore[no-untyped-def]
-    """Remove the older of the two best levels, until they do not cross or one of them is made of orders."""
+    """Remove the older of the two best levels, until they neither cross nor lock, or one of them is made of orders."""
     levels = state.levels
-    while _is_crossed(levels):
+    while _overlap(levels) >= 0:
         bid, ask = best_told(levels, BID), best_told(levels, ASK)
         if bid == 0 or ask == 0:
             return

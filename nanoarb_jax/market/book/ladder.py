@@ -178,18 +178,6 @@ def best(ladder, side):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def nth_best(ladder, side, n):  # type: ignore[no-untyped-def]
-    """Rank of the nth best level, from 1; there must be so many."""
-    position = ladder.used[side] - 1
-    left = n
-    while left > ladder.fill[side, ladder.order[side, position]]:
-        left -= ladder.fill[side, ladder.order[side, position]]
-        position -= 1
-    block = ladder.order[side, position]
-    return ladder.rank[side, block, ladder.fill[side, block] - left]
-
-
-@compiled
 def clear_side(ladder, side):  # type: ignore[no-untyped-def]
     """Void a side."""
     ladder.used[side] = 0

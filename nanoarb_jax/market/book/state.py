@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -13,6 +14,8 @@ from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.anomaly import Anomaly, Policy, policies
 from nanoarb_jax.market.book.ladder import WIDTH, Ladder, empty_ladder, wider
 from nanoarb_jax.market.book.orders import empty_table, rehash
+
+_BETWEEN = 1e-3  # steps, as `apply.py` has it
 
 # what `apply_event` returns: the event was applied; a table has no room for it; its anomaly's policy is to raise
 APPLIED, NEEDS_LEVELS, NEEDS_ORDERS, RAISED = range(4)
@@ -35,9 +38,7 @@ META = np.dtype(
         ("unsided", "i8"),  # lots traded so far where the taker's side is not known
         ("late_ns", "i8"),  # the furthest that an event's time lay before the book's
         ("begun", "i8"),  # 1: an event has changed the book
-        ("whole", "i8"),  # 1: the book began with a snapshot, or is taken to be whole, see wholeness.py
-        ("without_snapshot", "i8"),  # 1: the book began without a snapshot, and none has come since
-        ("surprise_ns", "i8"),  # time of the latest event about what a book that is not whole should have held
+        ("whole", "i8"),  # 0: it began without a snapshot or clear, and none has come since
         ("crossed", "i8"),  # 1: the last message left a crossed book
         ("healed", "i8"),  # messages so far that left a crossed book, and no longer do
         ("trades_crossed", "i8"),  # trades since the book is crossed, the time of the first and the ticks of the last
@@ -119,9 +120,26 @@ def describe_raised(state: BookState, event: np.void) -> str:
     fields = ", ".join(f"{name} {event[name]}" for name in ("px", "qty", "order_id", "local_ts"))
     return (
         f"order book, event {meta['events']}: {kind} (kind {int(event['ev']) & 255}, {fields}; tick size "
-        f"{meta['tick_size']:g}, lot size {meta['lot_size']:g}); check the feed and both sizes, or choose another "
-        f"policy for {kind!r}"
+        f"{meta['tick_size']:g}, lot size {meta['lot_size']:g}); {_finer_size(meta, event)}check the feed and both "
+        f"sizes, or choose another policy for {kind!r}"
     )
+
+
+def _finer_size(meta: np.void, event: np.void) -> str:
+    """What to do about a price between the ticks, or a quantity below a lot; nothing where it is neither."""
+    if Anomaly(int(meta["raised"])) is not Anomaly.INVALID:
+        return ""
+    for option, value, unit in (
+        ("tick-size", event["px"], meta["tick_size"]),
+        ("lot-size", event["qty"], meta["lot_size"]),
+    ):
+        steps = value / unit
+        if math.isfinite(steps) and abs(steps - round(steps)) > _BETWEEN and (option == "tick-size" or steps < 0.5):
+            decimals = -Decimal(repr(float(value))).normalize().as_tuple().exponent  # type: ignore[operator]
+            return (
+                f"it lies between the steps of {unit:g}: give --{option} {10.0**-decimals:g} or another that it fits; "
+            )
+    return ""
 
 
 def describe_refused(state: BookState) -> str:

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.anomaly import KEEP, RAISE, Anomaly, policies
+from nanoarb_jax.market.anomaly import HEAL, KEEP, RAISE, Anomaly, policies
 from nanoarb_jax.market.clocks.clock import CHUNK_ROWS, LATEST_NS, TickClock
 from nanoarb_jax.market.series import SIDE_COLUMNS, BookSeries, find_faults
+
+_TRADED = ("bought", "sold", "unsided")  # columns of lots
 
 
 def choose_rows(
@@ -29,16 +31,17 @@ def choose_rows(
         clock: as for events; "book" and "time" mean the same here.
         every_row: under the book clock with all levels, take every valid row, changed or not.
         anomalies: counted into by kind: crossed, locked, one_sided, invalid (a negative quantity, levels out of order),
-            backwards (the row keeps its place and takes the latest time before it).
-        policy: of `anomaly.policies`; None: the defaults, and invalid rows are left out. With no book to empty,
-            "resync" is "skip".
+            backwards (the row keeps its place and takes the latest time before it), gap (messages before the row were
+            lost).
+        policy: of `anomaly.policies`; None: the defaults, and invalid rows are left out. Every row is a whole book, so
+            there is none to empty and none to wait for: "resync" is "skip".
 
     Raises:
         DataError: a trade clock, but the feed knows no trades; an anomaly whose policy is to raise.
     """
     before: BookSeries | None = None
     grid = _TimeGrid(clock)
-    traded_since_tick = np.zeros(2, np.int64)
+    traded_since_tick = np.zeros(len(_TRADED), np.int64)
     latest = np.iinfo(np.int64).min
     counter = _AnomalyCounter(anomalies, policies({"invalid": "skip"}) if policy is None else policy)
     for chunk in chunks:
@@ -49,9 +52,9 @@ def choose_rows(
         books, late = _in_order(chunk, latest, counter)
         latest = max(latest, int(books.ts_ns[-1])) if books.rows else latest
         valid = _valid_rows(books, counter) & ~late
-        books = _without_negative_trades(books)
+        books = _without_negative_trades(books)._replace(gap=None)
         if clock.kind == "time":
-            yield from grid.ticks(books, valid)
+            yield from grid.ticks(books._replace(unsided=None), valid)
             continue
         if clock.kind == "trade":
             due = _rows_with_trades(books, valid, traded_since_tick)
@@ -61,7 +64,7 @@ def choose_rows(
         before = _last_row(books, due, before)
         chosen = _take_rows(books, due, traded_since_tick)
         if chosen.rows:
-            yield chosen
+            yield chosen._replace(unsided=None)
 
 
 class _AnomalyCounter(NamedTuple):
@@ -80,11 +83,12 @@ class _AnomalyCounter(NamedTuple):
         if self.policy[kind] == RAISE and met.any():
             row = int(np.argmax(met))
             bid, ask = (f"{px[row, 0]} x {lots[row, 0]}" for px, lots in books.sides)
+            met_what = "gap before the" if kind == Anomaly.GAP else kind.name.lower()
             raise DataError(
-                f"{books.name}: {kind.name.lower()} book (bid {bid}, ask {ask}, time {books.ts_ns[row]}); check the "
+                f"{books.name}: {met_what} book (bid {bid}, ask {ask}, time {books.ts_ns[row]}); check the "
                 f"files, or choose another policy for {kind.name.lower()!r}"
             )
-        return met if self.policy[kind] != KEEP else np.zeros_like(met)
+        return met if self.policy[kind] not in (KEEP, HEAL) else np.zeros_like(met)
 
 
 def _in_order(books: BookSeries, latest: int, counter: _AnomalyCounter) -> tuple[BookSeries, NDArray[np.bool_]]:
@@ -95,15 +99,22 @@ def _in_order(books: BookSeries, latest: int, counter: _AnomalyCounter) -> tuple
 
 
 def _valid_rows(books: BookSeries, counter: _AnomalyCounter) -> NDArray[np.bool_]:
-    """(n,) rows that `validate_books` accepts, apart from time; each of the others counts under one anomaly."""
+    """(n,) rows that `validate_books` accepts, apart from time; each of the others counts under one anomaly.
+
+    A row after a gap is left out under the policy of gaps, and counts as nothing else.
+    """
+    lost: NDArray[np.bool_] = np.zeros(books.rows, bool)
+    if books.gap is not None:
+        lost = counter.skipped(Anomaly.GAP, books.gap, books)
     faults = find_faults(books)
-    one_sided, crossed = faults.one_sided, faults.crossed
+    one_sided, crossed = faults.one_sided & ~lost, faults.crossed & ~lost
     invalid = faults.negative_lots | faults.negative_trades | faults.lots_without_price | faults.unordered
-    locked = ~one_sided & (books.bid_px[:, 0] == books.ask_px[:, 0])
+    invalid &= ~lost
+    locked = ~lost & ~one_sided & (books.bid_px[:, 0] == books.ask_px[:, 0])
     counter.skipped(Anomaly.ONE_SIDED, one_sided, books)
     counter.skipped(Anomaly.INVALID, invalid & ~one_sided, books)
     counter.skipped(Anomaly.CROSSED, crossed & ~invalid, books)
-    return ~(one_sided | invalid | crossed | counter.skipped(Anomaly.LOCKED, locked, books))
+    return ~(lost | one_sided | invalid | crossed | counter.skipped(Anomaly.LOCKED, locked, books))
 
 
 def _without_negative_trades(books: BookSeries) -> BookSeries:
@@ -111,17 +122,17 @@ def _without_negative_trades(books: BookSeries) -> BookSeries:
 
     Such rows are dropped, but their negative lots would otherwise be added to the next tick.
     """
-    return books._replace(
-        bought=None if books.bought is None else np.maximum(books.bought, 0),
-        sold=None if books.sold is None else np.maximum(books.sold, 0),
-    )
+    columns: dict[str, Any] = {name: getattr(books, name) for name in _TRADED}
+    at_least_0: dict[str, Any] = {name: None if c is None else np.maximum(c, 0) for name, c in columns.items()}
+    return books._replace(**at_least_0)
 
 
 def _rows_with_trades(
     books: BookSeries, valid: NDArray[np.bool_], traded_since_tick: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
     """(n,) valid rows with trades since the valid row before them, including trades in rows that were left out."""
-    known = [np.cumsum(traded) for traded in (books.bought, books.sold) if traded is not None]
+    columns = [getattr(books, name) for name in _TRADED]
+    known = [np.cumsum(traded) for traded in columns if traded is not None]
     total = np.where(valid, np.sum(known, axis=0) + traded_since_tick.sum(), 0)
     return valid & (np.diff(np.maximum.accumulate(total), prepend=0) > 0)
 
@@ -147,11 +158,11 @@ def _changed_rows(
 def _take_rows(books: BookSeries, rows: NDArray[np.bool_], traded_since_tick: NDArray[np.int64]) -> BookSeries:
     """Those rows, each with what was traded in the rows left out before it.
 
-    `traded_since_tick` holds the lots bought and sold since the last row taken, from chunk to chunk; it is changed.
+    `traded_since_tick` holds the lots of `_TRADED` since the last row taken, from chunk to chunk; it is changed.
     """
     at = np.flatnonzero(rows)
     traded: dict[str, Any] = {}
-    for i, name in enumerate(("bought", "sold")):
+    for i, name in enumerate(_TRADED):
         column = getattr(books, name)
         traded[name] = None
         if column is not None:

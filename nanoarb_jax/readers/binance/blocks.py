@@ -28,12 +28,14 @@ class Block(NamedTuple):
         file: it is of.
         messages: (m,) MESSAGE.
         events: (e,) EVENT, theirs.
+        lines: how many, with blank ones.
         cut: 1 if the file ends within a line behind these, else 0.
     """
 
     file: Path
     messages: NDArray[np.void]
     events: NDArray[np.void]
+    lines: int
     cut: int
 
 
@@ -57,13 +59,15 @@ def read_blocks(file: Path, scratch: NDArray[np.void]) -> Iterator[Block]:
                 data = data.removeprefix(BOM)
             stop = data.rfind(b"\n") + 1
             rest = data[stop:]
-            yield _read_lines(file, data, stop, line, scratch, last=ended)
-            line += data.count(b"\n", 0, stop)
+            read = _read_lines(file, data, stop, line, scratch, last=ended)
+            yield read
+            line += read.lines
 
 
 def _read_lines(file: Path, data: bytes, stop: int, line: int, scratch: NDArray[np.void], *, last: bool) -> Block:
     """The messages of whole lines, of which the first is number `line`; the `last` one of a file may be cut."""
-    messages, events = np.zeros(data.count(b"\n", 0, stop), MESSAGE), np.empty(stop // _LEAST_BYTES + 2, EVENT)
+    lines = data.count(b"\n", 0, stop)
+    messages, events = np.zeros(lines, MESSAGE), np.empty(stop // _LEAST_BYTES + 2, EVENT)
     text, counted = np.frombuffer(data, np.uint8), 0
     at, count, filled, malformed = scan(text, 0, stop, messages, 0, events, 0, scratch)
     while malformed:
@@ -74,11 +78,11 @@ def _read_lines(file: Path, data: bytes, stop: int, line: int, scratch: NDArray[
             again = np.frombuffer(usual + b"\n", np.uint8)
             _, count, filled, malformed = scan(again, 0, len(again), messages, count, events, filled, scratch)
         if malformed and last:
-            return Block(file, messages[:count], events[:filled], 1)
+            return Block(file, messages[:count], events[:filled], lines, 1)
         if malformed:
             raise DataError(
                 f"binance {file}, line {line}: {data[at : min(end, at + 60)].decode(errors='replace')!r} ... is "
                 "malformed; expected a local time, a space and a JSON message of a Binance depth or trade stream"
             )
         at, count, filled, malformed = scan(text, end + 1, stop, messages, count, events, filled, scratch)
-    return Block(file, messages[:count], events[:filled], 0)
+    return Block(file, messages[:count], events[:filled], lines, 0)

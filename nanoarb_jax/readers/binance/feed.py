@@ -35,7 +35,7 @@ from nanoarb_jax.readers.binance import message as of
 from nanoarb_jax.readers.binance import sequence
 from nanoarb_jax.readers.binance.blocks import Block, read_blocks
 from nanoarb_jax.readers.binance.files import consecutive_files, series_key, sniff, symbols_in
-from nanoarb_jax.readers.binance.snapshots import SnapshotOrder, is_small, is_wanted
+from nanoarb_jax.readers.binance.snapshots import SnapshotOrder, find_wanted, is_small
 from nanoarb_jax.readers.binance.units import unit_notes
 from nanoarb_jax.readers.feed import EventFeed, ReadOptions, infer_lot_size, infer_tick_size
 from nanoarb_jax.readers.format import Format
@@ -92,7 +92,7 @@ class _Capture:
         self._scratch = np.zeros(1, of.LINE_STATE)
         self._state = sequence.initial_state(options.symbol)
         self._counts = np.zeros(len(sequence.REASONS), np.int64)
-        self._levels: list[str] = []  # a note on books of few levels
+        self._levels: list[str] | None = None  # a note on books of few levels; None: not known yet
 
     def chunks(self, tickers: bool) -> Iterator[NDArray[np.void]]:
         """Events from the first snapshot on."""
@@ -100,7 +100,7 @@ class _Capture:
         order = SnapshotOrder(self._state, self._counts)
         for block in chain(self._look_ahead(blocks), blocks):
             for messages, events in order.pieces(block.messages, block.events):
-                books = int(np.isin(messages["kind"], (of.BOOK, of.PARTIAL)).sum())
+                books = np.count_nonzero(messages["kind"] == of.BOOK) + np.count_nonzero(messages["kind"] == of.PARTIAL)
                 out = np.zeros(int((messages["end"] - messages["begin"]).sum()) + 2 * books, EVENT)
                 if filled := sequence.follow(messages, events, self._state, self._counts, tickers, out):
                     self._note_levels(messages)
@@ -124,23 +124,26 @@ class _Capture:
             if (block := next(blocks, None)) is None:
                 break
             ahead.append(block)
-            kinds = block.messages["kind"][:left][is_wanted(block.messages[:left], self._state)]
-            self._state["diffs"] |= bool((kinds == of.DIFF).any())
-            self._state["trades"] |= bool(np.isin(kinds, (of.DEAL, of.OFF_BOOK)).any())
+            first = block.messages[:left]
+            self._state["diffs"] |= len(find_wanted(first, self._state, of.DIFF)) > 0
+            self._state["trades"] |= len(find_wanted(first, self._state, of.DEAL, of.OFF_BOOK)) > 0
             left -= len(block.messages)
         return ahead
 
     def _note_levels(self, messages: NDArray[np.void]) -> None:
         """See whether partial books are the book, or what it begins with."""
-        if self._levels:
+        if self._levels is not None:
             return
-        partial = messages[((messages["kind"] == of.PARTIAL) | is_small(messages)) & is_wanted(messages, self._state)]
-        if not self._state["diffs"][0] and len(partial):
+        if self._state["diffs"][0]:
+            begin = f"the book begins with {messages['bids'][0]} levels a side; diffs tell of deeper ones"
+            self._levels = [begin] if is_small(messages[:1])[0] else []
+            return
+        books = messages[find_wanted(messages, self._state, of.PARTIAL, of.BOOK)]
+        partial = books[(books["kind"] == of.PARTIAL) | is_small(books)]
+        if len(partial):
             levels = max(partial["bids"].max(), partial["asks"].max())
             timed = "" if partial["exch_ts"].any() else "; no exchange times, local ones stand for them"
             self._levels = [f"books of {levels} levels, whole at every message{timed}"]
-        elif self._state["diffs"][0] and is_small(messages[:1])[0]:
-            self._levels = [f"the book begins with {messages['bids'][0]} levels a side; diffs tell of deeper ones"]
 
     def _tell(self) -> None:
         """Hand on what was counted and recognised."""
@@ -151,19 +154,19 @@ class _Capture:
         aggregated = self._state["aggregate_id"][0] >= 0
         self.notes[:] = [
             *units,
-            *self._levels,
+            *(self._levels or []),
             *(["trades are aggregated (aggTrade)"] if aggregated else []),
         ]
 
 
 def _check_symbol(messages: NDArray[np.void], state: NDArray[np.void], options: ReadOptions, file: Path) -> None:
     """Refuse a second symbol, unless one was asked for and every book says its own (REST snapshots of spot do not)."""
-    counted = ~np.isin(messages["kind"], (of.OTHER, of.TICKER))
-    said = np.unique(messages["symbol"][counted & (messages["symbol"] > 0)])
+    kinds, symbols = messages["kind"], messages["symbol"]
+    said = symbols[(kinds != of.OTHER) & (kinds != of.TICKER) & (symbols != 0)]
     if state["symbol"][0] == 0 and len(said):
         state["symbol"] = said[0]
-    state["other_symbols"] |= bool((said != state["symbol"]).any())
-    state["unnamed_book"] |= bool(((messages["kind"] == of.BOOK) & (messages["symbol"] == 0)).any())
+    state["other_symbols"] |= bool((said != state["symbol"][0]).any())
+    state["unnamed_book"] |= bool((symbols[kinds == of.BOOK] == 0).any())
     if not state["other_symbols"][0]:
         return
     symbols = ", ".join(symbols_in(file))

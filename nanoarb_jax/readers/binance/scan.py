@@ -206,21 +206,19 @@ def _read_line(line, at, stop, message, events, filled, state):  # type: ignore[
             state.depth -= 1
             at += 1
             if state.depth == 0:
-                return _end(line, at, stop, message, events, filled, state)
+                break
         else:
             at = _read_literal(line, at, stop, state)
         if at < 0:
             return -1
-    return -1
+    while at < stop and line[at] in (SPACE, _RETURN):
+        at += 1
+    return _finish(message, events, filled, state) if at == stop and state.depth == 0 else -1
 
 
 @compiled
-def _end(line, at, stop, message, events, filled, state):  # type: ignore[no-untyped-def]
-    """See that nothing follows the message, and finish it and its events; returns as `_read_line`."""
-    while at < stop and line[at] in (SPACE, _RETURN):
-        at += 1
-    if at < stop:
-        return -1
+def _finish(message, events, filled, state):  # type: ignore[no-untyped-def]
+    """Say what the message is, and when; returns the new `filled`, or -1 if it is malformed."""
     filled = conclude(message, events, filled, state)
     if message.kind == OTHER:
         message.exch_ts = 0

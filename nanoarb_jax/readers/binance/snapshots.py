@@ -34,9 +34,14 @@ def is_small(messages: NDArray[np.void]) -> NDArray[np.bool_]:
     return (messages["kind"] == of.BOOK) & unnamed & sized
 
 
-def is_wanted(messages: NDArray[np.void], state: NDArray[np.void]) -> NDArray[np.bool_]:
-    """(n,) which messages are of the symbol wanted, or do not say their symbol."""
-    return np.isin(messages["symbol"], (0, state["symbol"][0]))
+def find_wanted(messages: NDArray[np.void], state: NDArray[np.void], *kinds: int) -> NDArray[np.intp]:
+    """Places of messages of one of the kinds, and of the symbol wanted or of one that is not said."""
+    found = np.zeros(len(messages), np.bool_)
+    for kind in kinds:
+        found |= messages["kind"] == kind
+    places = np.flatnonzero(found)
+    symbols = messages["symbol"][places]
+    return places[(symbols == 0) | (symbols == state["symbol"][0])]
 
 
 class SnapshotOrder:
@@ -55,8 +60,8 @@ class SnapshotOrder:
 
     def pieces(self, messages: NDArray[np.void], events: NDArray[np.void]) -> Iterator[Piece]:
         """A block in pieces, each to be followed before the next one is asked for."""
-        diffs = np.flatnonzero((messages["kind"] == of.DIFF) & is_wanted(messages, self._state))
         if not self._state["diffs"][0]:
+            diffs = find_wanted(messages, self._state, of.DIFF)
             first = int(diffs[0]) if len(diffs) else len(messages)
             yield from self._whole_books(messages[:first], events)
             if not len(diffs):
@@ -74,8 +79,8 @@ class SnapshotOrder:
     def _whole_books(self, messages: NDArray[np.void], events: NDArray[np.void]) -> Iterator[Piece]:
         """Where there are no diffs, every book is whole; what comes before the first one is left out."""
         if self._state["last_id"][0] < 0:
-            books = np.isin(messages["kind"], (of.BOOK, of.PARTIAL)) & is_wanted(messages, self._state)
-            first = int(books.argmax()) if books.any() else len(messages)
+            books = find_wanted(messages, self._state, of.BOOK, of.PARTIAL)
+            first = int(books[0]) if len(books) else len(messages)
             self._count_early(messages[:first])
             messages = messages[first:]
         if len(messages):
@@ -90,8 +95,7 @@ class SnapshotOrder:
 
     def _around_snapshots(self, messages: NDArray[np.void], events: NDArray[np.void]) -> Iterator[Piece]:
         state, start = self._state, 0
-        small = is_small(messages)
-        for at in np.flatnonzero((messages["kind"] == of.BOOK) & is_wanted(messages, state)):
+        for at in find_wanted(messages, state, of.BOOK):
             if state["last_id"][0] >= 0:
                 yield from self._followed(messages[start:at], events)
             unknown, missing = state["last_id"][0] < 0, state["missing_id"][0]
@@ -101,7 +105,7 @@ class SnapshotOrder:
                 self._keep(messages[start:at] if unknown else messages[:at], events)
                 yield self._replayed(messages[at : at + 1], events)
                 start = at + 1
-            elif small[at] and missing < 0:
+            elif missing < 0 and is_small(messages[at : at + 1])[0]:
                 self._counts[sequence.UNUSED_PARTIAL] += self._waiting is not None
                 self._waiting = messages[at : at + 1], events
                 start = at + 1
@@ -117,9 +121,8 @@ class SnapshotOrder:
 
     def _followed(self, messages: NDArray[np.void], events: NDArray[np.void]) -> Iterator[Piece]:
         """Messages behind a known book; the small book that waits is left out or put in before the first diff."""
-        diffs = (messages["kind"] == of.DIFF) & is_wanted(messages, self._state)
-        if self._waiting is not None and diffs.any():
-            first = int(diffs.argmax())
+        if self._waiting is not None and len(diffs := find_wanted(messages, self._state, of.DIFF)):
+            first = int(diffs[0])
             yield messages[:first], events
             book, theirs = self._waiting
             self._waiting = None

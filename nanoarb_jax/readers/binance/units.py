@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from nanoarb_jax.market.compiled import compiled
 from nanoarb_jax.readers.times import EARLIEST_S, LATEST_S, NS_PER_UNIT
 
-_UNITS = tuple(NS_PER_UNIT)  # a unit's bit is 1 << its place here
-_NS = tuple(NS_PER_UNIT.values())
-# a time in ns, µs, ms, s: from the one, below the other
-_EARLIEST = tuple(EARLIEST_S * 10**9 // ns for ns in _NS)
-_LATEST = tuple(LATEST_S * 10**9 // ns for ns in _NS)
+_UNITS = tuple(NS_PER_UNIT)  # ns, µs, ms, s; a unit's bit is 1 << its place here
+_NS = np.array([NS_PER_UNIT[unit] for unit in _UNITS])
+# a time in ns, µs, ms, s lies from the first, below the second
+(_NS_FROM, _NS_TO), (_US_FROM, _US_TO), (_MS_FROM, _MS_TO), (_S_FROM, _S_TO) = (
+    (EARLIEST_S * 10**9 // NS_PER_UNIT[unit], LATEST_S * 10**9 // NS_PER_UNIT[unit]) for unit in _UNITS
+)
 
 
 @compiled
 def find_unit(time):  # type: ignore[no-untyped-def]
     """The place of a time's unit among ns, µs, ms, s; -1: it lies between 1980 and 2100 in none."""
-    for unit in range(4):
-        if _EARLIEST[unit] <= time < _LATEST[unit]:
-            return unit
-    return -1
+    if time >= _NS_FROM:
+        return 0 if time < _NS_TO else -1
+    if time >= _US_FROM:
+        return 1 if time < _US_TO else -1
+    if time >= _MS_FROM:
+        return 2 if time < _MS_TO else -1
+    return 3 if _S_FROM <= time < _S_TO else -1
 
 
 @compiled

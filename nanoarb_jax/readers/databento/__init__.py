@@ -1,1 +1,1 @@
-"""Databento's records, in DBN and in CSV."""
+"""Databento's records, in DBN, in CSV and in Parquet."""

@@ -53,15 +53,16 @@ def open_hftbacktest(
     what = f"hftbacktest {path}"
     notes: list[str] = []
     times = Times(what, untimed=untimed)
-    chunks = mark_chunks(with_clears(_chunks(path, times, what), notes, what))
-    first = next(chunks, None)
+    pieces = _chunks(path, times, what)
+    first = next(pieces, None)
     if first is None:
         raise DataError(f"{what}: no events; expected at least one")
     levels = first[~np.isin(first["ev"] & KIND_MASK, (CLEAR, TRADE))]
     tick_size = options.tick_size or infer_tick_size(levels["px"], what)
     lot_size = options.lot_size or infer_lot_size(first["qty"], what)
+    chunks = mark_chunks(with_clears(chain([first], pieces), notes, what))
     notes.extend(times.notes)
-    return EventFeed(series_name(path), "hftbacktest", tick_size, lot_size, chain([first], chunks), notes=notes)
+    return EventFeed(series_name(path), "hftbacktest", tick_size, lot_size, chunks, notes=notes)
 
 
 @contextmanager

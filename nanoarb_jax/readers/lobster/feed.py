@@ -5,6 +5,7 @@ Both have one row per event; an order book row is the book after its event. Form
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -30,6 +31,7 @@ _CENT = 100  # in price units
 _EMPTY = 9_999_999_999  # the price of an empty ask; of an empty bid, negative
 _MESSAGE = np.dtype([("time", "U32"), ("type", "i8"), ("order", "i8"), ("size", "i8"), ("px", "i8"), ("side", "i8")])
 _EXECUTION, _HIDDEN, _HALT = 4, 5, 7
+_RESUMED = 1  # the "price" of the message of type 7 that says so; -1 halts trading, 0 resumes quoting alone
 # from this day on the exchange reports every hidden order as a bid (LOBSTER's help, *hidden order executions*)
 _HIDDEN_SIDE_MASKED = date(2014, 7, 14)
 
@@ -43,7 +45,8 @@ def open_lobster(orderbook: Path, message: Path | None, options: ReadOptions) ->
     `bought` and `sold` are the executions of visible (type 4) and hidden orders (type 5); the direction in the file
     is that of the resting order. From 14 July 2014 on hidden orders have no true direction there, so theirs is taken
     from the price: above the mid bought, below sold, at the mid neither. Crosses (type 6) have no taker.
-    Rows of trading halts (type 7), which repeat the book before them, are dropped and counted.
+    From a trading halt (type 7, price -1) until trading resumes (type 7, price 1) there are no books: the rows between,
+    in which orders are only collected, are dropped and counted, and so are the messages of type 7 themselves.
 
     Args:
         orderbook: TICKER_YYYY-MM-DD_startms_endms_orderbook_LEVEL.csv; anything may stand for startms_endms.
@@ -66,7 +69,8 @@ def open_lobster(orderbook: Path, message: Path | None, options: ReadOptions) ->
     tick = None if options.tick_size is None else _tick_units(options.tick_size, orderbook)
     dropped: Counter[str] = Counter()
     chunks = _chunks(orderbook, message, session, tick, dropped)
-    return BookFeed(session.name, "lobster", chunks, dropped, timed=message is not None)
+    notes = [] if message is not None else ["no message file: times and trades are not known"]
+    return BookFeed(session.name, "lobster", chunks, dropped, message is not None, notes)
 
 
 def _tick_units(tick_size: float, path: Path) -> int:
@@ -87,17 +91,20 @@ def _count_columns(path: Path) -> int:
         line = text.readline().strip()
     if not line:
         raise DataError(f"{path}: no rows; expected a LOBSTER file")
+    if re.match(r"\W?[A-Za-z]", line):
+        raise DataError(f"{path}: a header line ({line[:40]!r}); LOBSTER files have none, remove it")
     return line.count(",") + 1
 
 
 def _chunks(
     orderbook: Path, message: Path | None, session: SessionFile, tick: int | None, dropped: Counter[str]
 ) -> Iterator[BookSeries]:
-    first = 0
+    first, halted = 0, False
     for book, events in _paired(orderbook, message):
         books, tick = _books(book, session, orderbook, first, tick)
         if events is not None:
-            books = _with_events(books, events, session, str(message), first, dropped)
+            books = _with_events(books, events, session, str(message), first)
+            books, halted = _without_halts(books, events, halted, dropped)
         if books.rows:
             yield books
         first += len(book)
@@ -176,9 +183,9 @@ def _side(columns: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int
 
 
 def _with_events(
-    books: BookSeries, events: NDArray[np.void], session: SessionFile, what: str, first: int, dropped: Counter[str]
+    books: BookSeries, events: NDArray[np.void], session: SessionFile, what: str, first: int
 ) -> BookSeries:
-    """Books with the times and trades of their messages, without the halts."""
+    """Books with the times and trades of their messages."""
     kind, side, size = events["type"], events["side"], events["size"]
     executed = (kind == _EXECUTION) | (kind == _HIDDEN)
     bad = (kind < 1) | (kind > _HALT) | (executed & ((np.abs(side) != 1) | (size < 0)))
@@ -194,14 +201,22 @@ def _with_events(
         taker = np.where(kind == _HIDDEN, np.sign(2.0 * events["px"] - mid2).astype(np.int64), taker)
     traded = np.where(executed, size, 0)
     bought, sold = np.where(taker > 0, traded, 0), np.where(taker < 0, traded, 0)
-    books = books._replace(ts_ns=ts_ns, bought=bought, sold=sold)
-    halted = kind == _HALT
-    if not halted.any():
-        return books
-    dropped["trading halt"] += int(halted.sum())
-    return books._replace(
-        **{key: array[~halted] for key, array in books._asdict().items() if isinstance(array, np.ndarray)}
-    )
+    return books._replace(ts_ns=ts_ns, bought=bought, sold=sold)
+
+
+def _without_halts(
+    books: BookSeries, events: NDArray[np.void], halted: bool, dropped: Counter[str]
+) -> tuple[BookSeries, bool]:
+    """The books while trading goes on, and whether it is halted after the last row; `halted`: before the first."""
+    told = events["type"] == _HALT
+    if not told.any() and not halted:
+        return books, False
+    # the last message of type 7 up to each row; quoting that resumes (price 0) is no trading yet
+    last = np.maximum.accumulate(np.where(told, np.arange(len(told)), -1))
+    out = np.where(last < 0, halted, events["px"][last] != _RESUMED) | told
+    dropped["trading halt"] += int(out.sum())
+    kept = {key: array[~out] for key, array in books._asdict().items() if isinstance(array, np.ndarray)}
+    return books._replace(**kept), bool(events["px"][last[-1]] != _RESUMED) if last[-1] >= 0 else halted
 
 
 def _open(files: Sequence[Path], options: ReadOptions) -> Feed:

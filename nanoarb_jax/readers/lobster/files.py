@@ -10,6 +10,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from nanoarb_jax.errors import DataError
+from nanoarb_jax.readers.archives import archive_of, zip_members
 from nanoarb_jax.readers.format import FileGroup, Head
 from nanoarb_jax.readers.names import series_name
 
@@ -75,7 +76,13 @@ def pair(files: Sequence[Path]) -> Iterator[FileGroup]:
     """
     orderbook = orderbook_path(files[0])
     message = orderbook.with_name(orderbook.name.replace(_ORDERBOOK, _MESSAGE))
-    if not orderbook.is_file():
+    if not _is_there(orderbook):
         raise DataError(f"data {message}: no {orderbook.name} beside it; LOBSTER messages need their books")
-    both = (orderbook, message) if message != orderbook and message.is_file() else (orderbook,)
+    both = (orderbook, message) if message != orderbook and _is_there(message) else (orderbook,)
     yield FileGroup(series_name(orderbook), both)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is such a file, or such a member of a zip archive."""
+    archive = archive_of(path)
+    return path.is_file() if archive is None else path in zip_members(archive)

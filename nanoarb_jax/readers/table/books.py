@@ -10,20 +10,28 @@ from numpy.typing import NDArray
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
 from nanoarb_jax.readers.columns import Batch, floats
 from nanoarb_jax.readers.grid import on_grid, per_one, price_scale
-from nanoarb_jax.readers.table.file import read_batches
-from nanoarb_jax.readers.table.layout import Steps, Table, read_times
+from nanoarb_jax.readers.table.layout import Table
+from nanoarb_jax.readers.table.rows import Clocks, exchange_times, received_times
+from nanoarb_jax.readers.table.steps import Steps
 
 
-def read_books(table: Table, steps: Steps) -> Iterator[BookSeries]:
+def read_books(
+    table: Table, rows: Iterator[Batch], clocks: Clocks, steps: Steps, exchange_time: bool
+) -> Iterator[BookSeries]:
     """The table's books, in chunks.
+
+    Args:
+        rows: of `read_rows`.
+        exchange_time: date the books by the exchange's times, where the table has them.
 
     Raises:
         DataError: a cell that is not what its column holds, a price between the ticks, a size between given lots.
     """
     px_scale, tick = price_scale(steps.tick_size, str(table.path))
     lots_per_unit = per_one(steps.lot_size)
-    for batch in read_batches(table.path, table.header, table.columns):
-        ts_ns = read_times(table, batch)
+    times = exchange_times if exchange_time else received_times
+    for batch in rows:
+        ts_ns = times(table, clocks, batch)
         bid_px, bid_lots = _side(table, batch, "bid", steps, tick)
         ask_px, ask_lots = _side(table, batch, "ask", steps, tick)
         books = BookSeries(ts_ns, bid_px, bid_lots, ask_px, ask_lots, px_scale, lots_per_unit, tick, table.name)

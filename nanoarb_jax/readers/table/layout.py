@@ -1,25 +1,22 @@
-"""What a table's columns say it holds: books or events, and the steps of its prices and sizes."""
+"""What a table's columns say it holds: books or events, and what each column is for."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.series import LEVELS
-from nanoarb_jax.readers.columns import Array, Batch, floats, times
-from nanoarb_jax.readers.feed import ReadOptions, infer_lot_size, infer_tick_size
+from nanoarb_jax.readers.columns import WORDS
 from nanoarb_jax.readers.names import series_name
-from nanoarb_jax.readers.table.file import Header, read_header
+from nanoarb_jax.readers.table import words
+from nanoarb_jax.readers.table.file import Header, check_unique, read_header
 
 _BOOK_COLUMNS = ("bid_px", "bid_sz", "ask_px", "ask_sz")
 _EVENT_COLUMNS = ("side", "price", "size")
-_YEAR_1973_NS = 10**17
+_LEVEL = re.compile(r"(bid|ask)_(px|sz)_(\d+)")
 
 
 class Table(NamedTuple):
@@ -28,67 +25,73 @@ class Table(NamedTuple):
     Attributes:
         path: of the file.
         header: of the file.
-        time: the column of times.
-        columns: to read.
+        time: the column of the times received, or of the only times.
+        exchange_time: the column of the exchange's times, if there is one beside it.
+        kind: the column that says what a row of events does, if there is one.
+        identity: the columns that each hold one value in one series.
+        columns: to read, and their types in CSV.
         levels: of books, the columns of the levels: {"bid_px": ["bid_px_0", ...], ...}; empty: the rows are events.
+        notes: what a user should know of how the columns were read.
     """
 
     path: Path
     header: Header
     time: str
-    columns: list[str]
+    exchange_time: str | None
+    kind: str | None
+    identity: list[str]
+    columns: dict[str, str]
     levels: dict[str, list[str]]
+    notes: list[str]
 
     @property
     def name(self) -> str:
         return series_name(self.path)
 
 
-class Steps(NamedTuple):
-    """The steps of prices and sizes.
-
-    Attributes:
-        tick_size: price of one tick.
-        lot_size: the smallest quantity kept apart.
-        lot_option: to advise where a size lies between lots; None: sizes are rounded, since the lot size was inferred.
-    """
-
-    tick_size: float
-    lot_size: float
-    lot_option: str | None
-
-
 def read_layout(path: Path) -> Table:
     """Whether a file holds books or events, told by its columns.
 
     Raises:
-        DataError: a missing, empty or damaged file, or columns of neither.
+        DataError: a missing, empty or damaged file, columns of neither, or columns that would change what the rows mean
+            and are not read.
     """
     header = read_header(path)
     there = header.columns
-    time = next((name for name in ("ts_ns", "timestamp") if name in there), None)
+    time, exchange_time = _find_times(path, there)
+    identity = [name for name in words.IDENTITY if name in there]
+    levels = _find_levels(path, there)
+    kind = None
+    if levels:
+        numbers = [*chain(*levels.values()), *_check_books(path, there, levels)]
+        columns = dict.fromkeys(numbers, "double")
+    else:
+        kind = _check_events(path, there)
+        columns = dict.fromkeys(("price", "size"), "double") | {"side": WORDS}
+        columns |= {kind: WORDS} if kind else {}
+        optional = {"is_snapshot": WORDS, "order_id": "uint64", "flags": "int64"}
+        columns |= {name: type_ for name, type_ in optional.items() if name in there}
+    columns |= dict.fromkeys(identity, WORDS) | {name: "string" for name in (time, exchange_time) if name}
+    check_unique(path, header, columns)
+    notes = _notes(there, time, exchange_time, kind, columns)
+    return Table(path, header, time, exchange_time, kind, identity, columns, levels, notes)
+
+
+def _find_times(path: Path, there: dict[str, str]) -> tuple[str, str | None]:
+    """The columns of the times received and of the exchange's times."""
+    time = next((name for name in words.RECEIVED if name in there), None)
     if time is None:
         raise DataError(f"{path}: no column ts_ns or timestamp ({_has(there)}); name the column of times so")
-    levels = _find_levels(there)
-    if any(levels.values()):
-        traded = _check_books(path, there, levels)
-        return Table(path, header, time, [time, *chain(*levels.values()), *traded], levels)
-    missing = [name for name in _EVENT_COLUMNS if name not in there]
-    if missing:
-        raise DataError(
-            f"{path}: neither books nor events ({_has(there)}); expected bid_px_0, bid_sz_0, ask_px_0, ask_sz_0 and "
-            f"on, or side, price, size (without {', '.join(missing)} here)"
-        )
-    more = [name for name in ("kind", "order_id", "flags", "exch_ts") if name in there]
-    return Table(path, header, time, [time, *_EVENT_COLUMNS, *more], {})
+    exchange = (*words.EXCHANGE, "timestamp") if time in words.LOCAL else words.EXCHANGE
+    return time, next((name for name in exchange if name in there), None)
 
 
 def _has(there: dict[str, str]) -> str:
     return f"has {', '.join(list(there)[:50])}"
 
 
-def _find_levels(there: dict[str, str]) -> dict[str, list[str]]:
-    """The columns of each side's levels, from the best on, up to the first that is not there."""
+def _find_levels(path: Path, there: dict[str, str]) -> dict[str, list[str]]:
+    """The columns of each side's levels, from the best on, up to the first that is not there; {} without any."""
     levels: dict[str, list[str]] = {side: [] for side in _BOOK_COLUMNS}
     for side, columns in levels.items():
         for level in range(LEVELS):
@@ -96,7 +99,15 @@ def _find_levels(there: dict[str, str]) -> dict[str, list[str]]:
             if spelt is None:
                 break
             columns.append(spelt)
-    return levels
+    found = {*chain(*levels.values())}
+    beyond = [name for name in there if (m := _LEVEL.fullmatch(name)) and name not in found and int(m[3]) < LEVELS]
+    if beyond:
+        side = beyond[0].rpartition("_")[0]
+        raise DataError(
+            f"{path}: column {beyond[0]}, but no {side}_{len(levels[side])} ({_has(there)}); expected every level from "
+            "the best, which is 0, on"
+        )
+    return levels if found else {}
 
 
 def _check_books(path: Path, there: dict[str, str], levels: dict[str, list[str]]) -> list[str]:
@@ -114,35 +125,55 @@ def _check_books(path: Path, there: dict[str, str], levels: dict[str, list[str]]
     return traded
 
 
-def measure_steps(table: Table, prices: Sequence[Array], sizes: Sequence[Array], options: ReadOptions) -> Steps:
-    """The steps that are given, or else those that the first batch lies on.
+def _check_events(path: Path, there: dict[str, str]) -> str | None:
+    """The column that says what each row does, of events that have all their columns; None: rows are depth."""
+    kinds = [name for name in words.KIND if name in there]
+    if not kinds and not {"order_id", "is_snapshot"} & there.keys():
+        _refuse_trades(path, there)
+    missing = [name for name in _EVENT_COLUMNS if name not in there]
+    if missing:
+        others = [f"{other} {name}" for name in missing for other in words.OTHER_NAMES[name] if other in there]
+        advice = f"; if they are these, name {' and '.join(others)}" if others else ""
+        raise DataError(
+            f"{path}: neither books nor events ({_has(there)}); expected bid_px_0, bid_sz_0, ask_px_0, ask_sz_0 and "
+            f"on, or side, price, size (without {', '.join(missing)} here){advice}"
+        )
+    refused = words.REFUSED | ({} if kinds or "is_snapshot" in there else words.LEVEL_NUMBERS)
+    column = next((name for name in refused if name in there), None)
+    if column is not None:
+        raise DataError(f"{path}: column {column} is not read, and may change what the rows mean: {refused[column]}")
+    if len(kinds) > 1:
+        raise DataError(f"{path}: both {kinds[0]} and {kinds[1]} say what a row does; keep one of these columns")
+    if "order_id" in there and not kinds:
+        raise DataError(
+            f"{path}: order_id, but no column kind or action that says what is done with an order ({_has(there)}); "
+            "add one, or leave order_id out if the rows are levels"
+        )
+    return kinds[0] if kinds else None
 
-    Raises:
-        DataError: a cell that is no number, a lot size that is too small, prices on no grid.
-    """
-    what = str(table.path)
-    px = np.stack([floats(column, f"{what}, prices", may_miss=True) for column in prices])
-    qty = np.stack([floats(column, f"{what}, sizes", may_miss=True) for column in sizes])
-    tick_size, lot_size = options.tick_size, options.lot_size
-    if tick_size is None:
-        # a level without a size has no price either: often 0, or a mark such as 1e300
-        tick_size = infer_tick_size(px[(qty > 0) if table.levels else np.isfinite(px)], what)
-    if lot_size is None:
-        return Steps(tick_size, infer_lot_size(qty, what), None)
-    if not 1e-12 <= lot_size < np.inf:
-        raise DataError(f"{what}: lot size {lot_size}; expected a positive number, 1e-12 or more")
-    return Steps(tick_size, lot_size, "lot_size")
+
+def _refuse_trades(path: Path, there: dict[str, str]) -> None:
+    """Refuse a table of trades alone."""
+    marks = [name for name in words.TRADES if name in there]
+    if marks:
+        raise DataError(
+            f"{path}: a table of trades (it has {', '.join(marks[:4])}), and trades alone make no book; expected depth "
+            "(side, price, size of levels), with a column kind where trades are among its rows"
+        )
 
 
-def read_times(table: Table, batch: Batch) -> NDArray[np.int64]:
-    """(n,) times of the rows, ns since 1970 UTC.
-
-    Raises:
-        DataError: a time is missing, is none, or counts another unit.
-    """
-    what = f"{table.path}, {table.time}"
-    ts_ns = times(batch[table.time], what)
-    least = 0 if table.time == "timestamp" else 10**8  # a `ts_ns` may count from anywhere, but not in s, ms or µs
-    if least <= ts_ns[0] < _YEAR_1973_NS or (table.time == "timestamp" and ts_ns[0] < 0):
-        raise DataError(f"{what}: {ts_ns[0]} ns is before 1973; expected ns since 1970, not s, ms or µs; convert them")
-    return ts_ns
+def _notes(
+    there: dict[str, str], time: str, exchange_time: str | None, kind: str | None, columns: dict[str, str]
+) -> list[str]:
+    notes = []
+    if exchange_time == "timestamp":
+        notes.append(f"{time} is when a row was received, timestamp the exchange's time")
+    if kind not in (None, "kind"):
+        notes.append(f"column {kind} says what a row does")
+    beyond = [name for name in there if (m := _LEVEL.fullmatch(name)) and int(m[3]) >= LEVELS]
+    if beyond:
+        notes.append(f"levels beyond the best {LEVELS} are left out")
+    unread = [name or "(no name)" for name in there if name not in columns and name not in beyond]
+    if unread:
+        notes.append(f"columns not read: {', '.join(unread[:12])}" + (", …" if len(unread) > 12 else ""))
+    return notes
