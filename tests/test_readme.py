@@ -19,7 +19,11 @@ from support.pages import blocks, pages
 ROOT = Path(__file__).parents[1]
 FEEDS = {"btcusdt_20240807.gz": "btcusdt_20240718.gz", "btcusdt_20240808.gz": "btcusdt_20240808.gz"}
 ON_FEEDS = ["README.md", "docs/live.md", "docs/data.md"]
-RUN_ELSEWHERE = {"docs/onnx.md", "docs/table.md"}  # tests/exporters/test_onnx_page.py, tests/readers/test_table_page.py
+RUN_ELSEWHERE = {  # by a test of the page in its own room
+    "docs/onnx.md",
+    "docs/readers.md",
+    "docs/table.md",
+}
 HOST = "127.0.0.1:8476"  # in docs/training.md
 
 

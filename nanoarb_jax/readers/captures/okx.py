@@ -69,6 +69,7 @@ class Okx(Decoder):
     def checksum(self, symbol: str, bids: list[Level], asks: list[Level]) -> int:
         """As OKX documents it.
 
+        >>> import zlib
         >>> from nanoarb_jax.readers.captures.okx import Okx
         >>> both = [("3366.1", "7")], [("3366.8", "9"), ("3368", "8")]
         >>> Okx().checksum("", *both) == zlib.crc32(b"3366.1:7:3366.8:9:3368:8")
