@@ -169,15 +169,15 @@ def _check_symbol(messages: NDArray[np.void], state: NDArray[np.void], options: 
     state["unnamed_book"] |= bool((symbols[kinds == of.BOOK] == 0).any())
     if not state["other_symbols"][0]:
         return
-    symbols = ", ".join(symbols_in(file))
+    names = ", ".join(symbols_in(file))
     if not options.symbol:
         raise DataError(
-            f"binance {file}: messages of several symbols ({symbols}); choose one with symbol, on the command line "
+            f"binance {file}: messages of several symbols ({names}); choose one with symbol, on the command line "
             "--symbol"
         )
     if state["unnamed_book"][0]:
         raise DataError(
-            f"binance {file}: messages of other symbols ({symbols}) than {options.symbol!r}, and a snapshot that does "
+            f"binance {file}: messages of other symbols ({names}) than {options.symbol!r}, and a snapshot that does "
             "not say whose it is; give the right symbol, on the command line --symbol, or none if the file holds one; "
             "split a file of several"
         )
