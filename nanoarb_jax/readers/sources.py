@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nanoarb_jax.errors import DataError, DataWarning
-from nanoarb_jax.readers import bitstamp, book_npz, coinbase, fi2010, hftbacktest
+from nanoarb_jax.readers import bitstamp, book_npz, coinbase, fi2010, tardis_books
 from nanoarb_jax.readers.archives import zip_members
 from nanoarb_jax.readers.binance import feed as binance
+from nanoarb_jax.readers.captures import coinbase_advanced, kraken, okx
+from nanoarb_jax.readers.converted import binance_history, bybit, hyperliquid, mexc, tardis
 from nanoarb_jax.readers.databento import csv_form, dbn, parquet_form
 from nanoarb_jax.readers.feed import EventFeed, Feed, ReadOptions
 from nanoarb_jax.readers.format import Format, Head, read_head
+from nanoarb_jax.readers.hftbacktest import feed as hftbacktest
 from nanoarb_jax.readers.lobster import feed as lobster
 from nanoarb_jax.readers.names import symbol_in_name
 from nanoarb_jax.readers.snapshot import begin_with
@@ -26,6 +29,15 @@ FORMATS: dict[str, Format] = {
     for module in (
         book_npz,
         hftbacktest,
+        okx,
+        kraken,
+        coinbase_advanced,
+        bybit,
+        hyperliquid,
+        mexc,
+        tardis,
+        tardis_books,
+        binance_history,
         binance,
         dbn,
         csv_form,

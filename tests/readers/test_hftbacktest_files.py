@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.event import BUY, CLEAR, DEPTH, EVENT, LAST, SELL, SNAPSHOT, TRADE
-from nanoarb_jax.readers import hftbacktest
 from nanoarb_jax.readers.feed import ReadOptions
-from nanoarb_jax.readers.hftbacktest import open_hftbacktest
+from nanoarb_jax.readers.hftbacktest import feed as hftbacktest
+from nanoarb_jax.readers.hftbacktest.feed import open_hftbacktest
 from nanoarb_jax.readers.sources import recognise
 from support.examples import examples
 

@@ -220,6 +220,18 @@ def mixed(folder: Path) -> dict[str, str]:
         "j.parquet": ("table", "PAR1"),
         "k.dbn": ("databento-dbn", "DBN\3"),
         "snapshot_bids.csv": ("coinbase", "side,price,size\n"),
+        "l.jsonl": ("okx", '1735700000 {"arg":{"channel":"books","instId":"A"},"data":[]}\n'),
+        "m.jsonl": ("kraken", '1735700000 {"channel":"book","data":[{"symbol":"A"}]}\n'),
+        "n.jsonl": ("coinbase-advanced", '1735700000 {"channel":"l2_data","events":[]}\n'),
+        "o.jsonl": ("bybit", '1735700000 {"topic":"orderbook.1.A","type":"delta","ts":1,"data":{}}\n'),
+        "p.jsonl": ("hyperliquid", '1735700000 {"channel":"l2Book","data":{"coin":"A","time":1,"levels":[[],[]]}}\n'),
+        "q.jsonl": ("mexc", '1735700000 {"c":"spot@public.limit.depth.v3.api@A","d":{},"s":"A","t":1}\n'),
+        "r.csv": ("tardis", "exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price,amount\n"),
+        "s.csv": (
+            "tardis-books",
+            "exchange,symbol,timestamp,local_timestamp,asks[0].price,asks[0].amount,bids[0].price,bids[0].amount\n",
+        ),
+        "t.csv": ("binance-history", "symbol,timestamp,side,update_type,price,qty\n"),
     }
     for name, (_, text) in texts.items():
         (folder / name).write_bytes(gzip.compress(text.encode()) if name.endswith("gz") else text.encode())

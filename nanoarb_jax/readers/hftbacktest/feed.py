@@ -1,13 +1,14 @@
 """`hftbacktest`: event arrays as hftbacktest's converters write them – `.npz` with the key `data`, or `.npy`.
 
 With its converters come Bybit, Tardis, Hyperliquid, MEXC and others. Read in pieces, without the library itself: the
-array's layout is `event.EVENT`. Where the file has no record flags, events of one time are one message.
+array's layout is `event.EVENT`, or has its fields in other integer widths. Times are in ns, µs, ms or s. Where the file
+has no record flags, events of one time are one message; where it does not void the levels before a snapshot, see
+`snapshots`.
 """
 
 from __future__ import annotations
 
 import io
-import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,36 +17,51 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.files import check_open_files, first_line
-from nanoarb_jax.market.event import CLEAR, EVENT, KIND_MASK, TRADE, mark_chunks
+from nanoarb_jax.market.event import CLEAR, KIND_MASK, TRADE, mark_chunks
 from nanoarb_jax.readers.book_npz import DAMAGED
 from nanoarb_jax.readers.feed import CHUNK, EventFeed, ReadOptions, infer_lot_size, infer_tick_size
 from nanoarb_jax.readers.format import Format, Head, one_file
+from nanoarb_jax.readers.hftbacktest.layout import Times, as_events, read_header
+from nanoarb_jax.readers.hftbacktest.snapshots import with_clears
 from nanoarb_jax.readers.names import series_name
 
 KEY = "data"
 _DAMAGED = (*DAMAGED, Warning)  # numpy warns of headers that it has to mend
 
 
-def open_hftbacktest(path: Path, options: ReadOptions = ReadOptions()) -> EventFeed:  # noqa: B008
+def open_hftbacktest(
+    path: Path,
+    options: ReadOptions = ReadOptions(),  # noqa: B008
+    *,
+    untimed: bool = False,
+) -> EventFeed:
     """Open one file; only its first events are read here.
 
+    Args:
+        path: the file.
+        options: tick and lot size.
+        untimed: whether events may have no times, as in the files with the book of a day's start.
+
     Raises:
-        DataError: missing, damaged, or not an array of events; also while the chunks are read.
+        DataError: missing, damaged, not an array of events, or times in no plausible year; also while the chunks are
+            read.
     """
     what = f"hftbacktest {path}"
-    chunks = mark_chunks(_chunks(path, what))
+    notes: list[str] = []
+    times = Times(what, untimed=untimed)
+    chunks = mark_chunks(with_clears(_chunks(path, times, what), notes, what))
     first = next(chunks, None)
     if first is None:
         raise DataError(f"{what}: no events; expected at least one")
     levels = first[~np.isin(first["ev"] & KIND_MASK, (CLEAR, TRADE))]
     tick_size = options.tick_size or infer_tick_size(levels["px"], what)
     lot_size = options.lot_size or infer_lot_size(first["qty"], what)
-    return EventFeed(series_name(path), "hftbacktest", tick_size, lot_size, chain([first], chunks))
+    notes.extend(times.notes)
+    return EventFeed(series_name(path), "hftbacktest", tick_size, lot_size, chain([first], chunks), notes=notes)
 
 
 @contextmanager
@@ -60,18 +76,20 @@ def _open_array(path: Path) -> Iterator[IO[bytes]]:
             yield io.BufferedReader(member, 1 << 20)  # type: ignore[type-var]  # a ZipExtFile is a raw stream as well
 
 
-def _chunks(path: Path, what: str) -> Iterator[NDArray[np.void]]:
-    """Pieces of the array, each in memory of its own."""
+def _chunks(path: Path, times: Times, what: str) -> Iterator[NDArray[np.void]]:
+    """Pieces of the array with times in ns, each in memory of its own."""
     try:
         with _open_array(path) as file:
-            events = _read_header(file, what)
+            events, dtype = read_header(file, what)
             left = events
             while left:
-                data = file.read(min(left, CHUNK) * EVENT.itemsize)
-                if not data or len(data) % EVENT.itemsize:
+                data = file.read(min(left, CHUNK) * dtype.itemsize)
+                if not data or len(data) % dtype.itemsize:
                     raise DataError(f"{what}: truncated, {left:,} of {events:,} events are missing; fetch it again")
-                left -= len(data) // EVENT.itemsize
-                yield np.frombuffer(bytearray(data), EVENT)
+                left -= len(data) // dtype.itemsize
+                chunk = as_events(data, dtype)
+                times.to_ns(chunk)
+                yield chunk
             if file.read(1):  # the end is also where an archive's checksum is compared
                 raise DataError(f"{what}: longer than its {events:,} events; fetch it again")
     except DataError:
@@ -79,18 +97,6 @@ def _chunks(path: Path, what: str) -> Iterator[NDArray[np.void]]:
     except _DAMAGED as error:
         check_open_files(error)
         raise DataError(f"{what}: damaged or not an event file ({first_line(error)}); fetch it again") from error
-
-
-def _read_header(file: IO[bytes], what: str) -> int:
-    """How many events the array's header announces."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        version = npy.read_magic(file)
-        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, _, dtype = read(file)
-    if dtype != EVENT or len(shape) != 1 or shape[0] < 0:
-        raise DataError(f"{what}: array of {dtype} {shape}; expected a one-dimensional array of events")
-    return shape[0]
 
 
 def _sniff(head: Head) -> bool:

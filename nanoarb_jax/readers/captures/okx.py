@@ -1,0 +1,87 @@
+"""`okx`: captures of OKX's websocket (API v5), channels `books`, `books-l2-tbt`, `books50-l2-tbt`, `trades`.
+
+A snapshot, then updates whose `prevSeqId` is the `seqId` before. The checksum is the CRC32, as a signed number, of the
+best 25 levels of both sides by turns, `bid price:bid quantity:ask price:ask quantity:…`; where one side ends, the other
+goes on. Since 23 June 2026 OKX sends 0 in its place, which is taken for none: sequence numbers then prove alone.
+Source: https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-order-book-channel
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from itertools import zip_longest
+from typing import Any, ClassVar
+
+from nanoarb_jax.market.event import BUY, DEPTH, DEPTH_SNAPSHOT, SELL, TRADE
+from nanoarb_jax.readers.captures.feed import FOREIGN, Change, Decoder, capture_format
+from nanoarb_jax.readers.captures.levels import Level
+from nanoarb_jax.readers.captures.lines import whole
+
+_BOOKS = ("books", "books-l2-tbt", "books50-l2-tbt")
+_SMALL_BOOKS = ("books5", "bbo-tbt")
+_TRADES = ("trades", "trades-all")
+_KINDS = {"snapshot": DEPTH_SNAPSHOT, "update": DEPTH}
+_SIDES = {"buy": BUY, "sell": SELL}
+
+
+class Okx(Decoder):
+    """OKX's messages; of several channels that hold the same, the one that comes first is read."""
+
+    name: ClassVar[str] = "okx"
+    checked_levels: ClassVar[int] = 25
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._channels: dict[tuple[str, bool], str] = {}
+        self._sequence: dict[str, int] = {}
+
+    def decode(self, message: dict[str, Any], where: str) -> Iterator[Change | str]:
+        """A push of one channel."""
+        arg, data = message.get("arg"), message.get("data")
+        channel = arg.get("channel") if isinstance(arg, dict) else None
+        if channel not in (*_BOOKS, *_SMALL_BOOKS, *_TRADES) or not isinstance(data, list):
+            yield FOREIGN
+            return
+        symbol = str(message["arg"]["instId"])
+        chosen = self._channels.setdefault((symbol, channel in _TRADES), channel) if channel not in _SMALL_BOOKS else ""
+        if chosen != channel:
+            yield f"another channel of the same ({channel})"
+            return
+        for part in data:
+            yield self._trade(symbol, part, where) if channel in _TRADES else self._book(symbol, message, part, where)
+
+    def _trade(self, symbol: str, part: dict[str, Any], where: str) -> Change:
+        rows = [(_SIDES[part["side"]], part["px"], part["sz"])]
+        return Change(symbol, TRADE, self.clock.to_ns(str(whole(part["ts"])), where), rows)
+
+    def _book(self, symbol: str, message: dict[str, Any], part: dict[str, Any], where: str) -> Change:
+        kind = _KINDS[message["action"]]
+        rows = [(BUY, level[0], level[1]) for level in part["bids"]]
+        rows += [(SELL, level[0], level[1]) for level in part["asks"]]
+        sequence = whole(part.get("seqId", "0"))
+        before, last = part.get("prevSeqId"), self._sequence.get(symbol)
+        lost = kind == DEPTH and None not in (before, last) and whole(before) != last
+        self._sequence[symbol] = sequence
+        checksum = whole(part.get("checksum") or "0") or None
+        return Change(symbol, kind, self.clock.to_ns(str(whole(part["ts"])), where), rows, sequence, lost, checksum)
+
+    def checksum(self, symbol: str, bids: list[Level], asks: list[Level]) -> int:
+        """As OKX documents it.
+
+        >>> from nanoarb_jax.readers.captures.okx import Okx
+        >>> both = [("3366.1", "7")], [("3366.8", "9"), ("3368", "8")]
+        >>> Okx().checksum("", *both) == zlib.crc32(b"3366.1:7:3366.8:9:3368:8")
+        True
+        """
+        turns = zip_longest(bids, asks, fillvalue=())
+        return zlib.crc32(":".join(text for turn in turns for level in turn for text in level).encode())
+
+
+def _is_ours(message: dict[str, Any]) -> bool:
+    arg = message.get("arg")
+    known = isinstance(arg, dict) and arg.get("channel") in (*_BOOKS, *_SMALL_BOOKS, *_TRADES) and "instId" in arg
+    return known and "instType" not in message["arg"]  # Bitget's messages have one
+
+
+FORMAT = capture_format(Okx, _is_ours)

@@ -1,0 +1,1 @@
+"""Event arrays as hftbacktest's converters write them."""
