@@ -60,7 +60,7 @@ def test_a_look_at_market_data(tmp_path: Path) -> None:
     refused("exists already", "inspect", file, "--picture", picture)
     refused("^--picture .*suffix '.txt'", "inspect", file, "--picture", tmp_path / "a.txt")
     refused("^--policy crosed=raise: no such anomaly", "inspect", file, "--policy", "crosed=raise")
-    refused("^--policy crossed=keep: expected one of skip, ", "inspect", file, "--policy", "crossed=keep")
+    refused("^--policy crossed=keep: expected one of heal, ", "inspect", file, "--policy", "crossed=keep")
     refused("expected ANOMALY=POLICY", "inspect", file, "--policy", "crossed")
     refused("^--clock second: expected ", "inspect", file, "--clock", "second")
     shorter, day = found["last_tick"][:19], found["first_tick"][:10]  # its second alone
