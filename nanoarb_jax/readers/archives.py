@@ -23,7 +23,7 @@ def zip_members(path: Path) -> list[Path]:
 
     >>> from pathlib import Path
     >>> from nanoarb_jax.readers.archives import zip_members
-    >>> zip_members(Path("ours.csv"))
+    >>> zip_members(Path("feeds/synthetic_00.npz"))  # of `nanoarb-jax data synth --output feeds --events`
     []
     """
     try:

@@ -97,6 +97,8 @@ def _check_shapes(path: Path, fields: dict[str, np.ndarray], traded: Sequence[st
     rows = len(fields["ts_ns"]) if fields["ts_ns"].ndim == 1 else 0
     levels = fields["bid_px"].shape[-1] if fields["bid_px"].ndim == 2 else 0
     expected = {key: (rows, levels) for key in _ARRAYS[1:]} | dict.fromkeys(traded, (rows,))
+    if fields["ts_ns"].shape == (0,) and fields["bid_px"].shape[:1] == (0,):
+        raise DataError(f"books {path}: {series_name(path)!r} has no rows; expected at least one")
     if rows == 0 or not 1 <= levels <= LEVELS:
         met = f"ts_ns is {fields['ts_ns'].shape}, bid_px {fields['bid_px'].shape}"
         raise DataError(f"books {path}: {met}; expected (n,) and (n, 1 to {LEVELS} levels), n 1 or more")

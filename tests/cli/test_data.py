@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 from nanoarb_jax.cli.data import app
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.dataset import open_dataset
-from nanoarb_jax.data.survey import Survey, survey
 from nanoarb_jax.errors import NanoarbError
 
 
@@ -44,7 +43,7 @@ def test_from_synthetic_books_to_a_dataset(tmp_path: Path) -> None:
     assert [stream["tick_size"] for stream in shown["streams"]] == [0.25, 0.01]
     assert sum(shown["streams"][0]["class_shares"]["h50"].values()) == pytest.approx(1)
     assert set(shown["streams"][0]["account"]) == {
-        "format", "timed", "events", "messages", "ticks", "dropped", "anomalies"
+        "format", "timed", "events", "messages", "ticks", "quantity_step", "notes", "dropped", "anomalies", "lost"
     }  # fmt: skip
 
 
@@ -54,14 +53,14 @@ def test_a_look_at_market_data(tmp_path: Path) -> None:
     said = run("inspect", file, "--json", figures, "--picture", picture)
     assert "hftbacktest" in said and "takers" in said and "spread" in said
     (found,) = json.loads(figures.read_text())["sources"]
-    assert (found["tick_size"], found["lot_size"]) == (0.1, 1e-8) and found["timed"] and found["events"] >= 20_000
+    assert (found["tick_size"], found["lot_size"]) == (0.1, 0.001) and found["timed"] and found["events"] >= 20_000
     assert 0 < found["ticks"] <= found["messages"] and found["traded"]["bought"] > 0
     assert found["spread_ticks"]["p50"] >= 1 and found["invalid_share"] == 0
     assert picture.read_bytes()[:4] == b"\x89PNG" and picture.stat().st_size > 20_000
     refused("exists already", "inspect", file, "--picture", picture)
     refused("^--picture .*suffix '.txt'", "inspect", file, "--picture", tmp_path / "a.txt")
     refused("^--policy crosed=raise: no such anomaly", "inspect", file, "--policy", "crosed=raise")
-    refused("^--policy crossed=keep: expected one of skip, ", "inspect", file, "--policy", "crossed=keep")
+    refused("^--policy crossed=keep: expected one of heal, ", "inspect", file, "--policy", "crossed=keep")
     refused("expected ANOMALY=POLICY", "inspect", file, "--policy", "crossed")
     refused("^--clock second: expected ", "inspect", file, "--clock", "second")
     shorter, day = found["last_tick"][:19], found["first_tick"][:10]  # its second alone
@@ -80,21 +79,14 @@ def test_a_look_at_market_data(tmp_path: Path) -> None:
     refused("datasets are shown as a whole", "inspect", out, "--to", "12:00")
 
 
-def test_what_files_lack_and_what_was_assumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_files_lack_and_what_was_assumed(tmp_path: Path) -> None:
     (tmp_path / "X_2012-06-21_34200000_57600000_orderbook_1.csv").write_text(
         "1000100,5,1000000,7\n1000200,5,1000000,7\n"
     )
     said = run("inspect", tmp_path, "--picture", tmp_path / "book.png")
     assert "lacks       trades, times, a definition (the tick size is inferred or assumed; --tick-size says it)" in said
-    assert "notes" not in said and (tmp_path / "book.png").stat().st_size > 20_000
-
-    def with_notes(*arguments: object) -> Survey:
-        found = survey(*arguments)  # type: ignore[arg-type]
-        return found._replace(figures=found.figures | {"notes": ["times are in ms", "no trades"]})
-
-    monkeypatch.setattr("nanoarb_jax.data.survey.survey", with_notes)
-    (tmp_path / "book.png").unlink()
-    assert "notes       times are in ms; no trades" in run("inspect", tmp_path)
+    assert "notes       no message file: times and trades are not known; no trades" in said
+    assert (tmp_path / "book.png").stat().st_size > 20_000
 
 
 def test_the_same_books_with_and_without_events(tmp_path: Path) -> None:

@@ -236,8 +236,8 @@ def mixed(folder: Path) -> dict[str, str]:
     for name, (_, text) in texts.items():
         (folder / name).write_bytes(gzip.compress(text.encode()) if name.endswith("gz") else text.encode())
     columns = {name: [1] for name in ("ts_event", "publisher_id", "instrument_id", "order_id")}
-    parquet.write_table(pyarrow.table(columns), folder / "l.parquet")
-    numpy = {"l.parquet": "databento-parquet", "a.npz": "book-npz", "b.npz": "hftbacktest", "c.npy": "hftbacktest"}
+    parquet.write_table(pyarrow.table(columns), folder / "z.parquet")
+    numpy = {"z.parquet": "databento-parquet", "a.npz": "book-npz", "b.npz": "hftbacktest", "c.npy": "hftbacktest"}
     return numpy | {name: kind for name, (kind, _) in texts.items()}
 
 

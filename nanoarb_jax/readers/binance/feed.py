@@ -167,20 +167,18 @@ def _check_symbol(messages: NDArray[np.void], state: NDArray[np.void], options: 
         state["symbol"] = said[0]
     state["other_symbols"] |= bool((said != state["symbol"][0]).any())
     state["unnamed_book"] |= bool((symbols[kinds == of.BOOK] == 0).any())
-    if not state["other_symbols"][0]:
+    if not state["other_symbols"][0] or (options.symbol and not state["unnamed_book"][0]):
         return
-    symbols = ", ".join(symbols_in(file))
+    met = ", ".join(symbols_in(file))
     if not options.symbol:
         raise DataError(
-            f"binance {file}: messages of several symbols ({symbols}); choose one with symbol, on the command line "
-            "--symbol"
+            f"binance {file}: messages of several symbols ({met}); choose one with symbol, on the command line --symbol"
         )
-    if state["unnamed_book"][0]:
-        raise DataError(
-            f"binance {file}: messages of other symbols ({symbols}) than {options.symbol!r}, and a snapshot that does "
-            "not say whose it is; give the right symbol, on the command line --symbol, or none if the file holds one; "
-            "split a file of several"
-        )
+    raise DataError(
+        f"binance {file}: messages of other symbols ({met}) than {options.symbol!r}, and a snapshot that does not say "
+        "whose it is; give the right symbol, on the command line --symbol, or none if the file holds one; split a file "
+        "of several"
+    )
 
 
 FORMAT = Format(

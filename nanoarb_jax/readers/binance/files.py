@@ -15,7 +15,7 @@ from nanoarb_jax.readers.names import series_name, split_time
 _LINE = re.compile(rb"\s*\d{9,19}(\.\d*)?\s+[{\[]")
 # what one of the first lines holds: a snapshot or spot's partial book, a combined stream, an event, spot's best prices
 _BINANCE = re.compile(rb'"lastUpdateId"|"stream"\s*:\s*"[^"]*"|"e"\s*:\s*"\w+"|"u"\s*:\s*\d+\s*,\s*"s"\s*:')
-_SYMBOL = re.compile(rb'"(?:stream"\s*:\s*"([^"@!]+)@|s(?:ymbol)?"\s*:\s*"([^"]+)")')
+_SYMBOL = re.compile(rb'"(?:stream"\s*:\s*"([^"@!\s]{1,40})@|s(?:ymbol)?"\s*:\s*"([^"\s]{1,40})")')
 _HEAD = 1 << 20  # bytes
 _MOST_SYMBOLS = 5
 

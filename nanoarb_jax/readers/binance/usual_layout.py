@@ -41,7 +41,7 @@ def usual_layout(line: bytes, what: str) -> bytes | None:
 
     >>> from nanoarb_jax.readers.binance.usual_layout import usual_layout
     >>> usual_layout(b'1735700000000 {"lastUpdateId": "5", "bids": [[1.50, 2, 0]], "asks": []}', "example")
-    b'1735700000000 {"lastUpdateId":5,"bids":[["1.5","2"]],"asks":[]}'
+    b'1735700000000 {"lastUpdateId":5,"bids":[["1.5","2.0"]],"asks":[]}'
     >>> usual_layout(b'1735700000000 {"code":-1121,"msg":"Invalid symbol."}', "example")
     b'1735700000000 {}'
     """
@@ -117,4 +117,5 @@ def _decimal(value: Any) -> str:
         return value
     if isinstance(value, bool) or not math.isfinite(number := float(value)):
         raise ValueError
-    return np.format_float_positional(number, trim="-")
+    shortest = repr(number)
+    return np.format_float_positional(number, trim="-") if "e" in shortest else shortest
