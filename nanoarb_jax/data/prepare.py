@@ -25,7 +25,7 @@ from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.dataset import Dataset, open_dataset
 from nanoarb_jax.data.declaration import Instruments, instrument_of
 from nanoarb_jax.data.prepare_source import Job, prepare_or_leave
-from nanoarb_jax.data.reading import Reading, Readings, reading_of
+from nanoarb_jax.data.reading import Reading, Readings, check_patterns, reading_of
 from nanoarb_jax.data.stored import MANIFEST, manifest_head
 from nanoarb_jax.errors import DataError, DataWarning
 from nanoarb_jax.files import claim_folder
@@ -73,10 +73,9 @@ def prepare(
     claim_folder(out, "dataset")
     instruments = instruments or options.symbol
     common = Reading(options, policy or {})
-    work = [
-        Job(source, config, *reading_of(source.name, common, readings), instruments)
-        for source in find_sources(sources, options.symbol)
-    ]
+    found = find_sources(sources, options.symbol)
+    check_patterns(readings, [source.name for source in found])
+    work = [Job(source, config, *reading_of(source.name, common, readings), instruments) for source in found]
     for job in work:
         instrument_of(job.source.name, instruments)  # a series that is not declared is told before any is read
     part = out.with_name(f".{out.name}.part")

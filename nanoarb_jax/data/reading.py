@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,6 +45,21 @@ def reading_of(name: str, reading: Reading, readings: Readings | None) -> Readin
     if "snapshot" in options:
         options["snapshot"] = Path(options["snapshot"])
     return Reading(reading.options._replace(**options), {**reading.policy, **found.get("policy", {})})
+
+
+def check_patterns(readings: Readings | None, names: Sequence[str]) -> None:
+    """Refuse a pattern that no series matches first: it would change nothing.
+
+    Raises:
+        DataError: there is one.
+    """
+    used = {next((key for key in readings or {} if fnmatchcase(name, key)), None) for name in names}
+    for pattern in readings or {}:
+        if pattern not in used:
+            raise DataError(
+                f"--reading: no series is read by {pattern!r} (series: {', '.join(names[:8])}); mend the pattern, or "
+                "leave it out"
+            )
 
 
 def read_readings(path: str | Path) -> dict[str, dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 from nanoarb_jax.errors import DataError, DataWarning
 
 _WORTH_SAYING = 0.01  # share of the messages
-_RUNS_BACK_NS = 10**9  # a feed's own messages overtake each other by less
+_RUNS_BACK_NS = 10**9  # the exchange's times of different streams overtake each other by less
 # what leaves messages out of the ticks, and what would help
 REMEDIES = {
     "crossed": "before an opening and in an auction books are crossed, and are no ticks; else removals were never "
@@ -24,6 +24,7 @@ REMEDIES = {
     "backwards": "--sort puts the rows of a table in order of time",
     "locked": "--policy locked=keep takes such books for ticks",
 }
+_LEFT_OUT = "the reader left them out; check whether the files are whole, of one feed and in order"
 
 
 @dataclass
@@ -75,23 +76,25 @@ class ReadReport:
         }
 
 
-def check_order(name: str, report: ReadReport, kept: bool) -> None:
+def check_order(name: str, report: ReadReport, received: bool) -> None:
     """Refuse a source whose rows are not in order of time.
 
     Args:
         name: of the source.
         report: of what was read so far.
-        kept: the user chose what is done about times that run backwards.
+        received: the times are those when messages were received, which never run backwards; those of an exchange's
+            streams overtake each other.
 
     Raises:
-        DataError: more than 1 % of the messages lie before an earlier one, some of them by more than a second.
+        DataError: more than 1 % of the events lie before an earlier one, by more than a second where `received` is
+            False.
     """
     backwards = report.anomalies["backwards"]
-    if kept or report.late_ns <= _RUNS_BACK_NS or backwards <= _WORTH_SAYING * report.messages:
+    if report.late_ns <= (0 if received else _RUNS_BACK_NS) or backwards <= _WORTH_SAYING * report.events:
         return
     raise DataError(
-        f"data {name}: {backwards:,} of {report.messages:,} messages lie before an earlier one, by up to "
-        f"{report.late_ns / 1e9:,.1f} s; expected rows in order of time: --sort puts those of a table in order, and "
+        f"data {name}: {backwards:,} of {report.events:,} events lie before an earlier one, by up to "
+        f"{report.late_ns / 1e9:,.6g} s; expected rows in order of time: --sort puts those of a table in order, and "
         "--policy backwards=skip leaves them out"
     )
 
@@ -104,15 +107,29 @@ def lost_messages(name: str, account: dict[str, Any]) -> str | None:
         account: of `ReadReport.as_dict`, also one that a manifest holds.
     """
     lost: dict[str, int] = account.get("lost", {})
-    share = min(sum(lost.values()) / max(account["messages"], 1), 1.0)
+    # those that the reader left out are no messages of the book
+    total = account["messages"] + sum(count for kind, count in lost.items() if kind not in REMEDIES)
+    share = min(sum(lost.values()) / max(total, 1), 1.0)
     if share <= _WORTH_SAYING:
         return None
     most = max(lost, key=lost.__getitem__)
-    told = ", ".join(f"{count:,} {kind}" for kind, count in sorted(lost.items(), key=lambda item: -item[1]))
-    return f"{name}: {100 * share:.3g} % of {account['messages']:,} messages lost ({told}); {REMEDIES[most]}"
+    told = ", ".join(f"{count:,} × {kind}" for kind, count in sorted(lost.items(), key=lambda item: -item[1]))
+    return f"{name}: {100 * share:.3g} % of {total:,} messages lost ({told}); {REMEDIES.get(most, _LEFT_OUT)}"
+
+
+def healed_levels(name: str, account: dict[str, Any]) -> str | None:
+    """One line on levels that were never told to be gone; None: they are 1 % of the messages or fewer."""
+    stale = account["anomalies"].get("stale", 0)
+    if stale <= _WORTH_SAYING * account["messages"]:
+        return None
+    return (
+        f"{name}: {stale:,} levels in {account['messages']:,} messages were removed where newer ones crossed them, never "
+        "told to be gone; are sides exchanged, or removals missing? --policy crossed=raise shows the first"
+    )
 
 
 def warn_of_losses(name: str, account: dict[str, Any]) -> None:
-    """Issue a `DataWarning` where `lost_messages` has something to say."""
-    if text := lost_messages(name, account):
-        warnings.warn(text, DataWarning, stacklevel=2)
+    """Issue a `DataWarning` where `lost_messages` or `healed_levels` has something to say."""
+    for text in (lost_messages(name, account), healed_levels(name, account)):
+        if text:
+            warnings.warn(text, DataWarning, stacklevel=2)

@@ -18,7 +18,7 @@ from nanoarb_jax.market.book.state import BookState, empty_state
 from nanoarb_jax.market.clocks.from_books import choose_rows
 from nanoarb_jax.market.clocks.from_events import tick_chunks
 from nanoarb_jax.market.series import COLUMNS, BookSeries
-from nanoarb_jax.readers.feed import BookFeed, EventFeed, Feed, ReadOptions
+from nanoarb_jax.readers.feed import LOSSES, BookFeed, EventFeed, Feed, ReadOptions
 from nanoarb_jax.readers.sources import Source, open_source
 
 NO_TRADES = "no trades"
@@ -53,7 +53,9 @@ def read_ticks(
         ticks = _ticks_of_events(feed, config, chosen, report)
     else:
         ticks = _ticks_of_books(feed, config, chosen, report)
-    return _counted(ticks, source, policy, report), report
+    kept = isinstance(policy, str) or "backwards" in (policy or {})
+    received = None if kept else config.timestamps == "local"
+    return _counted(ticks, source, report, received), report
 
 
 def _chosen(policy: Policy | Mapping[str, Policy] | None, feed: Feed) -> Policy | Mapping[str, Policy]:
@@ -144,18 +146,23 @@ def _decimal(value: float) -> float:
 def _counted(
     chunks: Iterator[BookSeries],
     source: Source,
-    policy: Policy | Mapping[str, Policy] | None,
     report: ReadReport,
+    received: bool | None,
 ) -> Iterator[BookSeries]:
-    kept = isinstance(policy, str) or "backwards" in (policy or {})
+    """The chunks; what is known of the whole source is noted at their end.
+
+    `received` is for `check_order`; None: the user chose what is done about times that run backwards.
+    """
     traded = False
     for chunk in chunks:
         report.ticks += chunk.rows
         traded = traded or any(lots is not None and lots.any() for lots in (chunk.bought, chunk.sold))
-        if report.messages > _ENOUGH:
-            check_order(source.name, report, kept)
+        if report.messages > _ENOUGH and received is not None:
+            check_order(source.name, report, received)
         yield chunk
-    check_order(source.name, report, kept)
+    if received is not None:
+        check_order(source.name, report, received)
+    report.lost.update({reason: n for reason, n in report.dropped.items() if reason in LOSSES})
     if not report.trades and not traded:
         report.notes.append(NO_TRADES)
 
@@ -187,7 +194,11 @@ def no_ticks(source: Source, report: ReadReport) -> str:
     """The error text for a source without a single tick: what its messages were lost to."""
     counts = report.as_dict()
     lost = [f"{n:,} × {why}" for name in ("dropped", "anomalies") for why, n in counts[name].items()]
-    remedy = REMEDIES[max(counts["lost"], key=counts["lost"].__getitem__)] if counts["lost"] else ""
+    remedy = REMEDIES.get(max(counts["lost"], key=counts["lost"].__getitem__), "") if counts["lost"] else ""
+    if report.events and not report.messages:
+        remedy = "no event ends a message (record flag LAST, 128, in ival or flags); without such flags leave all at 0"
+    elif NO_TRADES in report.notes and not remedy:
+        remedy = "expected messages that leave both sides quoted, and for a trade clock trades, of which there are none"
     return (
         f"data {source.files[0]}: not one tick in {report.events:,} events that end {report.messages:,} messages "
         f"({', '.join(lost) or 'nothing was dropped'}); {remedy or 'expected messages that leave both sides quoted'}"

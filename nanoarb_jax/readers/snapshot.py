@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nanoarb_jax.errors import DataError
+from nanoarb_jax.errors import DataError, DataWarning
 from nanoarb_jax.market import event
 from nanoarb_jax.market.book.order_book import OrderBook
 from nanoarb_jax.market.event import EVENT, LAST, SNAPSHOT
 from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries
 from nanoarb_jax.readers.feed import EventFeed, Feed
+
+_OLD_NS = 60 * 10**9
 
 
 def begin_with(feed: EventFeed, book: Feed, what: str) -> EventFeed:
@@ -45,8 +48,18 @@ def begin_with(feed: EventFeed, book: Feed, what: str) -> EventFeed:
         raise DataError(f"snapshot {what}: levels, but the events are of orders; expected a snapshot of orders")
     levels["local_ts"], levels["exch_ts"] = first["local_ts"][0], first["exch_ts"][0]
     feed.chunks = chain([levels, first], chunks)
-    feed.notes.append(f"begins with the snapshot {what}")
+    feed.notes.append(f"begins with the snapshot {what}{_age(int(first['local_ts'][0]) - last_ns, last_ns)}")
     return feed
+
+
+def _age(older_ns: int, last_ns: int) -> str:
+    """How much older a snapshot is than the first event, where it has a time; warned of where that is long."""
+    if last_ns <= 0:
+        return ", which has no time"
+    text = f", {older_ns / 1e9:,.6g} s before the first event"
+    if older_ns > _OLD_NS:
+        warnings.warn(f"the snapshot lies {older_ns / 1e9:,.6g} s before the first event", DataWarning, stacklevel=3)
+    return text
 
 
 def _last_book(feed: EventFeed, book: Feed) -> tuple[NDArray[np.void], int]:
