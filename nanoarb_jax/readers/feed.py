@@ -29,6 +29,7 @@ class ReadOptions(NamedTuple):
         sort: put rows in order of their times first, of a file that holds them in another order; reads all of it.
         snapshot: a file whose book stands at the beginning, for events that begin without one.
         definitions: files beside the source that say the instruments' tick sizes, see `Format.is_companion`.
+        untimed: times of 0 are accepted: the file is the book at the beginning of another.
     """
 
     tick_size: float | None = None
@@ -38,6 +39,7 @@ class ReadOptions(NamedTuple):
     sort: bool = False
     snapshot: Path | None = None
     definitions: tuple[Path, ...] = ()
+    untimed: bool = False
 
 
 @dataclass

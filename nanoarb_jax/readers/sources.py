@@ -215,7 +215,7 @@ def _begun(feed: Feed, options: ReadOptions, path: Path) -> EventFeed:
         options.symbol if "symbol" in heeded else None,
     )
     if sources[0].format == hftbacktest.FORMAT.name:  # whose books of a day's start have no times
-        return begin_with(feed, hftbacktest.open_hftbacktest(sources[0].files[0], sized, untimed=True), str(path))
+        return begin_with(feed, open_source(sources[0], sized._replace(untimed=True)), str(path))
     return begin_with(feed, open_source(sources[0], sized), str(path))
 
 

@@ -39,7 +39,7 @@ def events_of(n: int, seed: int = 0, flagged: bool = True) -> NDArray[np.void]:
     return events
 
 
-def stored(folder: Path, array: NDArray, name: str = "day.npz", compression: int = STORED, key: str = "data") -> Path:
+def stored(folder: Path, array: NDArray, name: str = "day.npz", compression: int = STORED) -> Path:
     path = folder / name
     if path.suffix == ".npy":
         np.save(path, array)
@@ -47,7 +47,7 @@ def stored(folder: Path, array: NDArray, name: str = "day.npz", compression: int
     buffer = io.BytesIO()
     np.save(buffer, array)
     with zipfile.ZipFile(path, "w", compression) as archive:
-        archive.writestr(f"{key}.npy", buffer.getvalue())
+        archive.writestr("data.npy", buffer.getvalue())
     return path
 
 
@@ -108,8 +108,6 @@ def test_errors(tmp_path: Path, name: str) -> None:
             with pytest.raises(DataError, match=met) as caught:
                 open_hftbacktest(stored(tmp_path, array, name))
             assert "\n" not in str(caught.value)
-    with pytest.raises(DataError, match="damaged or not an event file"):
-        open_hftbacktest(stored(tmp_path, events_of(3), key="other"))
     with pytest.raises(DataError, match="damaged or not an event file"):
         open_hftbacktest(tmp_path / "none.npz")
 

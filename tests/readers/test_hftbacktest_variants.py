@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.ticks import read_books
 from nanoarb_jax.errors import DataError
+from nanoarb_jax.market.book.order_book import OrderBook
 from nanoarb_jax.market.event import (
     BOTH_SEE,
     BUY,
@@ -26,11 +27,11 @@ from nanoarb_jax.market.event import (
     LOCAL_EVENT,
     SELL,
 )
-from nanoarb_jax.readers.feed import ReadOptions
+from nanoarb_jax.readers.feed import EventFeed, ReadOptions
 from nanoarb_jax.readers.hftbacktest import feed as hftbacktest
 from nanoarb_jax.readers.hftbacktest.feed import open_hftbacktest
 from nanoarb_jax.readers.hftbacktest.snapshots import NOTE, with_clears
-from nanoarb_jax.readers.sources import find_sources
+from nanoarb_jax.readers.sources import find_sources, open_source
 from support.examples import examples
 
 T0 = 1_735_700_000_000_000_000
@@ -157,11 +158,44 @@ def test_missing_times(tmp_path: Path) -> None:
     start = saved(tmp_path / "start.npz", events[:5])
     with pytest.raises(DataError, match="--snapshot"):
         read(start)
-    untimed = open_hftbacktest(start, SIZES, untimed=True)
+    untimed = open_hftbacktest(start, SIZES._replace(untimed=True))
     assert (np.concatenate(list(untimed.chunks))["local_ts"] == 0).all()
     events["local_ts"][-1] = events["exch_ts"][-1] = 0
     with pytest.raises(DataError, match="events without times"):
         read(saved(tmp_path / "hole.npz", events))
+
+
+def test_the_book_of_a_day_s_start_is_a_snapshot(tmp_path: Path) -> None:
+    """As hftbacktest writes it, with times of 0, and named by --snapshot."""
+    events = a_day()
+    begun = saved(tmp_path / "whole.npz", events)
+    start = events[:5].copy()
+    start["local_ts"] = start["exch_ts"] = 0
+    after = saved(tmp_path / "after.npz", events[5:])
+    options = SIZES._replace(snapshot=saved(tmp_path / "start.npz", start))
+    feed = open_source(find_sources([after])[0], options)
+    assert isinstance(feed, EventFeed)
+    rows = np.concatenate(list(feed.chunks))
+    assert "begins with the snapshot" in feed.notes[-1] and feed.notes[-1].endswith("which has no time")
+    books = [OrderBook(tick_size=0.1, lot_size=0.001) for _ in range(2)]
+    for book, told in zip(books, (rows, read(begun)), strict=True):
+        book.apply_all(told)
+    assert books[0].depth == books[1].depth
+    assert [a.tolist() for a in books[0].top(5)] == [a.tolist() for a in books[1].top(5)]
+
+
+def test_the_key_of_the_events(tmp_path: Path) -> None:
+    events, path = a_day(), tmp_path / "day.npz"
+    np.savez(path, events)
+    assert len(read(path)) == len(read(saved(tmp_path / "data.npz", events)))
+    np.savez(path, events=events, sizes=np.ones(3))
+    assert len(read(path)) == len(events)
+    np.savez(path, morning=events, evening=events)
+    with pytest.raises(DataError, match=r"the keys 'morning', 'evening'; expected .* under the key 'data'"):
+        read(path)
+    np.savez(path, sizes=np.ones(3))
+    with pytest.raises(DataError, match=r"array of float64 \(3,\); expected a one-dimensional array of events"):
+        read(path)
 
 
 def test_snapshots_alone_are_the_whole_book(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""`hftbacktest`: event arrays as hftbacktest's converters write them – `.npz` with the key `data`, or `.npy`.
+"""`hftbacktest`: event arrays as hftbacktest's converters write them – `.npz` with the key `data`,
+or another of their only array of events, or `.npy`.
 
 With its converters come Bybit, Tardis, Hyperliquid, MEXC and others. Read in pieces, without the library itself: the
 array's layout is `event.EVENT`, or has its fields in other integer widths. Times are in ns, µs, ms or s. Where the file
@@ -33,18 +34,12 @@ KEY = "data"
 _DAMAGED = (*DAMAGED, Warning)  # numpy warns of headers that it has to mend
 
 
-def open_hftbacktest(
-    path: Path,
-    options: ReadOptions = ReadOptions(),  # noqa: B008
-    *,
-    untimed: bool = False,
-) -> EventFeed:
+def open_hftbacktest(path: Path, options: ReadOptions = ReadOptions()) -> EventFeed:  # noqa: B008
     """Open one file; only its first events are read here.
 
     Args:
         path: the file.
-        options: tick and lot size.
-        untimed: whether events may have no times, as in the files with the book of a day's start.
+        options: tick and lot size, and whether events may have no times, as those of a day's start.
 
     Raises:
         DataError: missing, damaged, not an array of events, or times in no plausible year; also while the chunks are
@@ -52,7 +47,7 @@ def open_hftbacktest(
     """
     what = f"hftbacktest {path}"
     notes: list[str] = []
-    times = Times(what, untimed=untimed)
+    times = Times(what, untimed=options.untimed)
     pieces = _chunks(path, times, what)
     first = next(pieces, None)
     if first is None:
@@ -66,21 +61,47 @@ def open_hftbacktest(
 
 
 @contextmanager
-def _open_array(path: Path) -> Iterator[IO[bytes]]:
-    """The array's bytes, header first."""
+def _open_array(path: Path, what: str) -> Iterator[IO[bytes]]:
+    """The array's bytes, header first.
+
+    Raises:
+        DataError: an archive that holds no array `data`, and not just one of events either.
+    """
     with path.open("rb") as file:
         if file.read(2) != b"PK":
             file.seek(0)
             yield file
             return
-        with zipfile.ZipFile(file) as archive, archive.open(f"{KEY}.npy") as member:
+        with zipfile.ZipFile(file) as archive, archive.open(_member(archive, what)) as member:
             yield io.BufferedReader(member, 1 << 20)  # type: ignore[type-var]  # a ZipExtFile is a raw stream as well
+
+
+def _member(archive: zipfile.ZipFile, what: str) -> str:
+    """The member that holds the events: the array `data`, else the only one of events."""
+    arrays = [name for name in archive.namelist() if name.endswith(".npy")]
+    if f"{KEY}.npy" in arrays:
+        return f"{KEY}.npy"
+    found = arrays if len(arrays) == 1 else [name for name in arrays if _is_of_events(archive, name, what)]
+    if len(found) == 1:
+        return found[0]
+    keys = ", ".join(repr(name.removesuffix(".npy")[:40]) for name in arrays[:5])
+    met = f"the keys {keys}" if keys else "no arrays"
+    raise DataError(f"{what}: an archive with {met}; expected the array of events under the key {KEY!r}")
+
+
+def _is_of_events(archive: zipfile.ZipFile, name: str, what: str) -> bool:
+    with archive.open(name) as member:
+        try:
+            read_header(member, what)
+        except ValueError:  # of NumPy, or ours
+            return False
+    return True
 
 
 def _chunks(path: Path, times: Times, what: str) -> Iterator[NDArray[np.void]]:
     """Pieces of the array with times in ns, each in memory of its own."""
     try:
-        with _open_array(path) as file:
+        with _open_array(path, what) as file:
             events, dtype = read_header(file, what)
             left = events
             while left:
