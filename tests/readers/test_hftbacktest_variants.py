@@ -198,6 +198,13 @@ def test_the_key_of_the_events(tmp_path: Path) -> None:
         read(path)
 
 
+def test_quantities_that_no_lot_size_holds(tmp_path: Path) -> None:
+    events = a_day()
+    events["qty"][:5] = 1e308
+    with pytest.raises(DataError):
+        list(open_hftbacktest(saved(tmp_path / "day.npz", events), ReadOptions()).chunks)
+
+
 def test_snapshots_alone_are_the_whole_book(tmp_path: Path) -> None:
     books = [({100.0 + i / 10: 1, 99.9 - i / 10: 2}, {101.0 + i / 10: 1}) for i in range(9)]
     events = np.concatenate([levels(1000 * i, *book) for i, book in enumerate(books)])
