@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -194,11 +194,28 @@ def open_source(source: Source, options: ReadOptions = ReadOptions()) -> Feed:  
     Raises:
         DataError: what its reader raises; also while chunks are read.
     """
+    if source.symbol is not None and options.symbol not in (None, source.symbol):
+        raise DataError(f"data {source.name}: is of {source.symbol}, not {options.symbol}; leave the symbol out")
     options = options._replace(symbol=options.symbol or source.symbol, definitions=source.companions)
     _check_options(source, options)
     feed = FORMATS[source.format].open(source.files, options)
     feed.name = source.name
     return feed if options.snapshot is None else _begun(feed, options, options.snapshot)
+
+
+def check_snapshots(given: Iterable[tuple[Source, Path | None]]) -> None:
+    """Refuse one snapshot for several series: it is the book of one.
+
+    Raises:
+        DataError: two series have the same.
+    """
+    seen: dict[Path, str] = {}
+    for source, path in given:
+        if path is not None and seen.setdefault(path, source.name) != source.name:
+            raise DataError(
+                f"--snapshot {path}: for {seen[path]} and for {source.name}; expected the book of one series; in data "
+                "prepare --reading FILE gives each its own"
+            )
 
 
 def _begun(feed: Feed, options: ReadOptions, path: Path) -> EventFeed:
