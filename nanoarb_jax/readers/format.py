@@ -82,6 +82,8 @@ class Format:
         group: makes series of the files with one key.
         is_companion: whether a file only says something about others in its folder, such as their tick sizes; it is no
             series, and is given to `open` of the others in `ReadOptions.definitions`.
+        is_market: whether a file that nobody named, in a folder, is meant to be of this format; False: it is left alone.
+            Asked of formats whose first bytes say little, such as tables.
         symbols: the instruments in files of which each is a series of its own; empty: the files are one series.
     """
 
@@ -92,6 +94,7 @@ class Format:
     group_key: Callable[[Path], Hashable] = path_itself
     group: Callable[[Sequence[Path]], Iterator[FileGroup]] = each_alone
     is_companion: Callable[[Head], bool] = lambda head: False
+    is_market: Callable[[Path], bool] = lambda path: True
     symbols: Callable[[Sequence[Path]], Sequence[str]] = lambda files: ()
 
 

@@ -111,6 +111,12 @@ def _files_in(folder: Path) -> list[Path]:
     return [file for path in visible for file in zip_members(path) or [path]]
 
 
+def _kind_of(file: Path) -> str | None:
+    """The format of a file that nobody named; None: none, or it is not meant to be."""
+    name = _format_of(read_head(file))
+    return name if name is not None and FORMATS[name].is_market(file) else None
+
+
 def recognise(path: Path) -> str:
     """The format of a file, told by its first bytes, and by its name where those do not say.
 
@@ -138,7 +144,7 @@ def _recognised(files: dict[Path, bool]) -> dict[Path, str]:
     """
     formats, left = {}, []
     for file, named in files.items():
-        name = recognise(file) if named else _format_of(read_head(file))
+        name = recognise(file) if named else _kind_of(file)
         if name is None:
             left.append(file)
         else:

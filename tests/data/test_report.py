@@ -60,7 +60,9 @@ def test_lost_messages_are_told_with_what_would_help(tmp_path: Path) -> None:
         _, report = read(tmp_path, feed_of([*quiet, *gone]))
     (warning,) = told
     assert warning.category is DataWarning
-    assert str(warning.message) == ("feed: 3.92 % of 102 messages lost (4 × one_sided); a side of the book is empty then")
+    assert str(warning.message) == (
+        "feed: 3.92 % of 102 messages lost (4 × one_sided); a side of the book is empty then"
+    )
     crossed = feed_of([*quiet, (DEPTH | BUY, 10.5, 1.0), *quiet])
     _, report = read(tmp_path, crossed, policy={"crossed": "skip"})
     assert report.lost["crossed"] == 97 and "crossed=heal" in (lost_messages("feed", report.as_dict()) or "")

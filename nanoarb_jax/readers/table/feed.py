@@ -24,6 +24,7 @@ from nanoarb_jax.readers.grid import on_grid
 from nanoarb_jax.readers.sorting import sort_books
 from nanoarb_jax.readers.table.books import read_books
 from nanoarb_jax.readers.table.events import Rows, parse_rows, refuse_trades
+from nanoarb_jax.readers.table.file import read_header
 from nanoarb_jax.readers.table.layout import Table, read_layout
 from nanoarb_jax.readers.table.messages import mark_messages, sort_rows
 from nanoarb_jax.readers.table.rows import Clocks, find_clocks, read_rows
@@ -151,8 +152,15 @@ def _sniff(head: Head) -> bool:
     return bool(tabular) and not _HEADER_WORDS.isdisjoint(re.findall(rb"[a-z]+", line))
 
 
+def _is_market(path: Path) -> bool:
+    """Whether a table has a column of books or of events: others, such as lists of instruments, are something else."""
+    names = [name.removeprefix("best_") for name in read_header(path).columns]
+    return any(name.startswith(("bid", "ask")) or name == "side" for name in names)
+
+
 FORMAT = Format(
     name="table",
+    is_market=_is_market,
     sniff=_sniff,
     open=one_file(open_table),
     options=("tick_size", "lot_size", "symbol", "sort"),
