@@ -82,8 +82,8 @@ class Format:
         group: makes series of the files with one key.
         is_companion: whether a file only says something about others in its folder, such as their tick sizes; it is no
             series, and is given to `open` of the others in `ReadOptions.definitions`.
-        is_market: whether a file that nobody named, in a folder, is meant to be of this format; False: it is left alone.
-            Asked of formats whose first bytes say little, such as tables.
+        is_market: whether a file of a folder, which nobody named, is meant to be of this format; False: it is left
+            alone. For formats whose first bytes say little, such as tables.
         symbols: the instruments in files of which each is a series of its own; empty: the files are one series.
     """
 

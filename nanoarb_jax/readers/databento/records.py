@@ -70,8 +70,8 @@ def _tick_size(first: Part, records: Records, options: ReadOptions) -> float:
     largest = int(np.abs(px).max(initial=0))
     if 0 < largest < _LEAST_PRICE:
         raise DataError(
-            f"{records.path}: prices up to {largest / PX_SCALE:g}; whole numbers are units of 1e-9, and these look like "
-            "prices that lost their decimals; write them with a decimal point"
+            f"{records.path}: prices up to {largest / PX_SCALE:g}; whole numbers are units of 1e-9, and these look as "
+            "if they had lost their decimals; write them with a decimal point"
         )
     return tick or infer_tick_size(px / PX_SCALE, str(records.path))
 

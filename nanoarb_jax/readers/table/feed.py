@@ -154,7 +154,10 @@ def _sniff(head: Head) -> bool:
 
 def _is_market(path: Path) -> bool:
     """Whether a table has a column of books or of events: others, such as lists of instruments, are something else."""
-    names = [name.removeprefix("best_") for name in read_header(path).columns]
+    try:
+        names = [name.removeprefix("best_") for name in read_header(path).columns]
+    except DataError:
+        return True  # a damaged one, which is said when it is opened
     return any(name.startswith(("bid", "ask")) or name == "side" for name in names)
 
 
