@@ -83,6 +83,8 @@ class Format:
         is_companion: whether a file only says something about others in its folder, such as their tick sizes; it is no
             series, and is given to `open` of the others in `ReadOptions.definitions`.
         symbols: the instruments in files of which each is a series of its own; empty: the files are one series.
+        reads_snapshot: whether `open` itself reads such a file where the user names it as `ReadOptions.snapshot`, so
+            that it can tell by update ids what follows it; other files' last books are put before the first event.
     """
 
     name: str
@@ -93,6 +95,7 @@ class Format:
     group: Callable[[Sequence[Path]], Iterator[FileGroup]] = each_alone
     is_companion: Callable[[Head], bool] = lambda head: False
     symbols: Callable[[Sequence[Path]], Sequence[str]] = lambda files: ()
+    reads_snapshot: Callable[[Head], bool] = lambda head: False
 
 
 def read_head(path: Path) -> Head:

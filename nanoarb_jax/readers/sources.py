@@ -196,9 +196,11 @@ def open_source(source: Source, options: ReadOptions = ReadOptions()) -> Feed:  
     """
     options = options._replace(symbol=options.symbol or source.symbol, definitions=source.companions)
     _check_options(source, options)
-    feed = FORMATS[source.format].open(source.files, options)
+    known, path = FORMATS[source.format], options.snapshot
+    itself = path is not None and path.is_file() and known.reads_snapshot(read_head(path))
+    feed = known.open(source.files, options if itself else options._replace(snapshot=None))
     feed.name = source.name
-    return feed if options.snapshot is None else _begun(feed, options, options.snapshot)
+    return feed if path is None or itself else _begun(feed, options, path)
 
 
 def _begun(feed: Feed, options: ReadOptions, path: Path) -> EventFeed:
