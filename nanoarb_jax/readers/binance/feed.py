@@ -36,7 +36,7 @@ from nanoarb_jax.readers.binance import sequence
 from nanoarb_jax.readers.binance.blocks import Block, read_blocks
 from nanoarb_jax.readers.binance.files import consecutive_files, series_key, sniff, symbols_in
 from nanoarb_jax.readers.binance.given import GivenSnapshot, is_snapshot_file
-from nanoarb_jax.readers.binance.snapshots import SnapshotOrder, find_wanted, is_small
+from nanoarb_jax.readers.binance.snapshots import Piece, SnapshotOrder, find_wanted, is_small
 from nanoarb_jax.readers.binance.units import unit_notes
 from nanoarb_jax.readers.feed import EventFeed, ReadOptions, infer_lot_size, infer_tick_size
 from nanoarb_jax.readers.format import Format
@@ -74,16 +74,14 @@ def open_binance(files: Sequence[Path], options: ReadOptions = ReadOptions(), *,
 def _no_book(files: Sequence[Path], options: ReadOptions, dropped: Counter[str]) -> str:
     """What to say of files without a snapshot."""
     if options.snapshot:
-        return (
-            f"--snapshot {options.snapshot}: no diff in the data is newer than it; expected the book that they change"
-        )
+        return f"--snapshot {options.snapshot}: no diff in the data is newer than it; expected the book before them"
     met = ", ".join(f"{reason}: {n}" for reason, n in dropped.most_common())
     symbols = f"; of the symbols in it ({', '.join(symbols_in(files[0]))}) {options.symbol} was read"
     return (
         f"binance {files[0]}: no depth snapshot (a line with lastUpdateId, bids, asks); without one no book can be "
         "built: put the file that holds it before this one. Files are one feed if they lie in one folder and are "
-        "called NAME_YYYYMMDD or NAME_YYYYMMDD_HH, also _HHMM or _HHMMSS; else join them in order into one file, or name "
-        "the snapshot's file with --snapshot"
+        "called NAME_YYYYMMDD or NAME_YYYYMMDD_HH, also _HHMM or _HHMMSS; else join them in order into one file, or "
+        "name the snapshot's file with --snapshot"
         f"{symbols if options.symbol else ''}{f'; left out: {met}' if met else ''}"
     )
 
@@ -108,15 +106,19 @@ class _Capture:
         order = SnapshotOrder(self._state, self._counts)
         for read in chain(self._look_ahead(blocks), blocks):
             block = self._begin_with_given(read)
-            for messages, events in order.pieces(block.messages, block.events):
-                books = np.count_nonzero(messages["kind"] == of.BOOK) + np.count_nonzero(messages["kind"] == of.PARTIAL)
-                out = np.zeros(int((messages["end"] - messages["begin"]).sum()) + 2 * books, EVENT)
-                if filled := sequence.follow(messages, events, self._state, self._counts, tickers, out):
-                    self._note_levels(messages)
-                    yield out[:filled]
+            yield from self._followed(order.pieces(block.messages, block.events), tickers)
             self._tell()
-        order.finish()
+        yield from self._followed(order.finish(), tickers)
         self._tell()
+
+    def _followed(self, pieces: Iterator[Piece], tickers: bool) -> Iterator[NDArray[np.void]]:
+        """The events of pieces that belong to the book or are trades."""
+        for messages, events in pieces:
+            books = np.count_nonzero(messages["kind"] == of.BOOK) + np.count_nonzero(messages["kind"] == of.PARTIAL)
+            out = np.zeros(int((messages["end"] - messages["begin"]).sum()) + 2 * books, EVENT)
+            if filled := sequence.follow(messages, events, self._state, self._counts, tickers, out):
+                self._note_levels(messages)
+                yield out[:filled]
 
     def _blocks(self) -> Iterator[Block]:
         for file in self._files:

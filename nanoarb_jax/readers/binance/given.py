@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.event import EVENT
 from nanoarb_jax.readers.binance import message as of
 from nanoarb_jax.readers.binance.blocks import BOM, Block, read_blocks, read_text
 from nanoarb_jax.readers.binance.files import sniff
-from nanoarb_jax.readers.binance.snapshots import find_wanted
+from nanoarb_jax.readers.binance.snapshots import find_wanted, join_pieces
 from nanoarb_jax.readers.compression import open_bytes
 from nanoarb_jax.readers.format import Head
 
@@ -46,7 +45,7 @@ class GivenSnapshot:
         else:
             blocks = list(read_blocks(path, scratch))
         self._path = path
-        self._messages, self._events = _joined(blocks)
+        self._messages, self._events = join_pieces([(block.messages, block.events) for block in blocks])
 
     def put_in(self, block: Block, state: np.ndarray) -> Block | None:
         """The block with the snapshot in its place, dated as the message that it stands before; None: not in this one.
@@ -74,15 +73,3 @@ class GivenSnapshot:
         given["end"] += len(block.events)
         messages = np.concatenate([block.messages[:place], given, block.messages[place:]])
         return block._replace(messages=messages, events=np.concatenate([block.events, events]))
-
-
-def _joined(blocks: list[Block]) -> tuple[np.ndarray, np.ndarray]:
-    """The messages of blocks and their events."""
-    messages, offset = [np.zeros(0, of.MESSAGE)], 0
-    for block in blocks:
-        part = block.messages.copy()
-        part["begin"] += offset
-        part["end"] += offset
-        offset += len(block.events)
-        messages.append(part)
-    return np.concatenate(messages), np.concatenate([np.zeros(0, EVENT), *(block.events for block in blocks)])
