@@ -85,6 +85,8 @@ class Format:
         is_market: whether a file of a folder, which nobody named, is meant to be of this format; False: it is left
             alone. For formats whose first bytes say little, such as tables.
         symbols: the instruments in files of which each is a series of its own; empty: the files are one series.
+        reads_snapshot: whether `open` itself reads such a file where the user names it as `ReadOptions.snapshot`, so
+            that it can tell by update ids what follows it; other files' last books are put before the first event.
     """
 
     name: str
@@ -96,6 +98,7 @@ class Format:
     is_companion: Callable[[Head], bool] = lambda head: False
     is_market: Callable[[Path], bool] = lambda path: True
     symbols: Callable[[Sequence[Path]], Sequence[str]] = lambda files: ()
+    reads_snapshot: Callable[[Head], bool] = lambda head: False
 
 
 def read_head(path: Path) -> Head:

@@ -204,9 +204,11 @@ def open_source(source: Source, options: ReadOptions = ReadOptions()) -> Feed:  
         raise DataError(f"data {source.name}: is of {source.symbol}, not {options.symbol}; leave the symbol out")
     options = options._replace(symbol=options.symbol or source.symbol, definitions=source.companions)
     _check_options(source, options)
-    feed = FORMATS[source.format].open(source.files, options)
+    known, path = FORMATS[source.format], options.snapshot
+    itself = path is not None and path.is_file() and known.reads_snapshot(read_head(path))
+    feed = known.open(source.files, options if itself else options._replace(snapshot=None))
     feed.name = source.name
-    return feed if options.snapshot is None else _begun(feed, options, options.snapshot)
+    return feed if path is None or itself else _begun(feed, options, path)
 
 
 def check_snapshots(given: Iterable[tuple[Source, Path | None]]) -> None:
