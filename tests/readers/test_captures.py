@@ -18,7 +18,7 @@ from nanoarb_jax.readers.captures.kraken import Kraken
 from nanoarb_jax.readers.captures.lines import number, parse_json
 from nanoarb_jax.readers.feed import EventFeed, ReadOptions
 from nanoarb_jax.readers.sources import find_sources, open_source
-from support.captures import STEP, T0, Message, lines_of, market, ranked, write
+from support.captures import STEP, T0, Book, Message, copied, lines_of, market, ranked, write
 from support.examples import examples
 
 EXCHANGES = ["okx", "kraken", "coinbase-advanced"]
@@ -107,6 +107,42 @@ def test_kraken_s_subscribed_depth(tmp_path: Path) -> None:
     book = OrderBook(tick_size=0.1, lot_size=1e-8)
     book.apply_all(events)
     assert book.depth == (len(messages[-1].book["bids"]), len(messages[-1].book["asks"]))
+
+
+@pytest.mark.parametrize("depth", [10, 25, 100])
+@pytest.mark.parametrize("levels", [3, 8, 10, 24, 25])
+def test_kraken_s_depth_that_nothing_says(tmp_path: Path, depth: int, levels: int) -> None:
+    """The snapshot of a thin book fits several depths: the best ten levels are right after every message."""
+    messages = list(market(400, 7, depth=depth, levels=levels))
+    events, feed = read(write(tmp_path / "a.jsonl", lines_of("kraken", messages)))
+    assert feed.notes[-1].endswith(" right, 0 wrong") and not (events["ival"] & MAYBE_BAD_BOOK).any()
+    book, start = OrderBook(tick_size=0.1, lot_size=1e-8), 0
+    ends = np.flatnonzero(events["ival"] & 128) + 1
+    for message, end in zip(messages, ends, strict=True):
+        book.apply_all(events[start:end])
+        top = book.top(10)
+        for side, px, lots in (("bids", top.bid_px, top.bid_lots), ("asks", top.ask_px, top.ask_lots)):
+            best = ranked(side, message.book[side])[:10]
+            assert [round(ticks / 10, 1) for ticks in px[: len(best)].tolist()] == best
+            assert [f"{q / 1e8:.8f}" for q in lots[: len(best)].tolist()] == [message.book[side][p] for p in best]
+        start = end
+
+
+def test_a_thin_book_of_kraken_grows_and_shrinks(tmp_path: Path) -> None:
+    """25 levels, of which the snapshot holds 8: levels 11 to 20 are there when the better ones go."""
+    book: Book = {"bids": {60000.0 - i: "1.00000000" for i in range(8)}, "asks": {60001.0: "1.00000000"}}
+    messages = [Message("snapshot", [(side, px, qty) for side in book for px, qty in book[side].items()], copied(book))]
+    for px, qty in [(60000.0 - i, "2.00000000") for i in range(8, 20)] + [(60000.0 - i, "0") for i in range(15)]:
+        if qty == "0":
+            del book["bids"][px]
+        else:
+            book["bids"][px] = qty
+        messages.append(Message("update", [("bids", px, qty)], copied(book)))
+    events, feed = read(write(tmp_path / "a.jsonl", lines_of("kraken", messages)))
+    assert feed.notes == [f"checksums: {len(messages)} right, 0 wrong"]
+    built = OrderBook(tick_size=0.1, lot_size=1e-8)
+    built.apply_all(events)
+    assert built.depth == (5, 1)
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,8 @@ from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.ticks import read_books
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.book.order_book import OrderBook
-from nanoarb_jax.market.event import BUY, KIND_MASK, LAST, LOCAL_EVENT, SELL, TRADE
+from nanoarb_jax.market.event import BOTH_SEE, BUY, EVENT, EXCH_EVENT, KIND_MASK, LAST, LOCAL_EVENT, SELL, TRADE
+from nanoarb_jax.readers.converted.event_order import order_events
 from nanoarb_jax.readers.feed import EventFeed, ReadOptions
 from nanoarb_jax.readers.sources import find_sources, open_source
 from support.captures import STEP, T0, Book, Message, market, ranked, write
@@ -397,3 +399,64 @@ def test_mutated_files(tmp_path: Path, kind: str, data: st.DataObject) -> None:
         read([path])
     except DataError as error:
         assert "\n" not in str(error)
+
+
+_MANY_TIMES = """
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from nanoarb_jax.readers.sources import find_sources, open_source
+
+random = np.random.default_rng(0)
+for _ in range(int(sys.argv[2])):
+    junk = [random.bytes(int(random.integers(1, 200_000))) for _ in range(20)]  # so that memory is not all zeros
+    list(open_source(find_sources([Path(sys.argv[1])])[0]).chunks)
+"""
+
+
+@pytest.mark.parametrize("exchange", ["bybit", "tardis", "tardis with trades"])
+def test_the_last_local_times_go_back(tmp_path: Path, exchange: str) -> None:
+    """hftbacktest's own ordering of such events reads beyond its arrays and may end the interpreter."""
+    messages = list(market(8, 1, depth=3))
+    last, back = len(messages) - 1, (3, 2, 1)
+    if exchange == "bybit":
+        path = write(tmp_path / "a.jsonl", [bybit_line(m, i) for i, m in enumerate(messages)])
+        line = bybit_line(Message("update", [("bids", 59990.0, "1")], messages[-1].book), last)
+        with path.open("a") as file:
+            file.writelines(f"{T0 + last * STEP + LATE + ms * MS} {line}\n" for ms in back)
+        notes = ["2 local times go back, events are put in the order of these times"]
+    else:
+        book, trades = tardis_rows(messages)
+        time = (T0 + last * STEP) // US
+        for ms in back if exchange == "tardis" else (1,):
+            book.append(["x", "BTCUSDT", time, time + 10_000 + 1000 * ms, "false", "bid", 59990.0, "1"])
+        if exchange == "tardis":
+            trades, notes = [], ["2 local times go back, events are put in the order of these times"]
+        else:  # each file is in order; trades, read first, come before levels of the same exchange time
+            trades.append(["x", "BTCUSDT", time, time + 20_000, 99, "buy", 60000.0, "1"])
+            notes = []
+        path = tardis_files(tmp_path, book, trades)[0]
+    done = subprocess.run([sys.executable, "-c", _MANY_TIMES, str(path), "60"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    events, feed = read([path])
+    assert [note for note in feed.notes if "go back" in note] == notes
+    for time, place in (("exch_ts", EXCH_EVENT), ("local_ts", LOCAL_EVENT)):
+        assert (np.diff(events[time][events["ev"] & np.uint64(place) != 0]) >= 0).all()
+
+
+@settings(max_examples=examples(100), deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=12))
+def test_events_in_the_order_of_both_clocks(times: list[tuple[int, int]]) -> None:
+    """Each event once for each place, in the place's order, and told once where both orders allow it."""
+    data = np.zeros(len(times), EVENT)
+    data["exch_ts"], data["local_ts"] = np.array(times, np.int64).reshape(-1, 2).T
+    data["order_id"] = np.arange(len(times))
+    orders = {name: np.argsort(data[name], kind="stable") for name in ("exch_ts", "local_ts")}
+    events = order_events(data, orders["exch_ts"], orders["local_ts"])
+    for name, place in (("exch_ts", EXCH_EVENT), ("local_ts", LOCAL_EVENT)):
+        assert events["order_id"][events["ev"] & np.uint64(place) != 0].tolist() == orders[name].tolist()
+    assert (events["ev"] & np.uint64(BOTH_SEE) != 0).all()
+    if (orders["exch_ts"] == orders["local_ts"]).all():
+        assert len(events) == len(data)

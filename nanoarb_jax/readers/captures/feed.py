@@ -33,7 +33,7 @@ from nanoarb_jax.market.event import (
     TRADE,
 )
 from nanoarb_jax.readers.binance.files import consecutive_files, series_key
-from nanoarb_jax.readers.captures.levels import Level, TextBook
+from nanoarb_jax.readers.captures.levels import CutBook, Level, TextBook
 from nanoarb_jax.readers.captures.lines import Clock, Line, first_messages, number, read_lines
 from nanoarb_jax.readers.feed import CHUNK, EventFeed, ReadOptions, infer_lot_size, infer_tick_size
 from nanoarb_jax.readers.format import Format, Head
@@ -89,9 +89,11 @@ class Decoder:
         """CRC32 of the best levels, unsigned."""
         raise NotImplementedError
 
-    def depth(self, symbol: str) -> int | None:
-        """Levels of a side that the exchange keeps, deleting deeper ones without a word; None: all."""
-        return None
+    def depths(self, symbol: str) -> Sequence[int | None]:
+        """How many levels of a side the exchange may keep, deleting deeper ones without a word, the likeliest first;
+        None: all.
+        """
+        return (None,)
 
 
 def capture_format(decoder: type[Decoder], is_ours: Callable[[dict[str, Any]], bool]) -> Format:
@@ -144,7 +146,7 @@ class _Capture:
         self.notes: list[str] = []
         self.symbol = options.symbol
         self._decoder, self._files, self._chosen = decoder, files, options.symbol is not None
-        self._book: TextBook | None = None  # as it was sent; None before the first snapshot
+        self._book: CutBook | None = None  # as it was sent; None before the first snapshot
         self._whole = False  # whether nothing is known to be missing in it
         self._hole = False  # whether something is, and no event has said so yet
         self._exch_ns = 0  # of the latest message
@@ -204,7 +206,7 @@ class _Capture:
         flags = SNAPSHOT if change.kind == DEPTH_SNAPSHOT else 0
         if self._hole and change.kind == DEPTH and rows:
             flags, self._hole = MAYBE_BAD_BOOK, False
-        self._compare(change)
+        rows += self._compare(change)
         if not rows:
             return []
         self._exch_ns = change.exch_ns or self._exch_ns or line.local_ns
@@ -223,32 +225,32 @@ class _Capture:
         if change.kind == TRADE:
             return rows
         if change.kind == DEPTH_SNAPSHOT:
-            self._book, self._whole, self._hole = TextBook(), True, False
+            self._book, self._whole, self._hole = CutBook(self._decoder.depths(change.symbol)), True, False
             rows[:0] = [(CLEAR, np.nan, 0.0)]
         assert self._book is not None
         if change.lost:
             self._whole, self._hole = False, True
-        depth = self._decoder.depth(change.symbol)
-        if self._decoder.checked_levels or depth:
-            for side, px, qty in change.rows:
-                self._book.put(side, px, qty)
-            if depth:
-                rows += [(change.kind | side, number(px), 0.0) for side, px, _ in self._book.cut(depth)]
+        if self._decoder.checked_levels:
+            rows += [(change.kind | side, number(px), 0.0) for side, px, _ in self._book.put(change.rows)]
         return rows
 
-    def _compare(self, change: Change) -> None:
-        """Compare the checksum that was sent with the book's."""
+    def _compare(self, change: Change) -> list[tuple[int, float, float]]:
+        """Compare the checksum that was sent with the book's; returns rows of levels that it shows to be others."""
         if change.checksum is None or self._book is None:
-            return
+            return []
         if not self._whole:
             self._checksums["not compared"] += 1
-            return
-        count = self._decoder.checked_levels
-        ours = self._decoder.checksum(change.symbol, self._book.best(BUY, count), self._book.best(SELL, count))
-        right = ours == change.checksum & 0xFFFF_FFFF
-        self._checksums["right" if right else "wrong"] += 1
-        if not right:
+            return []
+        count, sent = self._decoder.checked_levels, change.checksum & 0xFFFF_FFFF
+
+        def is_right(book: TextBook) -> bool:
+            return self._decoder.checksum(change.symbol, book.best(BUY, count), book.best(SELL, count)) == sent
+
+        changes = self._book.keep(is_right)
+        self._checksums["wrong" if changes is None else "right"] += 1
+        if changes is None:
             self._whole, self._hole = False, True
+        return [(change.kind | side, number(px), number(qty)) for side, px, qty in changes or ()]
 
     def _proof(self) -> list[str]:
         """What the checksums showed."""

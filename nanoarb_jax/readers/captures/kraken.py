@@ -4,14 +4,16 @@ A snapshot, then updates; there are no sequence numbers, only checksums: the CRC
 best bids, each level's price and quantity without the point and without leading zeros. Their decimals count, so numbers
 are read as text; a capture that was written anew without trailing zeros gets them back, as many as any of its numbers
 has.
-Levels that fall out of the subscribed depth are deleted without a word: here they are deleted by events.
+Levels that fall out of the subscribed depth are deleted without a word: here they are deleted by events. A capture
+without the answer to its subscription does not say the depth: it is that of a snapshot which holds just as many levels
+as can be subscribed to, else nothing is cut; until the checksums show that another depth is right.
 Sources: https://docs.kraken.com/api/docs/websocket-v2/book and …/guides/spot-ws-book-v2
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -33,7 +35,7 @@ class Kraken(Decoder):
     def __init__(self) -> None:
         super().__init__()
         self._subscribed: dict[str, int] = {}  # depths
-        self._depths: dict[str, int] = {}
+        self._most: dict[str, int] = {}  # levels of a side of the latest snapshot
         self._decimals: dict[str, list[int]] = {}  # of prices, and of quantities
 
     def decode(self, message: dict[str, Any], where: str) -> Iterator[Change | str]:
@@ -67,16 +69,18 @@ class Kraken(Decoder):
             for i, text in enumerate(level):
                 decimals[i] = max(decimals[i], len(text.partition(".")[2]))
         if snapshot:
-            most = max(len(levels) for _, levels in sides)
-            guess = next((depth for depth in _DEPTHS if most <= depth), most)
-            self._depths[symbol] = self._subscribed.get(symbol, guess)
+            self._most[symbol] = max(len(levels) for _, levels in sides)
         time = iso_ns(part["timestamp"]) if "timestamp" in part else None
         kind = DEPTH_SNAPSHOT if snapshot else DEPTH
         return Change(symbol, kind, time, rows, checksum=whole(part["checksum"]) if "checksum" in part else None)
 
-    def depth(self, symbol: str) -> int | None:
-        """As subscribed, else the least that holds the snapshot."""
-        return self._depths.get(symbol)
+    def depths(self, symbol: str) -> Sequence[int | None]:
+        """As subscribed, else all that hold the snapshot: the one that it fills, none, then from the deepest."""
+        most, subscribed = self._most[symbol], self._subscribed.get(symbol, 0)
+        if subscribed in _DEPTHS and subscribed >= most:
+            return (subscribed,)
+        deeper = [depth for depth in reversed(_DEPTHS) if depth > most]
+        return [*([most] if most in _DEPTHS else []), None, *deeper]
 
     def checksum(self, symbol: str, bids: list[Level], asks: list[Level]) -> int:
         """As Kraken documents it."""

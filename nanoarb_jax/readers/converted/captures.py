@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.readers.binance.files import consecutive_files, series_key
 from nanoarb_jax.readers.captures.lines import Clock, Line, first_messages, number, read_lines
-from nanoarb_jax.readers.converted.conversion import converter, feed_of, run
+from nanoarb_jax.readers.converted.conversion import backward_note, converter, feed_of, run
 from nanoarb_jax.readers.feed import EventFeed, ReadOptions
 from nanoarb_jax.readers.format import Format, Head
 from nanoarb_jax.readers.names import series_name
@@ -55,6 +55,7 @@ class Copied:
         symbol: of the instrument.
         depth: of the book.
         events: at most so many come of it.
+        backward: messages whose local time is before an earlier message's.
         prices, quantities: that occur.
     """
 
@@ -62,6 +63,7 @@ class Copied:
     symbol: str | None
     depth: int = 0
     events: int = 16
+    backward: int = 0
     prices: set[float] = field(default_factory=set)
     quantities: set[float] = field(default_factory=set)
 
@@ -125,6 +127,8 @@ def open_capture(exchange: Exchange, files: Sequence[Path], options: ReadOptions
     with tempfile.TemporaryDirectory(prefix="nanoarb-") as folder:
         copied = _copy(exchange, _messages(exchange, files, clock, options, dropped), Path(folder), dropped, what)
         events = run(lambda: exchange.convert(module, copied, options), what, notes)
+    if copied.backward:
+        notes.append(backward_note(copied.backward))
     notes += [_UNPROVED, *exchange.notes, *clock.notes]
     name = series_name(files[-1])
     return feed_of(events, name, exchange.name, options, dropped, notes, whole_snapshots=exchange.whole_snapshots)
@@ -175,10 +179,13 @@ def _copy(exchange: Exchange, messages: Iterator[_Message], folder: Path, droppe
     """Write the messages of the deepest book and the trades, as the converter wants them."""
     copied = Copied(folder / "capture.gz", None)
     depths: Counter[int] = Counter()
+    latest = 0
     with gzip.open(copied.path, "wb", compresslevel=1) as file:
         for local_ns, text, told in messages:
             file.write(b"%d %s\n" % (local_ns, text))
             copied.symbol = told.symbol
+            copied.backward += local_ns < latest
+            latest = max(latest, local_ns)
             depths[told.depth] += 1
             copied.events += 2 * len(told.prices) + 4
             copied.prices.update(map(number, told.prices))

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
-from importlib import import_module
+from importlib.util import find_spec, module_from_spec
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.files import check_open_files, first_line
 from nanoarb_jax.market.event import CLEAR, DEPTH, DEPTH_SNAPSHOT, EVENT, KIND_MASK, TRADE, mark_chunks
+from nanoarb_jax.readers.converted.event_order import order_events
 from nanoarb_jax.readers.feed import CHUNK, EventFeed, ReadOptions, infer_lot_size, infer_tick_size
 from nanoarb_jax.readers.hftbacktest.snapshots import with_clears
 from nanoarb_jax.readers.times import plausible
@@ -29,15 +30,28 @@ WHOLE = "converted by hftbacktest, which reads files whole"
 
 
 def converter(module: str, what: str) -> Any:
-    """A module of hftbacktest's converters.
+    """A copy of a module of hftbacktest's converters, which puts events in order with `order_events`.
+
+    The module itself, which others of the process may use, is left as it is.
 
     Raises:
         DataError: hftbacktest is not installed.
     """
     try:
-        return import_module(f"hftbacktest.data.utils.{module}")
+        spec = find_spec(f"hftbacktest.data.utils.{module}")
+        if spec is None or spec.loader is None:
+            raise ImportError(f"no module hftbacktest.data.utils.{module}")
+        copy: Any = module_from_spec(spec)
+        spec.loader.exec_module(copy)
     except ImportError as error:
         raise DataError(f"{what}: is read by hftbacktest's converter; pip install 'nanoarb-jax[backtest]'") from error
+    copy.correct_event_order = order_events
+    return copy
+
+
+def backward_note(count: int) -> str:
+    """What to tell of rows or messages whose local time is before that of an earlier one."""
+    return f"{count:,} local times go back, events are put in the order of these times"
 
 
 def run(convert: Callable[[], NDArray[np.void]], what: str, notes: list[str]) -> NDArray[np.void]:

@@ -30,7 +30,7 @@ from nanoarb_jax.readers.columns import (
     require_all,
     text_batches,
 )
-from nanoarb_jax.readers.converted.conversion import converter, feed_of, run
+from nanoarb_jax.readers.converted.conversion import backward_note, converter, feed_of, run
 from nanoarb_jax.readers.feed import EventFeed, ReadOptions
 from nanoarb_jax.readers.format import FileGroup, Format, Head
 from nanoarb_jax.readers.names import series_name
@@ -70,6 +70,8 @@ def open_tardis(files: Sequence[Path], options: ReadOptions = ReadOptions()) -> 
             f"tardis {kinds[_BOOK]}",
             notes,
         )
+    if clean.backward:
+        notes.append(backward_note(clean.backward))
     if clean.ending_snapshot:
         dropped[_CUT_SNAPSHOT] = clean.ending_snapshot
     return feed_of(events, name, "tardis", options, dropped, notes, whole_snapshots=True)
@@ -121,12 +123,14 @@ class _Clean:
         symbols: chooses one.
         rows: written.
         snapshot_rows: of these, levels of snapshots.
+        backward: of these, rows whose local time is before that of an earlier row of their file.
         ending_snapshot: levels of a snapshot at the end of the book file, which the converter leaves out.
     """
 
     symbols: OneSymbol
     rows: int = 0
     snapshot_rows: int = 0
+    backward: int = 0
     ending_snapshot: int = 0
 
     def write(self, path: Path, kind: str, folder: Path) -> str:
@@ -136,12 +140,16 @@ class _Clean:
         target = folder / f"{kind}.csv"
         schema = arrow.schema([(name, arrow.string()) for name in names])
         options = arrow.csv.WriteOptions(quoting_style="needed")
+        latest = np.int64(0)
         with arrow.csv.CSVWriter(target, schema, write_options=options) as writer:
             for batch in text_batches(path, csv_names(path, names), names):
                 kept = self.symbols.only(batch, path)
                 if kept.num_rows == 0:
                     continue
                 self._check(kept, path)
+                received = np.maximum.accumulate(np.append(latest, local := times_ns(kept, "local_timestamp", path)))
+                self.backward += int((local < received[1:]).sum())
+                latest = received[-1]
                 if kind == _BOOK:
                     self._count_snapshots(kept)
                 self.rows += kept.num_rows
