@@ -121,10 +121,11 @@ def _inspect_sources(
 ) -> list[dict[str, Any]]:
     """Survey the sources one by one."""
     from nanoarb_jax.data.survey import survey
-    from nanoarb_jax.readers.sources import find_sources
+    from nanoarb_jax.readers.sources import check_snapshots, find_sources
     from nanoarb_jax.reports.book import book_picture, book_title
 
     sources = find_sources([path], options.symbol)
+    check_snapshots((source, options.snapshot) for source in sources)
     if picture and len(sources) > 1:
         raise DataError(f"--picture {picture}: {len(sources)} sources in {path}; inspect one of them")
     if picture is not None:

@@ -31,7 +31,7 @@ from nanoarb_jax.errors import DataError, DataWarning
 from nanoarb_jax.files import claim_folder
 from nanoarb_jax.market.anomaly import Policy
 from nanoarb_jax.readers.feed import ReadOptions
-from nanoarb_jax.readers.sources import find_sources
+from nanoarb_jax.readers.sources import check_snapshots, find_sources
 
 Progress = Callable[[int, int, str], None]
 
@@ -76,6 +76,9 @@ def prepare(
     found = find_sources(sources, options.symbol)
     check_patterns(readings, [source.name for source in found])
     work = [Job(source, config, *reading_of(source.name, common, readings), instruments) for source in found]
+    # a symbol said of single series chooses among those of a file that holds several instruments
+    work = [job for job in work if job.source.symbol is None or job.options.symbol in (None, job.source.symbol)]
+    check_snapshots((job.source, job.options.snapshot) for job in work)
     for job in work:
         instrument_of(job.source.name, instruments)  # a series that is not declared is told before any is read
     part = out.with_name(f".{out.name}.part")

@@ -30,7 +30,7 @@ from nanoarb_jax.files import replace_file, sha256
 from nanoarb_jax.market.anomaly import Policy
 from nanoarb_jax.market.series import validate_books
 from nanoarb_jax.readers.feed import ReadOptions
-from nanoarb_jax.readers.sources import Source
+from nanoarb_jax.readers.sources import Source, find_sources
 
 
 class Job(NamedTuple):
@@ -43,23 +43,17 @@ class Job(NamedTuple):
     instruments: Instruments | None = None
 
     def files(self) -> list[dict[str, str]]:
-        """The source's files as manifests list them; reads all of them."""
-        return [file_entry(file) for file in (*self.source.files, *self.source.companions)]
+        """The source's files as manifests list them, with those beside them that it is read with; reads all of them."""
+        beside: list[Path] = []
+        if self.options.snapshot is not None:
+            beside = [file for source in find_sources([self.options.snapshot]) for file in source.files]
+        return [file_entry(file) for file in (*self.source.files, *self.source.companions, *beside)]
 
     def key(self, files: list[dict[str, str]]) -> str:
         """Checksum of these files and of every setting: a stream made under the same key is still good."""
         version = metadata.version("nanoarb-jax")
         instrument = instrument_of(self.source.name, self.instruments)
-        more = self.options.snapshot
-        snapshot = file_entry(more) if more is not None and more.is_file() else None
-        settings = [
-            version,
-            self.options._asdict(),
-            snapshot,
-            dict(self.policy),
-            manifest_head(self.config),
-            instrument,
-        ]
+        settings = [version, self.options._asdict(), dict(self.policy), manifest_head(self.config), instrument]
         return hashlib.sha256(json.dumps([self.source.name, files, settings], default=str).encode()).hexdigest()
 
 

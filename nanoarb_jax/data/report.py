@@ -21,6 +21,7 @@ REMEDIES = {
     "unsynced": "lost messages void the book until its next snapshot; --policy gap=keep goes on with it as it is",
     "incomplete": "the feed begins without a snapshot, so what rested before is not known; give its book with "
     "--snapshot, or let it grow from nothing with --policy incomplete=keep",
+    "gap": "the feed marks lost messages; --policy gap=keep goes on with the book as it is",
     "backwards": "--sort puts the rows of a table in order of time",
     "locked": "--policy locked=keep takes such books for ticks",
 }
@@ -123,8 +124,8 @@ def healed_levels(name: str, account: dict[str, Any]) -> str | None:
     if stale <= _WORTH_SAYING * account["messages"]:
         return None
     return (
-        f"{name}: {stale:,} levels in {account['messages']:,} messages were removed where newer ones crossed them, never "
-        "told to be gone; are sides exchanged, or removals missing? --policy crossed=raise shows the first"
+        f"{name}: {stale:,} levels in {account['messages']:,} messages were removed where newer ones crossed them, "
+        "never told to be gone; are sides exchanged, or removals missing? --policy crossed=raise shows the first"
     )
 
 

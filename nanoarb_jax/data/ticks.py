@@ -13,12 +13,12 @@ from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.report import REMEDIES, ReadReport, check_order, warn_of_losses
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.features.clock import tick_clock
-from nanoarb_jax.market.anomaly import FEED_DEFAULTS, SKIP, Anomaly, Policy, policies
+from nanoarb_jax.market.anomaly import FEED_DEFAULTS, HEAL, KEEP, SKIP, Anomaly, Policy, policies
 from nanoarb_jax.market.book.state import BookState, empty_state
 from nanoarb_jax.market.clocks.from_books import choose_rows
 from nanoarb_jax.market.clocks.from_events import tick_chunks
 from nanoarb_jax.market.series import COLUMNS, BookSeries
-from nanoarb_jax.readers.feed import LOSSES, BookFeed, EventFeed, Feed, ReadOptions
+from nanoarb_jax.readers.feed import LOSSES, BookFeed, EventFeed, ReadOptions
 from nanoarb_jax.readers.sources import Source, open_source
 
 NO_TRADES = "no trades"
@@ -48,7 +48,7 @@ def read_ticks(
     feed = open_source(source, options._replace(exchange_time=config.timestamps == "exchange"))
     timed = isinstance(feed, EventFeed) or feed.timed
     report = ReadReport(feed.format, timed, notes=feed.notes, dropped=feed.dropped)
-    chosen = _chosen(policy, feed)
+    chosen = policy if isinstance(policy, str) else {**FEED_DEFAULTS, **(policy or {})}
     if isinstance(feed, EventFeed):
         ticks = _ticks_of_events(feed, config, chosen, report)
     else:
@@ -56,11 +56,6 @@ def read_ticks(
     kept = isinstance(policy, str) or "backwards" in (policy or {})
     received = None if kept else config.timestamps == "local"
     return _counted(ticks, source, report, received), report
-
-
-def _chosen(policy: Policy | Mapping[str, Policy] | None, feed: Feed) -> Policy | Mapping[str, Policy]:
-    """The policies of a feed: what the user says goes before what suits the format."""
-    return policy if isinstance(policy, str) else {**FEED_DEFAULTS, **feed.policy, **(policy or {})}
 
 
 def _ticks_of_books(
@@ -73,7 +68,7 @@ def _ticks_of_books(
         _counted_rows(feed.chunks, report), tick_clock(config.input), every_row, report.anomalies, chosen
     )
     lost = [Anomaly.CROSSED, Anomaly.ONE_SIDED, Anomaly.INVALID]
-    lost += [kind for kind in (Anomaly.LOCKED, Anomaly.BACKWARDS) if chosen[kind] == SKIP]
+    lost += [kind for kind in (Anomaly.LOCKED, Anomaly.BACKWARDS, Anomaly.GAP) if chosen[kind] not in (KEEP, HEAL)]
     report.lost.update({kind.name.lower(): report.anomalies[kind.name.lower()] for kind in lost})
 
 
@@ -103,9 +98,11 @@ def _ticks_of_events(
         report.late_ns = int(meta["late_ns"])
         for kind in Anomaly:
             report.anomalies[kind.name.lower()] = int(state.anomalies[kind])
-        lost = [kind for kind in (Anomaly.LOCKED, Anomaly.INCOMPLETE) if state.policy[kind] == SKIP]
-        for kind in (Anomaly.ONE_SIDED, Anomaly.INVALID, Anomaly.UNSYNCED, *lost):
+        skipped = [kind for kind in (Anomaly.LOCKED, Anomaly.INCOMPLETE) if state.policy[kind] == SKIP]
+        for kind in (Anomaly.ONE_SIDED, *skipped):
             report.lost[kind.name.lower()] = int(state.anomalies[kind])
+        for name in ("unsynced", "invalid", "backwards", "gap"):
+            report.lost[name] = int(meta[f"lost_{name}"])
         report.lost["crossed"] = int(state.anomalies[Anomaly.CROSSED] - meta["healed"])
         if not meta["whole"] and _BEGINS not in report.notes:
             report.notes.append(_BEGINS)

@@ -9,7 +9,7 @@ from typing import IO
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.files import check_open_files, first_line
 
-_ZIP = b"PK"
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _ARRAY = (".npy", ".npz")  # members of NumPy's own archives
 
 
@@ -28,7 +28,7 @@ def zip_members(path: Path) -> list[Path]:
     """
     try:
         with path.open("rb") as file:
-            if file.read(2) != _ZIP:
+            if file.read(4) not in _ZIP:
                 return []
             with zipfile.ZipFile(file) as archive:
                 names = [info.filename for info in archive.infolist() if not info.is_dir()]

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market import event
-from nanoarb_jax.market.anomaly import Policy
 from nanoarb_jax.market.event import EVENT, LAST
 from nanoarb_jax.readers.columns import (
     Array,
@@ -41,6 +40,7 @@ _TICK_SIZE, _LOT_SIZE = 0.01, 1e-8
 _KINDS = {"created": event.ADD, "changed": event.MODIFY, "deleted": event.CANCEL}
 _SIDES = {"bid": event.BUY, "ask": event.SELL}
 _LATE = "told after the order's deletion"
+_UNBORN = "change of an order that was never created"
 
 
 def open_bitstamp(path: str | Path, options: ReadOptions = ReadOptions()) -> EventFeed:  # noqa: B008
@@ -59,29 +59,43 @@ def open_bitstamp(path: str | Path, options: ReadOptions = ReadOptions()) -> Eve
     notes: list[str] = []
     events = _events(path, names, notes)
     chunks = _until_deleted(sort_events(events, notes) if options.sort else events, dropped)
-    # a changed order that was never created is a market order that does not rest, as often as one from before the file
-    policy: dict[str, Policy] = {"unknown_order": "skip", "incomplete": "keep"}  # no log of orders has a snapshot
-    return EventFeed(series_name(path), "bitstamp", tick_size, lot_size, chunks, dropped, notes, policy)
+    notes.append("begins without a snapshot, as such logs do: orders from before are not known")
+    return EventFeed(series_name(path), "bitstamp", tick_size, lot_size, _from_empty(chunks), dropped, notes)
+
+
+def _from_empty(chunks: Iterator[NDArray[np.void]]) -> Iterator[NDArray[np.void]]:
+    """The chunks after a clear of the whole book at the first event's time: no such log has a snapshot."""
+    for number, events in enumerate(chunks):
+        if number == 0:
+            clear = events[:1].copy()
+            clear["ev"], clear["px"], clear["qty"], clear["order_id"] = event.CLEAR | event.BOTH_SEE, 0.0, 0.0, 0
+            clear["ival"] = event.SNAPSHOT
+            yield clear
+        yield events
 
 
 def _until_deleted(chunks: Iterator[NDArray[np.void]], dropped: Counter[str]) -> Iterator[NDArray[np.void]]:
-    """Drop what is told of an order after its deletion; an exchange's ids never come back."""
+    """Drop what is told of an order after its deletion, since an exchange's ids never come back, and changes of orders
+    that were never created: these are market orders, which do not rest, as often as ones from before the file."""
     live: set[int] = set()
     gone: set[int] = set()  # deleted before they were created
     for events in chunks:
-        kept = np.ones(len(events), bool)
+        kept, unborn = np.ones(len(events), bool), 0
         kinds = (events["ev"] & event.KIND_MASK).tolist()
         for i, (kind, order_id) in enumerate(zip(kinds, events["order_id"].tolist(), strict=True)):
             if order_id in gone:
                 kept[i] = False
+            elif kind == event.MODIFY and order_id not in live:
+                kept[i] = False
+                unborn += 1
             elif kind != event.CANCEL:
                 live.add(order_id)
             elif order_id in live:
                 live.remove(order_id)
             else:
                 gone.add(order_id)
-        if not kept.all():
-            dropped[_LATE] += int((~kept).sum())
+        late = int((~kept).sum()) - unborn
+        dropped.update({reason: n for reason, n in ((_LATE, late), (_UNBORN, unborn)) if n})
         if kept.any():
             yield events[kept]
 

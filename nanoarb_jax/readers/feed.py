@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.market.anomaly import Policy
 from nanoarb_jax.market.series import BookSeries
 
 CHUNK = 1 << 16  # events or books in a chunk, about; memory stays bounded whatever the file's size
@@ -54,7 +53,6 @@ class EventFeed:
         dropped: how many messages were left out, by reason; complete when `chunks` is exhausted.
         notes: what was recognised, assumed or is missing, a short clause each ("times are in ms", "no trades"), for
             the user to read; complete when `chunks` is exhausted.
-        policy: about anomalies, where another than the default suits the format; what the user says goes before it.
     """
 
     name: str
@@ -64,7 +62,6 @@ class EventFeed:
     chunks: Iterator[NDArray[np.void]]
     dropped: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
-    policy: Mapping[str, Policy] = field(default_factory=dict)
 
 
 @dataclass
@@ -83,7 +80,6 @@ class BookFeed:
     dropped: Counter[str] = field(default_factory=Counter)
     timed: bool = True
     notes: list[str] = field(default_factory=list)
-    policy: Mapping[str, Policy] = field(default_factory=dict)
 
 
 Feed = EventFeed | BookFeed
@@ -134,7 +130,7 @@ def infer_lot_size(qty: NDArray[np.float64], what: str) -> float:
     >>> infer_lot_size(np.array([1e9]), "example"), infer_lot_size(np.array([1e6, 1e-8]), "example")
     (0.001, 1e-08)
     """
-    finite = np.abs(qty[np.isfinite(qty)])
+    finite = np.abs(qty[np.abs(qty) <= 2.0**53])  # no NaN is; larger ones are no quantities
     largest = float(finite.max()) if len(finite) else 1.0
     roomy, most = (int(min(8, np.floor(np.log10(2.0**53 / (room * max(largest, 1e-300)))))) for room in (1000.0, 1.0))
     needed = next((decimals for decimals in range(max(roomy, 0), most) if _are_whole(finite * 10.0**decimals)), most)

@@ -82,7 +82,11 @@ class Format:
         group: makes series of the files with one key.
         is_companion: whether a file only says something about others in its folder, such as their tick sizes; it is no
             series, and is given to `open` of the others in `ReadOptions.definitions`.
+        is_market: whether a file of a folder, which nobody named, is meant to be of this format; False: it is left
+            alone. For formats whose first bytes say little, such as tables.
         symbols: the instruments in files of which each is a series of its own; empty: the files are one series.
+        reads_snapshot: whether `open` itself reads such a file where the user names it as `ReadOptions.snapshot`, so
+            that it can tell by update ids what follows it; other files' last books are put before the first event.
     """
 
     name: str
@@ -92,7 +96,9 @@ class Format:
     group_key: Callable[[Path], Hashable] = path_itself
     group: Callable[[Sequence[Path]], Iterator[FileGroup]] = each_alone
     is_companion: Callable[[Head], bool] = lambda head: False
+    is_market: Callable[[Path], bool] = lambda path: True
     symbols: Callable[[Sequence[Path]], Sequence[str]] = lambda files: ()
+    reads_snapshot: Callable[[Head], bool] = lambda head: False
 
 
 def read_head(path: Path) -> Head:

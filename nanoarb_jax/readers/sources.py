@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -111,6 +111,12 @@ def _files_in(folder: Path) -> list[Path]:
     return [file for path in visible for file in zip_members(path) or [path]]
 
 
+def _kind_of(file: Path) -> str | None:
+    """The format of a file that nobody named; None: none, or it is not meant to be."""
+    name = _format_of(read_head(file))
+    return name if name is not None and FORMATS[name].is_market(file) else None
+
+
 def recognise(path: Path) -> str:
     """The format of a file, told by its first bytes, and by its name where those do not say.
 
@@ -138,7 +144,7 @@ def _recognised(files: dict[Path, bool]) -> dict[Path, str]:
     """
     formats, left = {}, []
     for file, named in files.items():
-        name = recognise(file) if named else _format_of(read_head(file))
+        name = recognise(file) if named else _kind_of(file)
         if name is None:
             left.append(file)
         else:
@@ -194,11 +200,30 @@ def open_source(source: Source, options: ReadOptions = ReadOptions()) -> Feed:  
     Raises:
         DataError: what its reader raises; also while chunks are read.
     """
+    if source.symbol is not None and options.symbol not in (None, source.symbol):
+        raise DataError(f"data {source.name}: is of {source.symbol}, not {options.symbol}; leave the symbol out")
     options = options._replace(symbol=options.symbol or source.symbol, definitions=source.companions)
     _check_options(source, options)
-    feed = FORMATS[source.format].open(source.files, options)
+    known, path = FORMATS[source.format], options.snapshot
+    itself = path is not None and path.is_file() and known.reads_snapshot(read_head(path))
+    feed = known.open(source.files, options if itself else options._replace(snapshot=None))
     feed.name = source.name
-    return feed if options.snapshot is None else _begun(feed, options, options.snapshot)
+    return feed if path is None or itself else _begun(feed, options, path)
+
+
+def check_snapshots(given: Iterable[tuple[Source, Path | None]]) -> None:
+    """Refuse one snapshot for several series: it is the book of one.
+
+    Raises:
+        DataError: two series have the same.
+    """
+    seen: dict[Path, str] = {}
+    for source, path in given:
+        if path is not None and seen.setdefault(path, source.name) != source.name:
+            raise DataError(
+                f"--snapshot {path}: for {seen[path]} and for {source.name}; expected the book of one series; in data "
+                "prepare --reading FILE gives each its own"
+            )
 
 
 def _begun(feed: Feed, options: ReadOptions, path: Path) -> EventFeed:

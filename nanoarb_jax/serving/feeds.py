@@ -23,7 +23,7 @@ from nanoarb_jax.features.feature_set import FEATURE_SETS
 from nanoarb_jax.market.anomaly import Policy
 from nanoarb_jax.market.series import BookSeries, validate_books
 from nanoarb_jax.readers.feed import ReadOptions
-from nanoarb_jax.readers.sources import FORMATS, Source, find_sources
+from nanoarb_jax.readers.sources import FORMATS, Source, check_snapshots, find_sources
 from nanoarb_jax.serving.scales import Scales, ScaleSource, as_read, check_tick, own_scales, scales_elsewhere, scales_of
 
 
@@ -76,7 +76,9 @@ def open_feeds(
     config = config or DataConfig()
     find_scales = scales_elsewhere(scales, config, options)
     streams, unlabelled, found, accounts = [], {}, {}, {}
-    for source in find_sources([path], options.symbol):
+    sources = find_sources([path], options.symbol)
+    check_snapshots((source, options.snapshot) for source in sources)
+    for source in sources:
         known = find_scales(source)
         books, report = _read(source, config, options, policy, known)
         measured = known or own_scales(books, config, scales.warm_up, split)

@@ -88,12 +88,16 @@ def scales_elsewhere(
 
 
 def _heeded(options: ReadOptions, formats: Iterable[str]) -> ReadOptions:
-    """Those options that all these formats heed: a feed's past may be of a format that says more than the feed."""
-    dropped = {
-        name for name in ("tick_size", "lot_size", "symbol") for one in formats if name not in FORMATS[one].options
+    """Those options that all these formats heed: a feed's past may be of a format that says more than the feed.
+
+    A snapshot is the book at the beginning of the feed, not of its past.
+    """
+    fresh = ReadOptions()
+    names = ("tick_size", "lot_size", "symbol", "sort")
+    nothing: dict[str, Any] = {
+        name: getattr(fresh, name) for name in names for one in formats if name not in FORMATS[one].options
     }
-    nothing: dict[str, Any] = dict.fromkeys(dropped)
-    return options._replace(**nothing)
+    return options._replace(**nothing, snapshot=None)
 
 
 def scales_of(one: Stream | Instrument, origin: str) -> Scales:

@@ -60,7 +60,9 @@ def test_lost_messages_are_told_with_what_would_help(tmp_path: Path) -> None:
         _, report = read(tmp_path, feed_of([*quiet, *gone]))
     (warning,) = told
     assert warning.category is DataWarning
-    assert str(warning.message) == ("feed: 3.92 % of 102 messages lost (4 one_sided); a side of the book is empty then")
+    assert str(warning.message) == (
+        "feed: 3.92 % of 102 messages lost (4 × one_sided); a side of the book is empty then"
+    )
     crossed = feed_of([*quiet, (DEPTH | BUY, 10.5, 1.0), *quiet])
     _, report = read(tmp_path, crossed, policy={"crossed": "skip"})
     assert report.lost["crossed"] == 97 and "crossed=heal" in (lost_messages("feed", report.as_dict()) or "")
@@ -74,22 +76,29 @@ def test_times_that_run_backwards(tmp_path: Path) -> None:
     events = feed_of([(DEPTH | BUY, 10.0, 1.0 + i % 2) for i in range(300)])
     newest_first = events.copy()
     newest_first["local_ts"] = newest_first["exch_ts"] = events["local_ts"][::-1]
-    with pytest.raises(DataError, match=r"302 of 303 messages lie before an earlier one, by up to 302\.0 s; .* --sort"):
+    with pytest.raises(DataError, match=r"302 of 303 events lie before an earlier one, by up to 302 s; .* --sort"):
         read(tmp_path, newest_first)
     assert read(tmp_path, newest_first, policy={"backwards": "keep"})[0].rows > 0
     few = events.copy()
     few["local_ts"][100] -= 50 * SECOND
     assert read(tmp_path, few)[1].late_ns == 49 * SECOND  # one of 303: told, not refused
     close = events.copy()
-    close["local_ts"][::2] -= 3 * SECOND // 2  # by half a second: messages overtake each other on their way
-    assert read(tmp_path, close)[1].anomalies["backwards"] > 100
+    close["exch_ts"][::2] -= 3 * SECOND // 2  # by half a second, as the streams of an exchange overtake each other
+    by_exchange = read_books(find_sources([tmp_path / "feed.npy"])[0], DataConfig(timestamps="exchange"))
+    assert by_exchange[1].anomalies["backwards"] == 0
+    np.save(tmp_path / "feed.npy", close)
+    by_exchange = read_books(find_sources([tmp_path / "feed.npy"])[0], DataConfig(timestamps="exchange"))
+    assert by_exchange[1].anomalies["backwards"] > 100
+    close["local_ts"] = close["exch_ts"]  # but messages are not received before earlier ones
+    with pytest.raises(DataError, match=r"lie before an earlier one, by up to 0\.5 s"):
+        read(tmp_path, close)
 
 
 def test_books_that_run_backwards(tmp_path: Path) -> None:
     books = synthetic_books(500, 0)
     path = tmp_path / "b.csv"
     path.write_text(as_csv(books._replace(ts_ns=books.ts_ns[::-1])))
-    with pytest.raises(DataError, match=r"499 of 500 messages lie before an earlier one"):
+    with pytest.raises(DataError, match=r"499 of 500 events lie before an earlier one"):
         read_books(find_sources([path])[0], DataConfig())
 
 
@@ -111,7 +120,7 @@ def test_prepared_data_keep_the_account_and_tell_it_again(tmp_path: Path) -> Non
     crossed = np.arange(6_000) % 20 == 5
     books.bid_px[crossed] = books.ask_px[crossed] + books.tick
     (tmp_path / "x.csv").write_text(as_csv(books))
-    with pytest.warns(DataWarning, match=r"^x: 5 % of 6,000 messages lost \(300 crossed\)"):
+    with pytest.warns(DataWarning, match=r"^x: 5 % of 6,000 messages lost \(300 × crossed\)"):
         prepare([tmp_path / "x.csv"], tmp_path / "out", DataConfig())
     account = read_accounts(tmp_path / "out")["x"]
     assert account["lost"] == {"crossed": 300} and account["notes"] == ["no trades"]

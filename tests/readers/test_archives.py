@@ -77,3 +77,15 @@ def test_another_programs_manifest_is_no_dataset(tmp_path: Path) -> None:
         assert is_dataset(tmp_path)
     (tmp_path / "manifest.json").write_text('{"schema_version": 3, "stre')
     assert is_dataset(tmp_path)  # damaged, which is said when it is opened
+
+
+def test_tables_of_something_else_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "b.csv").write_text(TABLE)
+    (tmp_path / "news.csv").write_text("date,headline\n2025-01-01,x\n")
+    (tmp_path / "instruments.csv").write_text("symbol,price,tick\nA,1,2\n")
+    (tmp_path / "fills.csv").write_text("time,price,qty\n1,2,3\n")
+    with pytest.warns(DataWarning, match=r"3 of its files left alone, .*: fills\.csv, instruments\.csv, news\.csv$"):
+        assert [source.name for source in find_sources([tmp_path])] == ["b"]
+    with pytest.raises(DataError, match=r"fills\.csv"):  # who names it is told what is missing
+        for source in find_sources([tmp_path / "fills.csv"]):
+            read_books(source, DataConfig())

@@ -41,7 +41,10 @@ def written(path: Path, *rows: str, header: str = HEADER) -> Path:
 def test_a_small_file(tmp_path: Path) -> None:
     feed = open_bitstamp(written(tmp_path / "orders_24h.csv", *ROWS))
     assert (feed.name, feed.format, feed.tick_size, feed.lot_size) == ("orders_24h", "bitstamp", 0.01, 1e-8)
-    events = np.concatenate(list(feed.chunks))
+    clear, *chunks = feed.chunks  # of the whole book: a log begins with nothing
+    assert clear["ev"].tolist() == [event.CLEAR | BOTH_SEE] and feed.notes[0].startswith("begins without a snapshot")
+    events = np.concatenate(chunks)
+    assert clear["local_ts"] == events["local_ts"][0]
     kinds = [event.ADD | BUY, event.ADD | SELL, event.MODIFY | BUY, event.CANCEL | SELL]
     assert events["ev"].tolist() == [kind | BOTH_SEE for kind in kinds]
     assert events["local_ts"][0] == 1430438404518_000_000 and events["exch_ts"][1] == 1430438340000_000_000
@@ -82,7 +85,7 @@ def test_other_units_of_time_are_recognised(tmp_path: Path, unit: str, per_ms: f
     feed = open_bitstamp(written(tmp_path / "x.csv", *map(recount, ROWS)))
     events = np.concatenate(list(feed.chunks))
     assert events["local_ts"][0] == 1430438404518_000_000 and events["exch_ts"][0] == 1430438404000_000_000
-    assert feed.notes == [f"timestamp: times are in {unit}"]
+    assert feed.notes[1:] == [f"timestamp: times are in {unit}"]
     with pytest.raises(DataError, match="no time between 1980 and 2100, counted in ms"):
         list(open_bitstamp(written(tmp_path / "y.csv", *ROWS, recount(ROWS[0]))).chunks)
 
@@ -91,7 +94,7 @@ def test_newest_first(tmp_path: Path) -> None:
     whole = np.concatenate(list(open_bitstamp(written(tmp_path / "x.csv", *ROWS)).chunks))
     feed = open_bitstamp(written(tmp_path / "y.csv", *ROWS[::-1]), ReadOptions(sort=True))
     np.testing.assert_array_equal(np.concatenate(list(feed.chunks)), whole)
-    assert feed.notes == ["rows sorted by time (newest first in the file)"]
+    assert feed.notes[1:] == ["rows sorted by time (newest first in the file)"]
 
 
 def test_damaged_files(tmp_path: Path) -> None:
@@ -111,29 +114,33 @@ def test_what_is_told_of_an_order_that_is_gone(tmp_path: Path) -> None:
     late = [ROWS[0].replace("created", action) for action in ("deleted", "created", "changed")]
     feed = open_bitstamp(written(tmp_path / "x.csv", *late, *ROWS[1:2]))
     kinds = [event.CANCEL | BUY | BOTH_SEE, event.ADD | SELL | BOTH_SEE]
-    assert np.concatenate(list(feed.chunks))["ev"].tolist() == kinds
+    assert np.concatenate(list(feed.chunks))["ev"].tolist() == [event.CLEAR | BOTH_SEE, *kinds]
     assert feed.dropped == {"told after the order's deletion": 2}
+
+
+def test_a_change_of_an_order_that_was_never_created(tmp_path: Path) -> None:
+    feed = open_bitstamp(written(tmp_path / "x.csv", *ROWS[1:]))
+    kinds = [event.CLEAR, event.ADD | SELL, event.CANCEL | SELL]
+    assert np.concatenate(list(feed.chunks))["ev"].tolist() == [kind | BOTH_SEE for kind in kinds]
+    assert feed.dropped == {"change of an order that was never created": 1}
 
 
 @pytest.fixture(scope="module")
 def day(shared: Path) -> NDArray:
     feed = open_bitstamp(shared / "data/bitstamp_btcusd_2015/orders_24h.csv.bz2")
     events = np.concatenate(list(feed.chunks))
-    assert feed.dropped == {"told after the order's deletion": 13} and len(events) == 242_511
+    assert feed.dropped == {"told after the order's deletion": 13, "change of an order that was never created": 32}
+    assert len(events) == 242_480
     return events
 
 
 def test_the_defects_of_the_real_day_are_counted(day: NDArray) -> None:
     # with the 13 rows that are dropped, 116,683 messages would leave it crossed
-    book = OrderBook(0.01, policy={"unknown_order": "skip"})  # as the reader asks for
+    book = OrderBook(0.01)
     book.apply_all(day)
     counted = {kind: count for kind, count in book.anomalies.items() if count}
-    assert counted == {"crossed": 5_664, "locked": 1_936, "one_sided": 9, "unknown_order": 559, "incomplete": 236_838}
-    assert book.state.meta[0]["messages"] == len(day)
-    # orders from before the file, once changed, and market orders would stay: taking them for new ones is no good
-    keen = OrderBook(0.01, policy={"unknown_order": "keep"})
-    keen.apply_all(day)
-    assert keen.anomalies["crossed"] == 211_771 and keen.anomalies["duplicate_order"] == 1
+    assert counted == {"crossed": 5_654, "locked": 1_934, "one_sided": 9, "unknown_order": 527}
+    assert book.state.meta[0]["messages"] == len(day) - 1  # the clear ends none
     with pytest.raises(DataError, match="crossed"):
         OrderBook(0.01, policy={"crossed": "raise"}).apply_all(day)
 
@@ -141,8 +148,7 @@ def test_the_defects_of_the_real_day_are_counted(day: NDArray) -> None:
 @pytest.mark.parametrize(("kind", "least"), [("book", 70_000), ("time", 800_000)])
 def test_its_ticks_are_valid(day: NDArray, kind: str, least: int) -> None:
     clock = TickClock(kind)  # type: ignore[arg-type]
-    state = empty_state(0.01, 1e-8, policy={"unknown_order": "skip"})
-    books = joined(list(tick_chunks([day], state, clock, "bitstamp")))
+    books = joined(list(tick_chunks([day], empty_state(0.01, 1e-8), clock, "bitstamp")))
     assert books is not None and books.rows > least
     validate_books(books)
 
@@ -153,7 +159,7 @@ def test_the_level_2_snapshots_of_that_day_are_nearly_this_book(shared: Path, da
     snapshots = read_book_npz(shared / "data/derived_top10/bitstamp_btcusd_20150501_L2snapshots.npz")
     assert np.isin(snapshots.ts_ns, day["local_ts"]).sum() < 100
     until = np.searchsorted(day["local_ts"], snapshots.ts_ns, side="right")
-    book, found, same, at = OrderBook(0.01, policy={"unknown_order": "skip"}), [], [], 0
+    book, found, same, at = OrderBook(0.01), [], [], 0
     for i in range(0, snapshots.rows, 50):
         book.apply_all(day[at : until[i]])
         at, top = until[i], book.top(400)

@@ -157,3 +157,9 @@ def test_a_symbol_that_rolls_is_one_stream_per_contract(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"ES.c.0 is several instruments \(ES.c.0-1108 on .*--symbol"):
         list(open_databento_csv(path, ReadOptions(symbol="ES.c.0")).chunks)
     assert len(events_of(open_databento_csv(path, ReadOptions(symbol="ES.c.0-9")))) == 3
+
+
+def test_prices_that_lost_their_decimals(tmp_path: Path) -> None:
+    saved_again = MBO_CSV.replace("5.510000000", "5").replace("21.330000000", "21")
+    with pytest.raises(DataError, match=r"prices up to 2\.1e-08; whole numbers are units of 1e-9, .* with a decimal"):
+        open_databento_csv(write(tmp_path / "a.csv", saved_again.encode()))

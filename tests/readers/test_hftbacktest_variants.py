@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from nanoarb_jax.config import DataConfig
+from nanoarb_jax.data.events import read_events
 from nanoarb_jax.data.ticks import read_books
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.book.order_book import OrderBook
@@ -338,3 +339,18 @@ def test_a_snapshot_without_an_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     events = np.tile(levels(0, {100.0: 1}, {100.1: 1}), 5000)
     with pytest.raises(DataError, match="a snapshot of more than 5,000 events"):
         read(saved(tmp_path / "day.npz", events))
+
+
+def test_a_day_and_the_book_of_its_start(tmp_path: Path) -> None:
+    """`create_last_snapshot` of hftbacktest writes no times."""
+    events = a_day()
+    start = events[1:5].copy()
+    start["exch_ts"] = start["local_ts"] = 0
+    day, book = saved(tmp_path / "day.npz", events[5:]), saved(tmp_path / "start.npz", start)
+    found = read_events(day, tick_size=0.1, lot_size=0.001, snapshot=book)
+    alone = read_events(saved(tmp_path / "whole.npz", events), tick_size=0.1, lot_size=0.001)
+    books = [OrderBook(0.1, 0.001), OrderBook(0.1, 0.001)]
+    for one, its in zip(books, (found, alone), strict=True):
+        one.apply_all(its)
+    assert books[0].depth == books[1].depth and books[0].best_bid == books[1].best_bid
+    assert (found["local_ts"] >= T0).all()

@@ -35,7 +35,3 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.write_text(shown + "1735700001000,level,up,1,1\n")
     with pytest.raises(DataError, match=r"x.acme, line 6: .*expected time,kind,side"):
         nj.read_events(path)
-
-
-def test_it_is_short() -> None:
-    assert len(read(PAGE).splitlines()) <= 80

@@ -115,7 +115,10 @@ def test_orders_in_words_of_others(tmp_path: Path) -> None:
 
 def test_orders_that_do_not_say_what_is_done(tmp_path: Path) -> None:
     refused(write_table(tmp_path, ORDERS.replace("action", "a")), "order_id, but no column kind or action")
-    refused(write_table(tmp_path, ORDERS.replace("order_id", "id")), "an order without an id .*in a column order_id")
+    refused(
+        write_table(tmp_path, ORDERS.replace("order_id", "spread")), "an order without an id .*in a column order_id"
+    )
+    refused(write_table(tmp_path, ORDERS.replace("order_id", "id")), "column id .*: rename it order_id")
     refused(write_table(tmp_path, ORDERS.replace(",10,1", ",10,")), "an order without an id")
     refused(write_table(tmp_path, ORDERS.replace("A,B", "X,B")), "action: 'x'; expected one of depth, snapshot, trade")
     refused(write_table(tmp_path, ORDERS.replace("A,B", ",B")), "action: ''; expected one of")

@@ -111,7 +111,7 @@ class SlowBook:
         if kind == ev.DEPTH_SNAPSHOT or (kind == ev.CLEAR and side < 0):
             self.whole = True
         elif self.whole is None and kind != ev.TRADE:
-            self.whole = kind in (ev.CLEAR, ev.BBO) or bool(flags & SNAPSHOT)
+            self.whole = kind == ev.BBO or bool(flags & SNAPSHOT)
 
     def void(self, side: int, ticks: float) -> None:
         """CLEAR: all of it, a side, or a side up to a price."""
@@ -216,7 +216,8 @@ class SlowBook:
     def heal(self) -> None:
         """Remove the older of two L2 levels that cross, then levels that trades show to be gone."""
         bids, asks = self.levels
-        while bids and asks and max(bids) >= min(asks) and not bids[max(bids)][1] and not asks[min(asks)][1]:
+        least = 1 if self._policy[Anomaly.LOCKED] == 0 else 0
+        while bids and asks and max(bids) - min(asks) >= least and not bids[max(bids)][1] and not asks[min(asks)][1]:
             bid, ask = (0, max(bids)), (1, min(asks))
             self._drop(*(bid if self.told[bid] < self.told[ask] else ask))
         if not (bids and asks and max(bids) > min(asks)) or len(self.crossed_trades) < 3:
@@ -229,7 +230,8 @@ class SlowBook:
 
     def _drop(self, side: int, price: int) -> None:
         del self.levels[side][price]
-        for key in [k for k, (s, p, _) in self.orders.items() if (s, p) == (side, price)]:
+        better = [k for k, (s, p, _) in self.orders.items() if s == side and (-1) ** side * (p - price) >= 0]
+        for key in better:  # where L2 events meddle with L3 ones, orders may be left without their level
             del self.orders[key]
         self.note(Anomaly.STALE)
 

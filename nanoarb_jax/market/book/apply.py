@@ -100,9 +100,12 @@ def _check_time(state, time):  # type: ignore[no-untyped-def]
     if time < meta.time:
         if meta.time // 2 - time // 2 > meta.late_ns // 2:
             meta.late_ns = meta.time - time
-        return count_anomaly(state, _BACKWARDS) != SKIP
+        if count_anomaly(state, _BACKWARDS) == SKIP:
+            meta.spoiled = _BACKWARDS
+            return False
+        return True
     if meta.events > 1 and time // 2 - meta.time // 2 > _LEAP_NS // 2:
-        count_anomaly(state, _INVALID)  # a damaged time would become the time of all events after it
+        _leave_out(state, _INVALID)  # a damaged time would become the time of all events after it
         return False
     meta.time = time
     return True
@@ -111,7 +114,17 @@ def _check_time(state, time):  # type: ignore[no-untyped-def]
 @inlined
 def _check_gap(state, event):  # type: ignore[no-untyped-def]
     """False where messages before the event are lost and the policy leaves the event out for it."""
-    return event.ival & ev.MAYBE_BAD_BOOK == 0 or count_anomaly(state, _GAP) != SKIP
+    if event.ival & ev.MAYBE_BAD_BOOK == 0 or count_anomaly(state, _GAP) != SKIP:
+        return True
+    state.meta[0].spoiled = _GAP
+    return False
+
+
+@compiled
+def _leave_out(state, kind):  # type: ignore[no-untyped-def]
+    """Count an anomaly for which an event is left out."""
+    count_anomaly(state, kind)
+    state.meta[0].spoiled = kind
 
 
 @inlined
@@ -125,17 +138,17 @@ def _change_book(state, event):  # type: ignore[no-untyped-def]
         meta.synced, meta.begun, meta.whole = 1, 1, 1
     elif not meta.begun and kind != ev.TRADE:
         # without a snapshot first, what rested already is not known
-        meta.begun, meta.whole = 1, kind == ev.CLEAR or kind == ev.BBO or event.ival & ev.SNAPSHOT != 0
+        meta.begun, meta.whole = 1, kind == ev.BBO or event.ival & ev.SNAPSHOT != 0
     if kind == ev.CLEAR:
         if meta.synced:
             _clear(state, side, event.px)
         return
     if not meta.synced and kind != ev.TRADE:
-        count_anomaly(state, _UNSYNCED)
+        _leave_out(state, _UNSYNCED)
         return
     lots = _whole_lots(event.qty / meta.lot_size)
     if lots < 0:
-        count_anomaly(state, _INVALID)
+        _leave_out(state, _INVALID)
     elif kind == ev.TRADE:
         # the price is not checked: trades between the ticks exist (midpoint, hidden orders)
         changes.count_trade(state, side, lots)
@@ -176,7 +189,7 @@ def _change_price(state, kind, side, ticks, lots, order_id):  # type: ignore[no-
     """Change the level, or add or modify the order, at a price that must lie on the tick grid."""
     whole = np.rint(ticks)
     if side < 0 or not (abs(ticks - whole) <= _OFF_GRID and abs(whole) <= _MOST_TICKS):
-        count_anomaly(state, _INVALID)
+        _leave_out(state, _INVALID)
         return
     rank = np.int64(whole) if side == BID else -np.int64(whole)
     if kind == ev.DEPTH or kind == ev.DEPTH_SNAPSHOT:
@@ -185,11 +198,25 @@ def _change_price(state, kind, side, ticks, lots, order_id):  # type: ignore[no-
         changes.clear_levels(state, side, rank)
         set_level(state.levels, side, rank, lots, state.meta[0].events)
     elif (kind != ev.ADD and kind != ev.MODIFY) or (lots > _LARGE and level_lots(state.levels, side, rank) > _FULL):
-        count_anomaly(state, _INVALID)
+        _leave_out(state, _INVALID)
     elif kind == ev.ADD:
         changes.add_order(state, order_id, side, rank, lots)
     else:
         changes.modify_order(state, order_id, side, rank, lots)
+
+
+@compiled
+def _count_spoiled(meta):  # type: ignore[no-untyped-def]
+    """Count a message of which an event was left out."""
+    if meta.spoiled == _UNSYNCED:
+        meta.lost_unsynced += 1
+    elif meta.spoiled == _INVALID:
+        meta.lost_invalid += 1
+    elif meta.spoiled == _BACKWARDS:
+        meta.lost_backwards += 1
+    else:
+        meta.lost_gap += 1
+    meta.spoiled = 0
 
 
 @compiled
@@ -221,3 +248,5 @@ def _end_message(state):  # type: ignore[no-untyped-def]
         count_anomaly(state, _ONE_SIDED)
     if not meta.crossed:
         meta.trades_crossed = 0
+    if meta.spoiled:
+        _count_spoiled(meta)

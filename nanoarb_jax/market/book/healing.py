@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from nanoarb_jax.market.anomaly import Anomaly
+from nanoarb_jax.market.anomaly import KEEP, Anomaly
 from nanoarb_jax.market.book.changes import clear_levels, count_anomaly
 from nanoarb_jax.market.book.ladder import ASK, BID, best, best_told
 from nanoarb_jax.market.compiled import compiled
 
 _TRADES = 3
 _SECOND = 10**9
-_STALE = int(Anomaly.STALE)
+_STALE, _LOCKED = int(Anomaly.STALE), int(Anomaly.LOCKED)
 
 
 @compiled
@@ -55,9 +55,9 @@ def _overlap(levels):  # type: ignore[no-untyped-def]
 
 @compiled
 def _remove_older_levels(state):  # type: ignore[no-untyped-def]
-    """Remove the older of the two best levels, until they neither cross nor lock, or one of them is made of orders."""
-    levels = state.levels
-    while _overlap(levels) >= 0:
+    """Remove the older of two best levels that cross, or lock where that is not kept, unless one is made of orders."""
+    levels, least = state.levels, 1 if state.policy[_LOCKED] == KEEP else 0
+    while _overlap(levels) >= least:
         bid, ask = best_told(levels, BID), best_told(levels, ASK)
         if bid == 0 or ask == 0:
             return

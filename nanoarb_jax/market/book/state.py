@@ -40,6 +40,11 @@ META = np.dtype(
         ("begun", "i8"),  # 1: an event has changed the book
         ("whole", "i8"),  # 0: it began without a snapshot or clear, and none has come since
         ("crossed", "i8"),  # 1: the last message left a crossed book
+        ("spoiled", "i8"),  # the anomaly for which an event of this message was left out, 0 if none was
+        ("lost_unsynced", "i8"),  # messages of which an event was left out, by the anomaly
+        ("lost_invalid", "i8"),
+        ("lost_backwards", "i8"),
+        ("lost_gap", "i8"),
         ("healed", "i8"),  # messages so far that left a crossed book, and no longer do
         ("trades_crossed", "i8"),  # trades since the book is crossed, the time of the first and the ticks of the last
         ("trade_crossed_ns", "i8"),

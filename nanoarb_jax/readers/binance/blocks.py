@@ -64,6 +64,15 @@ def read_blocks(file: Path, scratch: NDArray[np.void]) -> Iterator[Block]:
             line += read.lines
 
 
+def read_text(file: Path, text: bytes, scratch: NDArray[np.void]) -> Block:
+    """The messages of whole lines that were read from a file already.
+
+    Raises:
+        DataError: as `read_blocks`.
+    """
+    return _read_lines(file, text, len(text), 1, scratch, last=False)
+
+
 def _read_lines(file: Path, data: bytes, stop: int, line: int, scratch: NDArray[np.void], *, last: bool) -> Block:
     """The messages of whole lines, of which the first is number `line`; the `last` one of a file may be cut."""
     lines = data.count(b"\n", 0, stop)

@@ -35,7 +35,8 @@ from nanoarb_jax.readers.binance import message as of
 from nanoarb_jax.readers.binance import sequence
 from nanoarb_jax.readers.binance.blocks import Block, read_blocks
 from nanoarb_jax.readers.binance.files import consecutive_files, series_key, sniff, symbols_in
-from nanoarb_jax.readers.binance.snapshots import SnapshotOrder, find_wanted, is_small
+from nanoarb_jax.readers.binance.given import GivenSnapshot, is_snapshot_file
+from nanoarb_jax.readers.binance.snapshots import Piece, SnapshotOrder, find_wanted, is_small
 from nanoarb_jax.readers.binance.units import unit_notes
 from nanoarb_jax.readers.feed import EventFeed, ReadOptions, infer_lot_size, infer_tick_size
 from nanoarb_jax.readers.format import Format
@@ -49,7 +50,7 @@ def open_binance(files: Sequence[Path], options: ReadOptions = ReadOptions(), *,
 
     Args:
         files: in order of time, plain or compressed; the first snapshot may be anywhere, nothing comes before it.
-        options: tick and lot size; the symbol, where files mix several.
+        options: tick and lot size; the symbol, where files mix several; a snapshot in a file of its own.
         tickers: keep best-price tickers as BBO events (to compare with; they would get ahead of the depth feed).
 
     Returns:
@@ -72,12 +73,15 @@ def open_binance(files: Sequence[Path], options: ReadOptions = ReadOptions(), *,
 
 def _no_book(files: Sequence[Path], options: ReadOptions, dropped: Counter[str]) -> str:
     """What to say of files without a snapshot."""
+    if options.snapshot:
+        return f"--snapshot {options.snapshot}: no diff in the data is newer than it; expected the book before them"
     met = ", ".join(f"{reason}: {n}" for reason, n in dropped.most_common())
     symbols = f"; of the symbols in it ({', '.join(symbols_in(files[0]))}) {options.symbol} was read"
     return (
         f"binance {files[0]}: no depth snapshot (a line with lastUpdateId, bids, asks); without one no book can be "
         "built: put the file that holds it before this one. Files are one feed if they lie in one folder and are "
-        "called NAME_YYYYMMDD or NAME_YYYYMMDD_HH, also _HHMM or _HHMMSS; else join them in order into one file"
+        "called NAME_YYYYMMDD or NAME_YYYYMMDD_HH, also _HHMM or _HHMMSS; else join them in order into one file, or "
+        "name the snapshot's file with --snapshot"
         f"{symbols if options.symbol else ''}{f'; left out: {met}' if met else ''}"
     )
 
@@ -93,21 +97,28 @@ class _Capture:
         self._state = sequence.initial_state(options.symbol)
         self._counts = np.zeros(len(sequence.REASONS), np.int64)
         self._levels: list[str] | None = None  # a note on books of few levels; None: not known yet
+        self._given = GivenSnapshot(options.snapshot) if options.snapshot else None
+        self._begun: list[str] = []  # a note on the snapshot that was given
 
     def chunks(self, tickers: bool) -> Iterator[NDArray[np.void]]:
         """Events from the first snapshot on."""
         blocks = self._blocks()
         order = SnapshotOrder(self._state, self._counts)
-        for block in chain(self._look_ahead(blocks), blocks):
-            for messages, events in order.pieces(block.messages, block.events):
-                books = np.count_nonzero(messages["kind"] == of.BOOK) + np.count_nonzero(messages["kind"] == of.PARTIAL)
-                out = np.zeros(int((messages["end"] - messages["begin"]).sum()) + 2 * books, EVENT)
-                if filled := sequence.follow(messages, events, self._state, self._counts, tickers, out):
-                    self._note_levels(messages)
-                    yield out[:filled]
+        for read in chain(self._look_ahead(blocks), blocks):
+            block = self._begin_with_given(read)
+            yield from self._followed(order.pieces(block.messages, block.events), tickers)
             self._tell()
-        order.finish()
+        yield from self._followed(order.finish(), tickers)
         self._tell()
+
+    def _followed(self, pieces: Iterator[Piece], tickers: bool) -> Iterator[NDArray[np.void]]:
+        """The events of pieces that belong to the book or are trades."""
+        for messages, events in pieces:
+            books = np.count_nonzero(messages["kind"] == of.BOOK) + np.count_nonzero(messages["kind"] == of.PARTIAL)
+            out = np.zeros(int((messages["end"] - messages["begin"]).sum()) + 2 * books, EVENT)
+            if filled := sequence.follow(messages, events, self._state, self._counts, tickers, out):
+                self._note_levels(messages)
+                yield out[:filled]
 
     def _blocks(self) -> Iterator[Block]:
         for file in self._files:
@@ -115,6 +126,19 @@ class _Capture:
                 _check_symbol(block.messages, self._state, self._options, file)
                 self._counts[sequence.CUT] += block.cut
                 yield block
+
+    def _begin_with_given(self, block: Block) -> Block:
+        """The block with the snapshot that the user gave, where this is its place."""
+        if self._given is None:
+            return block
+        path = self._options.snapshot
+        if not self._state["diffs"][0]:
+            raise DataError(f"binance {block.file}: whole books, and no diffs; leave out --snapshot {path}")
+        begun = self._given.put_in(block, self._state)
+        if begun is None:
+            return block
+        self._given, self._begun = None, [f"begins with the snapshot {path}"]
+        return begun
 
     def _look_ahead(self, blocks: Iterator[Block]) -> list[Block]:
         """The first blocks, which say whether there are diffs and trades."""
@@ -153,6 +177,7 @@ class _Capture:
         units = unit_notes(int(self._scratch["local_units"][0]), int(self._scratch["exchange_units"][0]))
         aggregated = self._state["aggregate_id"][0] >= 0
         self.notes[:] = [
+            *self._begun,
             *units,
             *(self._levels or []),
             *(["trades are aggregated (aggTrade)"] if aggregated else []),
@@ -188,4 +213,5 @@ FORMAT = Format(
     options=("tick_size", "lot_size", "symbol"),
     group_key=series_key,
     group=consecutive_files,
+    reads_snapshot=is_snapshot_file,
 )

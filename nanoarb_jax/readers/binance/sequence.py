@@ -31,11 +31,14 @@ REASONS = (
     "partial book beside diffs (@depthN)",
     "another book (@rpiDepth)",
     "aggregated trade beside trades (aggTrade)",
+    "update ids begin anew",
+    "snapshot that the diffs do not lead to",
 )
 (
     FOREIGN, UNUSED_TICKER, NO_MARKET_TRADE, STALE, REPEATED, OLD_BOOK, REPEATED_TRADE, EARLY, ALIEN, CUT, OUTAGE,
-    LOST_TRADES, UNUSED_PARTIAL, OTHER_BOOK, UNUSED_AGGREGATE,
+    LOST_TRADES, UNUSED_PARTIAL, OTHER_BOOK, UNUSED_AGGREGATE, RESTART, STRANGE_BOOK,
 ) = range(len(REASONS))  # fmt: skip
+_ANEW_NS = 10**9  # a diff with a lower id that is sent so much later is of a new sequence, and no repetition
 NONE = -1  # instead of an update id or a trade id
 
 STATE = np.dtype(
@@ -50,6 +53,8 @@ STATE = np.dtype(
         ("hole", "i8"),  # 1: updates are missing, and no event has said so yet
         ("missing_id", "i8"),  # of the latest update that is missing since a hole; NONE: the book is whole
         ("replaced_id", "i8"),  # of the latest update before a newer snapshot, until the next diff; else NONE
+        ("exch_ts", "i8"),  # of the latest diff in the book, ns; 0: there was none, or it has no time
+        ("markets", "i8"),  # bits of the kinds of diffs met: 1 with `pu` (futures), 2 without (spot)
         ("symbol", "i8"),  # hash of the symbol wanted; 0: not known yet
         ("other_symbols", "i8"),  # 1: messages of other symbols were met
         ("unnamed_book", "i8"),  # 1: a snapshot that does not say its symbol was met
@@ -143,12 +148,21 @@ def _take_diff(message, state, counts):  # type: ignore[no-untyped-def]
         counts[OUTAGE] += message.last_id > state.replaced_id and not _follows(message, state.replaced_id)
         state.replaced_id = NONE
     if message.last_id < state.last_id or (message.last_id == state.last_id and not state.fresh):
-        counts[STALE if state.fresh else REPEATED] += 1
-        return False
+        if not _begins_anew(message, state):
+            counts[STALE if state.fresh else REPEATED] += 1
+            return False
+        counts[RESTART] += 1
     if _updates_missing_before(message, state):
         state.hole, state.missing_id = 1, message.first_id - 1
-    state.last_id, state.fresh = message.last_id, 0
+    state.last_id, state.fresh, state.exch_ts = message.last_id, 0, message.exch_ts
     return True
+
+
+@compiled
+def _begins_anew(message, state):  # type: ignore[no-untyped-def]
+    """Is this diff of a new sequence of ids, as after a restart of the exchange? Repetitions were not sent later."""
+    later = state.exch_ts > 0 and message.exch_ts > state.exch_ts + _ANEW_NS
+    return later and not state.fresh and message.last_id < state.last_id
 
 
 @compiled

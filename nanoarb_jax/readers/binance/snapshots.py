@@ -6,6 +6,12 @@ are newer than it. Those are applied right after it, at its time, since no book 
 A partial book of spot (`@depth5`, `@depth10`, `@depth20`) on a line without a stream's name looks like a REST snapshot
 with that limit. Beside diffs whose chain is unbroken it can tell nothing new, so it waits for the next diff: if that
 follows the diff before, the waiting book is left out; if updates are missing, it is a snapshot that mends the book.
+
+What else calls itself a snapshot is compared with the diffs behind it, for which it waits if need be:
+
+* One that is ahead of an unbroken chain of diffs is taken if these reach its id; else it is of another symbol.
+* One whose id is lower than the book's is older than it, unless a diff behind it has an id between both and was sent
+  later than the book's latest: then the exchange has restarted, its ids begin anew, and the snapshot is the new book.
 """
 
 from __future__ import annotations
@@ -19,8 +25,10 @@ from numpy.typing import NDArray
 from nanoarb_jax.readers.binance import message as of
 from nanoarb_jax.readers.binance import sequence
 
+_MOST_HELD = 5_000  # messages that a snapshot waits for
 _MOST_BLOCKS = 16  # of diffs kept for a snapshot: minutes of a busy feed
 
+_TAKE, _LEAVE, _RESTART, _WAIT = range(4)  # what becomes of a snapshot
 Piece = tuple[NDArray[np.void], NDArray[np.void]]  # messages and the events that they index
 # why a message is left out that comes before the first snapshot; a diff may still follow it
 _EARLY = np.full(len(of.KINDS), sequence.EARLY)
@@ -56,10 +64,13 @@ class SnapshotOrder:
         self._state, self._counts = state, counts
         self._recent: deque[Piece] = deque(maxlen=_MOST_BLOCKS)
         self._waiting: Piece | None = None  # a small book
+        self._held: Piece | None = None  # messages from a snapshot on that waits for diffs
         self._unfollowed = 0  # diffs since the book was last unknown
 
     def pieces(self, messages: NDArray[np.void], events: NDArray[np.void]) -> Iterator[Piece]:
         """A block in pieces, each to be followed before the next one is asked for."""
+        if self._held is not None:
+            (messages, events), self._held = join_pieces([self._held, (messages, events)]), None
         if not self._state["diffs"][0]:
             diffs = find_wanted(messages, self._state, of.DIFF)
             first = int(diffs[0]) if len(diffs) else len(messages)
@@ -70,8 +81,11 @@ class SnapshotOrder:
             self._begin_with_diffs()
         yield from self._around_snapshots(messages, events)
 
-    def finish(self) -> None:
-        """Count what still waits for a snapshot at the end."""
+    def finish(self) -> Iterator[Piece]:
+        """What was held until the end; and count what still waits for a snapshot then."""
+        if self._held is not None:
+            (messages, events), self._held = self._held, None
+            yield from self._around_snapshots(messages, events, last=True)
         self._counts[sequence.UNUSED_PARTIAL] += self._waiting is not None
         if self._state["last_id"][0] < 0:
             self._counts[sequence.EARLY] += self._unfollowed
@@ -93,7 +107,9 @@ class SnapshotOrder:
             for field in ("last_id", "missing_id", "replaced_id"):
                 self._state[field] = sequence.NONE
 
-    def _around_snapshots(self, messages: NDArray[np.void], events: NDArray[np.void]) -> Iterator[Piece]:
+    def _around_snapshots(
+        self, messages: NDArray[np.void], events: NDArray[np.void], last: bool = False
+    ) -> Iterator[Piece]:
         state, start = self._state, 0
         for at in find_wanted(messages, state, of.BOOK):
             if state["last_id"][0] >= 0:
@@ -105,12 +121,19 @@ class SnapshotOrder:
                 self._keep(messages[start:at] if unknown else messages[:at], events)
                 yield self._replayed(messages[at : at + 1], events)
                 start = at + 1
-            elif missing < 0 and is_small(messages[at : at + 1])[0]:
+            elif missing < 0 and messages["last_id"][at] >= state["last_id"][0] and is_small(messages[at : at + 1])[0]:
                 self._counts[sequence.UNUSED_PARTIAL] += self._waiting is not None
                 self._waiting = messages[at : at + 1], events
                 start = at + 1
+            elif (verdict := self._verdict(messages, int(at), last)) == _WAIT:
+                self._held = messages[at:], events
+                return
+            elif verdict == _RESTART:
+                yield self._begun_anew(messages, int(at), events)
+                start = at + 1
             else:
-                start = at
+                self._counts[sequence.STRANGE_BOOK] += verdict == _LEAVE
+                start = at + (verdict == _LEAVE)
         if state["last_id"][0] >= 0:
             yield from self._followed(messages[start:], events)
             if state["missing_id"][0] >= 0:
@@ -118,6 +141,38 @@ class SnapshotOrder:
         else:
             self._count_early(messages[start:])
             self._keep(messages[start:], events)
+
+    def _verdict(self, messages: NDArray[np.void], at: int, last: bool) -> int:
+        """What becomes of a snapshot beside a known book; `last`: no more diffs will come."""
+        state, its_id, behind = self._state[0], messages["last_id"][at], messages[at + 1 :]
+        diffs = behind[find_wanted(behind, self._state, of.DIFF)]
+        reaching = diffs[diffs["last_id"] >= its_id]
+        undecided = _TAKE if last or len(behind) >= _MOST_HELD else _WAIT
+        if its_id < state["last_id"]:
+            if not len(reaching):
+                return undecided
+            known = state["fresh"] and state["exch_ts"] > 0  # a snapshot of these diffs
+            later = reaching["last_id"][0] < state["last_id"] and reaching["exch_ts"][0] > state["exch_ts"]
+            return _RESTART if later and not known else _TAKE
+        newer = diffs[diffs["last_id"] > state["last_id"]]
+        if state["missing_id"] >= 0 or len(reaching) or not len(newer):
+            return _TAKE if state["missing_id"] >= 0 or len(reaching) else undecided
+        if sequence.begins_behind_a_hole(newer, self._state):
+            return _TAKE
+        return _LEAVE if undecided == _TAKE else _WAIT
+
+    def _begun_anew(self, messages: NDArray[np.void], at: int, events: NDArray[np.void]) -> Piece:
+        """The snapshot of a new sequence of ids, and the diffs of it that came before and were taken for old ones."""
+        state = self._state[0]
+        before = messages[:at]
+        before = before[(before["last_id"] < state["last_id"]) & (before["exch_ts"] > state["exch_ts"])]
+        self._recent.clear()
+        self._keep(before, events)
+        for field in ("last_id", "missing_id", "replaced_id"):
+            self._state[field] = sequence.NONE
+        self._state["hole"] = 0
+        self._counts[sequence.RESTART] += 1
+        return self._replayed(messages[at : at + 1], events)
 
     def _followed(self, messages: NDArray[np.void], events: NDArray[np.void]) -> Iterator[Piece]:
         """Messages behind a known book; the small book that waits is left out or put in before the first diff."""
@@ -145,25 +200,29 @@ class SnapshotOrder:
 
     def _replayed(self, book: NDArray[np.void], events: NDArray[np.void]) -> Piece:
         """The snapshot and the kept diffs behind it, all at its time."""
-        kept = [*self._recent, (book, events)]
+        diffs = list(self._recent)
         self._recent.clear()
         self._unfollowed = 0
-        diffs, parts, offset = [], [], 0
-        for messages, theirs in kept:
-            part = messages.copy()
-            part["begin"] += offset
-            part["end"] += offset
-            offset += len(theirs)
-            diffs.append(part)
-            parts.append(theirs)
-        book = diffs.pop()
-        if self._state["last_id"][0] >= 0:  # what was followed already is told again, as far as it is newer
-            diffs = [part[part["last_id"] > book["last_id"][0]] for part in diffs]
-            self._state["last_id"] = book["last_id"][0]
-        ordered, joined = np.concatenate([book, *diffs]), np.concatenate(parts)
+        if (known := self._state["last_id"][0]) >= 0:  # what was followed already is told again, as far as it is newer
+            newer = book["last_id"][0]
+            diffs = [(part[(part["last_id"] > newer) & (part["last_id"] <= known)], theirs) for part, theirs in diffs]
+            self._state["last_id"] = newer
+        ordered, joined = join_pieces([(book, events), *diffs])
         for message in ordered[1:]:
             joined["local_ts"][message["begin"] : message["end"]] = book["local_ts"][0]
         return ordered, joined
+
+
+def join_pieces(pieces: list[Piece]) -> Piece:
+    """Pieces behind each other as one."""
+    parts, offset = [], 0
+    for messages, events in pieces:
+        part = messages.copy()
+        part["begin"] += offset
+        part["end"] += offset
+        offset += len(events)
+        parts.append(part)
+    return np.concatenate(parts), np.concatenate([events for _, events in pieces])
 
 
 def _dated(book: NDArray[np.void], events: NDArray[np.void], local_ts: int) -> Piece:

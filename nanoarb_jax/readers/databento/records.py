@@ -17,6 +17,8 @@ from nanoarb_jax.readers.databento.select import Part, Records, select_instrumen
 from nanoarb_jax.readers.feed import BookFeed, EventFeed, ReadOptions, infer_tick_size
 from nanoarb_jax.readers.names import series_name, symbol_in_name
 
+_LEAST_PRICE = 100_000  # in 1e-9: nothing is quoted below a ten-thousandth
+
 
 def open_records(records: Records, options: ReadOptions) -> EventFeed | BookFeed:
     """The feed of one instrument: events of "mbo" records, books of the others.
@@ -65,6 +67,12 @@ def _tick_size(first: Part, records: Records, options: ReadOptions) -> float:
                 records.notes.append(f"the definition's tick size contradicts the price {off[0] / PX_SCALE:.9g}")
             elif found.tick:
                 tick = tick or found.tick / PX_SCALE
+    largest = int(np.abs(px).max(initial=0))
+    if 0 < largest < _LEAST_PRICE:
+        raise DataError(
+            f"{records.path}: prices up to {largest / PX_SCALE:g}; whole numbers are units of 1e-9, and these look as "
+            "if they had lost their decimals; write them with a decimal point"
+        )
     return tick or infer_tick_size(px / PX_SCALE, str(records.path))
 
 

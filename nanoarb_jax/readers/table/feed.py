@@ -24,10 +24,12 @@ from nanoarb_jax.readers.grid import on_grid
 from nanoarb_jax.readers.sorting import sort_books
 from nanoarb_jax.readers.table.books import read_books
 from nanoarb_jax.readers.table.events import Rows, parse_rows, refuse_trades
+from nanoarb_jax.readers.table.file import read_header
 from nanoarb_jax.readers.table.layout import Table, read_layout
 from nanoarb_jax.readers.table.messages import mark_messages, sort_rows
 from nanoarb_jax.readers.table.rows import Clocks, find_clocks, read_rows
 from nanoarb_jax.readers.table.steps import measure_steps
+from nanoarb_jax.readers.table.unread import Unread
 
 PAGE = "docs/table.md"
 # a header line is told from a sentence by short names and by one of these among them
@@ -50,33 +52,38 @@ def open_table(path: Path, options: ReadOptions) -> Feed:
     with _errors_name_the_page():
         table = read_layout(Path(path))
         notes = [*table.notes]
-        with closing(read_rows(table, options.symbol, [])) as batches:  # type: ignore[type-var]
+        unread = Unread(table)
+        with closing(read_rows(table, options.symbol, [], unread)) as batches:  # type: ignore[type-var]
             first = next(batches, None)
         if first is None:
             raise DataError(f"{path}: no rows below its header; expected at least one")
         clocks = find_clocks(table, first)
         notes += clocks.notes + ([f"only rows of {options.symbol}"] if options.symbol else [])
         open_rows = _open_books if table.levels else _open_events
-        feed = open_rows(table, first, clocks, options, notes)
+        rows = read_rows(table, options.symbol, notes, unread)
+        feed = open_rows(table, rows, first, clocks, options, notes)
     feed.chunks = _naming_the_page(feed.chunks)
     return feed
 
 
-def _open_books(table: Table, first: Batch, clocks: Clocks, options: ReadOptions, notes: list[str]) -> BookFeed:
+def _open_books(
+    table: Table, rows: Iterator[Batch], first: Batch, clocks: Clocks, options: ReadOptions, notes: list[str]
+) -> BookFeed:
     px, qty = (
         np.stack([floats(first[column], f"{table.path}, {column}", may_miss=True) for column in columns])
         for columns in (chain(table.levels[f"bid_{what}"], table.levels[f"ask_{what}"]) for what in ("px", "sz"))
     )
     # a level without a size has no price either: often 0, or a mark such as 1e300
     steps = measure_steps(px[qty > 0], qty, options, str(table.path))
-    rows = read_rows(table, options.symbol, notes)
     books = read_books(table, rows, clocks, steps, options.exchange_time)
     if options.sort:
         books = sort_books(books, notes)
     return BookFeed(table.name, "table-books", books, notes=notes)
 
 
-def _open_events(table: Table, first: Batch, clocks: Clocks, options: ReadOptions, notes: list[str]) -> EventFeed:
+def _open_events(
+    table: Table, rows: Iterator[Batch], first: Batch, clocks: Clocks, options: ReadOptions, notes: list[str]
+) -> EventFeed:
     dropped: Counter[str] = Counter()
     beginning = parse_rows(table, clocks, first, Counter())
     plain = table.kind is None and "is_snapshot" not in table.columns
@@ -84,7 +91,7 @@ def _open_events(table: Table, first: Batch, clocks: Clocks, options: ReadOption
         refuse_trades(table, beginning)
     steps = measure_steps(*_px_and_qty(beginning), options, str(table.path))
     parts = _on_grid(
-        (parse_rows(table, clocks, batch, dropped) for batch in read_rows(table, options.symbol, notes)),
+        (parse_rows(table, clocks, batch, dropped) for batch in rows),
         steps.tick_size,
         f"{table.path}, price",
     )
@@ -151,8 +158,18 @@ def _sniff(head: Head) -> bool:
     return bool(tabular) and not _HEADER_WORDS.isdisjoint(re.findall(rb"[a-z]+", line))
 
 
+def _is_market(path: Path) -> bool:
+    """Whether a table has a column of books or of events: others, such as lists of instruments, are something else."""
+    try:
+        names = [name.removeprefix("best_") for name in read_header(path).columns]
+    except DataError:
+        return True  # a damaged one, which is said when it is opened
+    return any(name.startswith(("bid", "ask")) or name == "side" for name in names)
+
+
 FORMAT = Format(
     name="table",
+    is_market=_is_market,
     sniff=_sniff,
     open=one_file(open_table),
     options=("tick_size", "lot_size", "symbol", "sort"),

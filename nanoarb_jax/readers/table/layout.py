@@ -31,6 +31,7 @@ class Table(NamedTuple):
         identity: the columns that each hold one value in one series.
         columns: to read, and their types in CSV.
         levels: of books, the columns of the levels: {"bid_px": ["bid_px_0", ...], ...}; empty: the rows are events.
+        unread: the other columns, less those of levels beyond the best and those whose name is there twice or empty.
         notes: what a user should know of how the columns were read.
     """
 
@@ -42,6 +43,7 @@ class Table(NamedTuple):
     identity: list[str]
     columns: dict[str, str]
     levels: dict[str, list[str]]
+    unread: list[str]
     notes: list[str]
 
     @property
@@ -74,7 +76,22 @@ def read_layout(path: Path) -> Table:
     columns |= dict.fromkeys(identity, WORDS) | {name: "string" for name in (time, exchange_time) if name}
     check_unique(path, header, columns)
     notes = _notes(there, time, exchange_time, kind, columns)
-    return Table(path, header, time, exchange_time, kind, identity, columns, levels, notes)
+    unread = [name for name in _unread(there, columns) if name and _spelt(header).count(name) == 1]
+    return Table(path, header, time, exchange_time, kind, identity, columns, levels, unread, notes)
+
+
+def _spelt(header: Header) -> list[str]:
+    return [name.strip().lower() for name in header.names]
+
+
+def _beyond(there: dict[str, str]) -> list[str]:
+    """Columns of levels that are not read for being too many."""
+    return [name for name in there if (m := _LEVEL.fullmatch(name)) and int(m[3]) >= LEVELS]
+
+
+def _unread(there: dict[str, str], columns: dict[str, str]) -> list[str]:
+    beyond = {*_beyond(there)}
+    return [name for name in there if name not in columns and name not in beyond]
 
 
 def _find_times(path: Path, there: dict[str, str]) -> tuple[str, str | None]:
@@ -170,10 +187,9 @@ def _notes(
         notes.append(f"{time} is when a row was received, timestamp the exchange's time")
     if kind not in (None, "kind"):
         notes.append(f"column {kind} says what a row does")
-    beyond = [name for name in there if (m := _LEVEL.fullmatch(name)) and int(m[3]) >= LEVELS]
-    if beyond:
+    if _beyond(there):
         notes.append(f"levels beyond the best {LEVELS} are left out")
-    unread = [name or "(no name)" for name in there if name not in columns and name not in beyond]
+    unread = [name or "(no name)" for name in _unread(there, columns)]
     if unread:
         notes.append(f"columns not read: {', '.join(unread[:12])}" + (", …" if len(unread) > 12 else ""))
     return notes

@@ -12,6 +12,7 @@ from nanoarb_jax.errors import DataError
 from nanoarb_jax.readers.columns import Array, Batch, distinct_words
 from nanoarb_jax.readers.table.file import read_batches
 from nanoarb_jax.readers.table.layout import Table
+from nanoarb_jax.readers.table.unread import Unread
 from nanoarb_jax.readers.time_columns import TimeForm, calendar_form, find_form, first_time, read_times
 from nanoarb_jax.readers.times import plausible
 
@@ -36,15 +37,17 @@ class Clocks(NamedTuple):
         return list(dict.fromkeys(note for form in self if form for note in form.notes))
 
 
-def read_rows(table: Table, symbol: str | None, notes: list[str]) -> Iterator[Batch]:
+def read_rows(table: Table, symbol: str | None, notes: list[str], unread: Unread) -> Iterator[Batch]:
     """The table's rows of one instrument, in batches; none of them is empty.
 
     Args:
         symbol: the instrument wanted; None: the only one.
         notes: at the end, how many rows of others were left out is added.
+        unread: checks the columns that are not read.
 
     Raises:
-        DataError: several instruments and none chosen, none of the one chosen, a damaged file; while batches are read.
+        DataError: several instruments and none chosen, none of the one chosen, a damaged file, columns
+            that are not read and may change what the rows mean; while batches are read.
     """
     if symbol is not None and not table.identity:
         names = ", ".join([*table.header.columns][:12])
@@ -52,7 +55,7 @@ def read_rows(table: Table, symbol: str | None, notes: list[str]) -> Iterator[Ba
     seen: dict[str, str] = {}
     met: dict[str, None] = {}  # every word of the columns that may hold the symbol, in order
     left = rows = 0
-    for batch in read_batches(table.path, table.header, table.columns):
+    for batch in read_batches(table.path, table.header, table.columns | unread.columns):
         columns = {name: distinct_words(batch[name], f"{table.path}, {name}") for name in table.identity}
         keep: slice | NDArray[np.bool_] = slice(None)
         if symbol is not None:
@@ -66,6 +69,7 @@ def read_rows(table: Table, symbol: str | None, notes: list[str]) -> Iterator[Ba
         for name, (indices, words) in columns.items():
             _check_one(table, name, [words[i].strip() for i in np.unique(indices[keep])], seen)
         if batch:
+            unread.check(batch)
             rows += len(batch[table.time])
             yield batch
     if symbol is not None and not rows:

@@ -16,13 +16,17 @@ EXCHANGE = ("exch_ts", "exchange_timestamp", "ts_event")
 IDENTITY = (
     *("symbol", "instrument", "ticker", "product", "product_id", "instrument_id", "instrument_name", "inst_id"),
     *("instid", "market", "pair", "coin", "contract", "security_id", "isin", "ric", "raw_symbol"),
-    *("exchange", "venue", "publisher_id", "channel", "stream", "topic"),
+    *("exchange", "venue", "publisher_id", "channel", "stream", "topic", "exchange_id", "exch", "mic"),
+    *("sym", "symbol_id", "instr", "instrumentid", "securityid", "contract_id", "market_id", "coin_id", "asset"),
+    *("asset_id", "book_id", "figi", "cusip", "product_code", "underlying", "expiry", "expiration", "maturity"),
+    *("strike", "base_currency", "quote_currency", "currency", "base_asset", "quote_asset", "option_type", "outcome"),
 )
 
 # columns that say what a row does; one of them at most
 KIND = (
     *("kind", "action", "update_type", "update_action", "update", "type", "event", "event_type"),
-    *("msg_type", "message_type", "record_type", "operation", "op"),
+    *("msg_type", "message_type", "record_type", "operation", "op", "msgtype", "eventtype", "updatetype"),
+    *("action_type", "change_type", "event_kind", "row_type", "operation_type", "md_update_action", "mdupdateaction"),
 )
 
 # columns that only tables of trades have
@@ -37,11 +41,22 @@ _CHANGES = "its sizes may be changes, and a size here is what a level now holds;
 _DELETES = "a deleted level has the size 0 here; write it so, and leave the column out"
 _LEVELS = "give rows that tell whole books the kind snapshot; else leave the column out"
 _ORDER_ID = "name the column of orders' ids order_id; if it is something else, leave it out"
+_CHANGE_NAMES = (
+    *("delta", "is_delta", "size_delta", "delta_size", "size_change", "qty_change", "diff", "size_diff", "qty_diff"),
+    *("chg", "incremental", "is_incremental"),
+)
+_ORDER_NAMES = (
+    *("orderid", "oid", "order_ref", "orderref", "order_reference", "order_no", "orderno", "order_number", "order_uid"),
+    *("order_uuid", "exchange_order_id", "client_order_id", "cl_ord_id", "md_entry_id"),
+)
 # columns of events that would change what rows mean, and are not read: why, and what to do
 REFUSED = (
-    dict.fromkeys(("delta", "is_delta", "size_delta", "delta_size", "size_change", "qty_change"), _CHANGES)
+    dict.fromkeys(_CHANGE_NAMES, _CHANGES)
     | dict.fromkeys(("deleted", "is_deleted", "is_delete", "removed", "is_cancel"), _DELETES)
-    | dict.fromkeys(("orderid", "oid", "order_ref", "order_reference"), _ORDER_ID)
+    | dict.fromkeys(_ORDER_NAMES, _ORDER_ID)
+    | dict.fromkeys(
+        ("snapshot", "is_snap", "snap", "issnapshot", "snapshot_flag"), "call it is_snapshot if it marks snapshots"
+    )
     | dict.fromkeys(("order_type", "ord_type"), "orders that are not limit orders never rest; leave them and it out")
     | dict.fromkeys(("is_trade",), "say by a column kind which rows are trades")
     | dict.fromkeys(("reset", "is_reset", "is_clear"), "say by a column kind which rows clear the book")
@@ -54,6 +69,57 @@ OTHER_NAMES = {
     "price": ("px", "rate"),
     "side": ("direction", "is_bid", "is_buy", "bid_ask"),
 }
+
+# columns that are not read, see `unread.py`: parts of names, words of cells, and how to go on
+STATES = {"valid", "invalid", "status", "state"}
+TEXT = {"note", "notes", "comment", "comments", "remark", "text", "description", "file", "filename", "path", "raw"}
+# of numbers: what follows from the book, times, counters
+HARMLESS = {
+    *("num", "count", "cnt", "ct", "orders", "seq", "sequence", "seqno", "seqnum", "index", "idx", "row", "line"),
+    *("mid", "midprice", "microprice", "vwap", "spread", "imbalance", "bid", "ask", "bids", "asks", "best"),
+    *("price", "px", "qty", "size", "sz", "amount", "volume", "notional", "value", "turnover", "total", "cum"),
+    *("date", "day", "hour", "minute", "second", "time", "ts", "ms", "us", "ns", "latency", "delay", "offset"),
+    *("level", "levels", "position", "depth", "rank", "label", "target", "signal", "feature", "checksum", "crc"),
+}
+# which take that back
+TELLING_NAMES = {
+    *("is", "has", "type", "kind", "action", "mode", "op", "flag", "flags", "event", "side", "change", "delta"),
+    *("scale", "factor", "multiplier", "force", "snapshot", "snap", "trade", "implied"),
+}
+INSERTS = {"insert", "new", "add", "a"}
+INSERTED = {"delete", "remove", "update", "change", "modify", "cancel"}
+TRADE = {"trade", "t"}
+# of a column that always says the same
+TELLING = {"snapshot", "snap", "partial", "trade", "trades", "fill", "execute", "delete", "remove", "cancel"}
+ACTIONS = {
+    *("", *TELLING, *INSERTS, *INSERTED, *"acmtfrdnuisx", "none", "set", "depth", "l2update", "incremental", "delta"),
+    *(
+        "replace",
+        "overlay",
+        "clear",
+        "reset",
+        "execution",
+        "executed",
+        "deletion",
+        "insertion",
+        "cancelled",
+        "canceled",
+    ),
+    *("filled", "modified", "deleted", "inserted", "removed", "open", "done", "match", "received", "quote", "level"),
+}
+SAYS_KIND = (
+    "may say what a row does: rename it kind if it does, is_snapshot if it marks snapshots, symbol if it tells "
+    "instruments apart, or leave it out if it changes nothing"
+)
+TELLS_APART = (
+    "may tell instruments or venues apart: rename it symbol and choose one by --symbol, or kind if it says what a row "
+    "does, or leave it out if it changes nothing"
+)
+NAMES_SOMETHING = (
+    "may be ids of orders or tell instruments apart: rename it order_id or symbol, or leave it out if it changes "
+    "nothing"
+)
+NAMES_ORDERS = "looks like ids of orders: rename it order_id, or leave it out if the rows are levels"
 
 SIDES = (
     dict.fromkeys(("buy", "bid", "b", "bids"), event.BUY)
