@@ -95,7 +95,7 @@ def _open_events(
         f"{table.path}, price",
     )
     parts = sort_rows(parts, notes) if options.sort else parts
-    chunks = mark_messages(parts, "flags" in table.columns, str(table.path))
+    chunks = mark_messages(parts, "flags" in table.columns, notes, str(table.path))
     chunks = _noting_doubts(chunks, notes, plain)
     return EventFeed(table.name, "table-events", steps.tick_size, steps.lot_size, chunks, dropped, notes)
 
