@@ -148,3 +148,27 @@ def test_times_of_single_precision_and_of_decimals(tmp_path: Path) -> None:
     exact = pa.array([Decimal("1735723800.000000123"), Decimal("1735723800.5")], pa.decimal128(38, 9))
     events, _ = events_of(write_table(tmp_path, {"timestamp": exact, **rest}))
     assert events["local_ts"].tolist() == [1_735_723_800_000_000_123, 1_735_723_800_500_000_000]
+
+
+def test_errors_name_the_price(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = row(0, 1, "buy", 100, 3) + row(0, 1, "sell", 101, 3)
+    refused(
+        write_table(tmp_path, HEADER + rows + row(1, 0, "sell", 1e15, 1) + row(2, 0, "sell", 101.001, 1)),
+        "price 1000000000000000.0 is more",
+    )
+    refused(write_table(tmp_path, HEADER + rows + row(1, 0, "sell", 101.0000000001, 1)), "price 101.0000000001, beside")
+    monkeypatch.setattr(read_columns, "CSV_BLOCK", 100)
+    late = "".join(row(1 + i, 0, "buy", 100 - i % 3, 1) for i in range(40)) + row(90, 0, "sell", 101.25, 1)
+    refused(
+        write_table(tmp_path, HEADER + rows + late), "price 101.25 is no multiple of 1.0.*--tick-size 0.01 or another"
+    )
+
+
+def test_levels_from_the_worst_to_the_best(tmp_path: Path) -> None:
+    header = "timestamp,bid_px_0,bid_sz_0,ask_px_0,ask_sz_0,bid_px_1,bid_sz_1,ask_px_1,ask_sz_1\n"
+    reversed_ = "".join(f"{T0 + i},98,1,102,1,99,2,101,1\n" for i in range(30))
+    refused(
+        write_table(tmp_path, header + reversed_), "from the worst to the best; bid_px_0 and ask_px_0 must be the best"
+    )
+    empty = "".join(f"{T0 + i},98,1,102,1,99,0,101,0\n" for i in range(30))
+    assert len(list(open_table(write_table(tmp_path, header + empty), ReadOptions()).chunks)) == 1

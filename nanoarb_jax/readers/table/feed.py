@@ -22,7 +22,7 @@ from nanoarb_jax.readers.feed import BookFeed, EventFeed, Feed, ReadOptions
 from nanoarb_jax.readers.format import Format, Head, one_file
 from nanoarb_jax.readers.grid import on_grid
 from nanoarb_jax.readers.sorting import sort_books
-from nanoarb_jax.readers.table.books import read_books
+from nanoarb_jax.readers.table.books import read_books, refuse_worst_first
 from nanoarb_jax.readers.table.events import Rows, parse_rows, refuse_trades
 from nanoarb_jax.readers.table.layout import Table, read_layout
 from nanoarb_jax.readers.table.messages import mark_messages, sort_rows
@@ -68,6 +68,7 @@ def open_table(path: Path, options: ReadOptions) -> Feed:
 def _open_books(
     table: Table, rows: Iterator[Batch], first: Batch, clocks: Clocks, options: ReadOptions, notes: list[str]
 ) -> BookFeed:
+    refuse_worst_first(table, first)
     px, qty = (
         np.stack([floats(first[column], f"{table.path}, {column}", may_miss=True) for column in columns])
         for columns in (chain(table.levels[f"bid_{what}"], table.levels[f"ask_{what}"]) for what in ("px", "sz"))
