@@ -53,8 +53,8 @@ def refuse_worst_first(table: Table, batch: Batch) -> None:
     if len(table.levels["bid_px"]) < 2:
         return
     first, second = (
-        [floats(batch[table.levels[f"{side}_px"][level]], f"{table.path}, {side}", may_miss=True) for side in _SIDES]
-        for level in (0, 1)
+        [floats(batch[name], f"{table.path}, {name}", may_miss=True) for name in names]
+        for names in zip(table.levels["bid_px"][:2], table.levels["ask_px"][:2], strict=True)
     )
     told = np.isfinite([*first, *second]).all(axis=0)
     for column in (table.levels[f"{side}_sz"][level] for side in _SIDES for level in (0, 1)):
