@@ -75,7 +75,7 @@ def _groups(snapshot: NDArray[np.void], adjacent: NDArray[np.bool_]) -> _Groups:
 
 def _begin(snapshot: NDArray[np.void], groups: _Groups) -> NDArray[np.bool_]:
     """(k,) which groups begin a snapshot."""
-    both = groups.told.all(axis=0)
+    both: NDArray[np.bool_] = np.logical_and(*groups.told)
     further = _further(groups.lowest[:, 1:], groups.highest[:, 1:], groups.lowest[:, :-1], groups.highest[:, :-1])
     several = np.diff(groups.starts) > 2
     # of two groups of both sides, the times alone tell: most feeds of snapshots are such, and need no loop
@@ -122,7 +122,7 @@ class _Block:
     def restart(self, group: int) -> None:
         """A snapshot of this group alone."""
         self.keys: set[tuple] = set()
-        self.sides = np.zeros(2, bool)
+        self.sides: NDArray[np.bool_] = np.zeros(2, bool)
         self.extend(group)
 
     def extend(self, group: int) -> None:
