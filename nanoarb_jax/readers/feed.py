@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.series import BookSeries
 
+_FAR = 10**4  # times the median: no price of the same book
 CHUNK = 1 << 16  # events or books in a chunk, about; memory stays bounded whatever the file's size
 
 
@@ -114,10 +116,16 @@ def infer_tick_size(px: NDArray[np.float64], what: str) -> float:
             if len(px) > 1:
                 return max(grid, 1) / 10.0**decimals
             return 1 / 10.0**decimals
-    raise DataError(
-        f"{what}: prices such as {float(px[0])!r} have more than nine decimals; give tick_size, on the command line "
-        "--tick-size"
-    )
+    raise DataError(f"{what}: {_odd_price(px)}; check it, or give tick_size, on the command line --tick-size")
+
+
+def _odd_price(px: NDArray[np.float64]) -> str:
+    """The price that fits on no grid with the others: one that is far from them, or that has the most decimals."""
+    largest, usual = float(px[np.argmax(np.abs(px))]), float(np.median(np.abs(px)))
+    if abs(largest) > _FAR * usual:
+        return f"price {largest!r} is more than {_FAR:,} times the median of {usual:g}"
+    finest = max(px.tolist(), key=lambda price: -int(Decimal(repr(price)).as_tuple().exponent))
+    return f"price {finest!r}, beside prices up to {largest!r}, has more than nine decimals or more digits than fit"
 
 
 def infer_lot_size(qty: NDArray[np.float64], what: str) -> float:

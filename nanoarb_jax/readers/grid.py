@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,17 @@ def per_one(unit: float) -> float:
     return float(round(1 / unit)) if math.isclose(1 / unit, round(1 / unit), rel_tol=1e-12) else 1 / unit
 
 
+def finer_step(value: float) -> str:
+    """The coarsest power of ten that a value is a multiple of, to advise.
+
+    >>> from nanoarb_jax.readers.grid import finer_step
+    >>> finer_step(100.25), finer_step(1e-9), finer_step(300.0)
+    ('0.01', '1e-09', '1')
+    """
+    decimals = -Decimal(repr(value)).normalize().as_tuple().exponent  # type: ignore[operator]
+    return f"{10.0 ** -max(decimals, 0):g}"
+
+
 def on_grid(
     values: NDArray[np.float64], unit: float, what: str, option: str | None, factor: int = 1
 ) -> NDArray[np.int64]:
@@ -63,6 +75,9 @@ def on_grid(
     whole = np.rint(units)
     off = np.abs(units - whole) > np.maximum(_OFF_GRID, np.abs(units) * 1e-15)
     if option is not None and off.any():
-        finer = f"a finer {option}, on the command line --{option.replace('_', '-')}"
-        raise DataError(f"{what} {values[off][0]:.17g} is no multiple of {unit}; give {finer}")
+        value = float(values[off][0])
+        raise DataError(
+            f"{what} {value!r} is no multiple of {unit}; give a finer {option}, on the command line "
+            f"--{option.replace('_', '-')} {finer_step(value)} or another that it fits"
+        )
     return whole.astype(np.int64) * factor

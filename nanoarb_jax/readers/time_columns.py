@@ -49,6 +49,9 @@ def find_form(column: Array, what: str) -> TimeForm:
     Raises:
         DataError: no cell at all, or one that is no time between 1980 and 2100.
     """
+    types = import_pyarrow().types
+    if types.is_float32(column.type) or types.is_float16(column.type):
+        raise DataError(f"{what}: times of type {column.type}, which tells no seconds; write them as int64 or float64")
     first = first_time(column, what)
     return calendar_form(column, first) if isinstance(first, str) else TimeForm(unit_of_time(first, what))
 
@@ -137,6 +140,8 @@ def _counted_times(column: Array, unit: str, what: str) -> NDArray[np.int64]:
     ns = NS_PER_UNIT[unit]
     if arrow.types.is_floating(column.type):
         return _rounded_times(cast(column, arrow.float64(), what, _EXPECTED).to_numpy(zero_copy_only=False), ns)
+    if arrow.types.is_decimal(column.type):
+        column = cast(column, arrow.string(), what, _EXPECTED)
     if _is_text(column):
         try:
             column = column.cast(arrow.int64())

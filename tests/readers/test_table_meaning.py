@@ -178,7 +178,8 @@ def test_a_snapshot_of_one_side_replaces_that_side(tmp_path: Path) -> None:
     text = f"""\
 timestamp,kind,side,price,size
 {T0},snapshot,buy,99,1
-{T0 + 1},snapshot,sell,101,1
+{T0},snapshot,sell,101,1
+{T0 + 1},depth,sell,103,1
 {T0 + 2},snapshot,buy,98,1
 {T0 + 3},clear,,,
 {T0 + 3},snapshot,buy,97,1
@@ -189,7 +190,8 @@ timestamp,kind,side,price,size
     ticks = ticks_of(write_table(tmp_path, text))
     assert [(bids[0][0], asks[0][0], len(bids + asks)) for _, bids, asks in ticks] == [
         (99, 101, 2),
-        (98, 101, 2),
+        (99, 101, 3),
+        (98, 101, 3),
         (97, 104, 2),
         (97, 105, 2),
     ]

@@ -7,12 +7,15 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
 from nanoarb_jax.readers.columns import Batch, floats
 from nanoarb_jax.readers.grid import on_grid, per_one, price_scale
 from nanoarb_jax.readers.table.layout import Table
 from nanoarb_jax.readers.table.rows import Clocks, exchange_times, received_times
 from nanoarb_jax.readers.table.steps import Steps
+
+_SIDES = ("bid", "ask")
 
 
 def read_books(
@@ -39,6 +42,27 @@ def read_books(
             bought, sold = (_traded(table, batch, column, steps) for column in ("bought", "sold"))
             books = books._replace(bought=bought, sold=sold)
         yield books
+
+
+def refuse_worst_first(table: Table, batch: Batch) -> None:
+    """Refuse books whose levels are listed from the worst to the best.
+
+    Raises:
+        DataError: in most rows the second level of both sides is better than the first.
+    """
+    if len(table.levels["bid_px"]) < 2:
+        return
+    first, second = (
+        [floats(batch[name], f"{table.path}, {name}", may_miss=True) for name in names]
+        for names in zip(table.levels["bid_px"][:2], table.levels["ask_px"][:2], strict=True)
+    )
+    told = np.isfinite([*first, *second]).all(axis=0)
+    for column in (table.levels[f"{side}_sz"][level] for side in _SIDES for level in (0, 1)):
+        told &= floats(batch[column], f"{table.path}, {column}", may_miss=True) > 0
+    worse = (first[0] < second[0]) & (first[1] > second[1])
+    if told.any() and worse[told].mean() > 0.5:
+        columns = f"{table.levels['bid_px'][0]} and {table.levels['ask_px'][0]}"
+        raise DataError(f"{table.path}: levels are listed from the worst to the best; {columns} must be the best ones")
 
 
 def _side(

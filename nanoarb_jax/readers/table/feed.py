@@ -22,7 +22,7 @@ from nanoarb_jax.readers.feed import BookFeed, EventFeed, Feed, ReadOptions
 from nanoarb_jax.readers.format import Format, Head, one_file
 from nanoarb_jax.readers.grid import on_grid
 from nanoarb_jax.readers.sorting import sort_books
-from nanoarb_jax.readers.table.books import read_books
+from nanoarb_jax.readers.table.books import read_books, refuse_worst_first
 from nanoarb_jax.readers.table.events import Rows, parse_rows, refuse_trades
 from nanoarb_jax.readers.table.file import read_header
 from nanoarb_jax.readers.table.layout import Table, read_layout
@@ -69,6 +69,7 @@ def open_table(path: Path, options: ReadOptions) -> Feed:
 def _open_books(
     table: Table, rows: Iterator[Batch], first: Batch, clocks: Clocks, options: ReadOptions, notes: list[str]
 ) -> BookFeed:
+    refuse_worst_first(table, first)
     px, qty = (
         np.stack([floats(first[column], f"{table.path}, {column}", may_miss=True) for column in columns])
         for columns in (chain(table.levels[f"bid_{what}"], table.levels[f"ask_{what}"]) for what in ("px", "sz"))
@@ -96,7 +97,7 @@ def _open_events(
         f"{table.path}, price",
     )
     parts = sort_rows(parts, notes) if options.sort else parts
-    chunks = mark_messages(parts, "flags" in table.columns, str(table.path))
+    chunks = mark_messages(parts, "flags" in table.columns, notes, str(table.path))
     chunks = _noting_doubts(chunks, notes, plain)
     return EventFeed(table.name, "table-events", steps.tick_size, steps.lot_size, chunks, dropped, notes)
 
