@@ -34,7 +34,8 @@ from nanoarb_jax.market.event import CLEAR, EVENT, KIND_MASK
 from nanoarb_jax.readers.binance import message as of
 from nanoarb_jax.readers.binance import sequence
 from nanoarb_jax.readers.binance.blocks import Block, read_blocks
-from nanoarb_jax.readers.binance.files import consecutive_files, series_key, sniff, symbols_in
+from nanoarb_jax.readers.binance.checks import check_market, check_order, check_symbol
+from nanoarb_jax.readers.binance.files import files_of_each_symbol, series_key, sniff, symbols_in
 from nanoarb_jax.readers.binance.given import GivenSnapshot, is_snapshot_file
 from nanoarb_jax.readers.binance.snapshots import Piece, SnapshotOrder, find_wanted, is_small
 from nanoarb_jax.readers.binance.units import unit_notes
@@ -121,9 +122,10 @@ class _Capture:
                 yield out[:filled]
 
     def _blocks(self) -> Iterator[Block]:
-        for file in self._files:
+        for number, file in enumerate(self._files):
             for block in read_blocks(file, self._scratch):
-                _check_symbol(block.messages, self._state, self._options, file)
+                check_symbol(block.messages, self._state, self._options, self._files[: number + 1])
+                check_market(block.messages, self._state, file)
                 self._counts[sequence.CUT] += block.cut
                 yield block
 
@@ -152,6 +154,7 @@ class _Capture:
             self._state["diffs"] |= len(find_wanted(first, self._state, of.DIFF)) > 0
             self._state["trades"] |= len(find_wanted(first, self._state, of.DEAL, of.OFF_BOOK)) > 0
             left -= len(block.messages)
+        check_order([block.messages for block in ahead], self._files[0])
         return ahead
 
     def _note_levels(self, messages: NDArray[np.void]) -> None:
@@ -184,34 +187,12 @@ class _Capture:
         ]
 
 
-def _check_symbol(messages: NDArray[np.void], state: NDArray[np.void], options: ReadOptions, file: Path) -> None:
-    """Refuse a second symbol, unless one was asked for and every book says its own (REST snapshots of spot do not)."""
-    kinds, symbols = messages["kind"], messages["symbol"]
-    said = symbols[(kinds != of.OTHER) & (kinds != of.TICKER) & (symbols != 0)]
-    if state["symbol"][0] == 0 and len(said):
-        state["symbol"] = said[0]
-    state["other_symbols"] |= bool((said != state["symbol"][0]).any())
-    state["unnamed_book"] |= bool((symbols[kinds == of.BOOK] == 0).any())
-    if not state["other_symbols"][0] or (options.symbol and not state["unnamed_book"][0]):
-        return
-    met = ", ".join(symbols_in(file))
-    if not options.symbol:
-        raise DataError(
-            f"binance {file}: messages of several symbols ({met}); choose one with symbol, on the command line --symbol"
-        )
-    raise DataError(
-        f"binance {file}: messages of other symbols ({met}) than {options.symbol!r}, and a snapshot that does not say "
-        "whose it is; give the right symbol, on the command line --symbol, or none if the file holds one; split a file "
-        "of several"
-    )
-
-
 FORMAT = Format(
     name="binance",
     sniff=sniff,
     open=open_binance,
     options=("tick_size", "lot_size", "symbol"),
     group_key=series_key,
-    group=consecutive_files,
+    group=files_of_each_symbol,
     reads_snapshot=is_snapshot_file,
 )
