@@ -39,6 +39,7 @@ from nanoarb_jax.readers.binance.files import files_of_each_symbol, series_key, 
 from nanoarb_jax.readers.binance.given import GivenSnapshot, is_snapshot_file
 from nanoarb_jax.readers.binance.snapshots import Piece, SnapshotOrder, find_wanted, is_small
 from nanoarb_jax.readers.binance.units import unit_notes
+from nanoarb_jax.readers.captures.lines import foreign_note
 from nanoarb_jax.readers.feed import EventFeed, ReadOptions, infer_lot_size, infer_tick_size
 from nanoarb_jax.readers.format import Format
 from nanoarb_jax.readers.names import series_name
@@ -99,6 +100,8 @@ class _Capture:
         self._counts = np.zeros(len(sequence.REASONS), np.int64)
         self._levels: list[str] | None = None  # a note on books of few levels; None: not known yet
         self._given = GivenSnapshot(options.snapshot) if options.snapshot else None
+        self._messages, self._foreign = 0, b""  # how many, and the first foreign one
+        self._repeating: dict[Path, bool] = {}  # files, and whether they told only what was told before
         self._begun: list[str] = []  # a note on the snapshot that was given
 
     def chunks(self, tickers: bool) -> Iterator[NDArray[np.void]]:
@@ -107,7 +110,11 @@ class _Capture:
         order = SnapshotOrder(self._state, self._counts)
         for read in chain(self._look_ahead(blocks), blocks):
             block = self._begin_with_given(read)
-            yield from self._followed(order.pieces(block.messages, block.events), tickers)
+            known = self._state["last_id"][0] >= 0 and len(block.messages) > 0
+            self._repeating[read.file] = self._repeating.get(read.file, known)
+            for events in self._followed(order.pieces(block.messages, block.events), tickers):
+                self._repeating[read.file] = False
+                yield events
             self._tell()
         yield from self._followed(order.finish(), tickers)
         self._tell()
@@ -127,6 +134,8 @@ class _Capture:
                 check_symbol(block.messages, self._state, self._options, self._files[: number + 1])
                 check_market(block.messages, self._state, file)
                 self._counts[sequence.CUT] += block.cut
+                self._messages += len(block.messages)
+                self._foreign = self._foreign or block.foreign
                 yield block
 
     def _begin_with_given(self, block: Block) -> Block:
@@ -183,6 +192,8 @@ class _Capture:
             *self._begun,
             *units,
             *(self._levels or []),
+            *foreign_note(self.dropped[sequence.REASONS[sequence.FOREIGN]], self._messages, self._foreign),
+            *(f"{file.name} tells nothing that is new" for file, repeating in self._repeating.items() if repeating),
             *(["trades are aggregated (aggTrade)"] if aggregated else []),
         ]
 
