@@ -11,7 +11,7 @@ from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.event import DEPTH_SNAPSHOT, KIND_MASK, MAYBE_BAD_BOOK
 from nanoarb_jax.readers.binance import blocks
 from nanoarb_jax.readers.sources import find_sources, open_source
-from support.binance_lines import diff, read, snapshot, trade, write
+from support.binance_lines import diff, line, read, snapshot, trade, write
 
 ANEW, STRANGE = "update ids begin anew", "snapshot that the diffs do not lead to"
 
@@ -87,3 +87,13 @@ def test_days_of_two_symbols_are_two_series(tmp_path: Path) -> None:
     assert all(len(list(open_source(source).chunks)) for source in sources)
     with pytest.raises(DataError, match=r"is ETH, that of feed_20250101\.txt is BTC, .* name one of the files"):
         read(first, second)
+
+
+def test_notes_on_copies_and_foreign_messages(tmp_path: Path) -> None:
+    lines = [snapshot(0, 1000), *chain(1001, 9, 1)]
+    first, copy = (write(tmp_path, *lines, name=f"feed_2025010{day}.txt") for day in (1, 2))
+    _, feed = read(first, copy)
+    assert feed.notes == ["feed_20250102.txt tells nothing that is new"]
+    foreign = [line(5, e="kline")] * 10
+    _, feed = read(write(tmp_path, *lines, *foreign))
+    assert feed.notes == ['50 % of the messages are foreign, the first begins {"e":"kline"}']

@@ -62,8 +62,8 @@ def read_blocks(file: Path, scratch: NDArray[np.void]) -> Iterator[Block]:
             stop = data.rfind(b"\n") + 1
             rest = data[stop:]
             read = _read_lines(file, data, stop, line, scratch, last=ended)
-            places = [] if seen else np.flatnonzero(read.messages["kind"] == OTHER)
-            if len(places):
+            places = np.flatnonzero(read.messages["kind"] == OTHER)[:1]
+            if len(places) and not seen:
                 seen = True
                 texts = [text for text in data[:stop].split(b"\n") if text.strip()]
                 read = read._replace(foreign=texts[places[0]].split(None, 1)[-1])

@@ -43,15 +43,19 @@ class Okx(Decoder):
     def look_ahead(self, messages: Iterable[dict[str, Any]]) -> None:
         """Choose the channels."""
         counts: Counter[tuple[str, str]] = Counter()
+        begun: set[tuple[str, str]] = set()  # channels with a snapshot; updates alone make no book
         for message in messages:
             arg = message.get("arg")
             if isinstance(arg, dict) and isinstance(message.get("data"), list):
-                counts[str(arg.get("instId")), str(arg.get("channel"))] += 1
+                key = str(arg.get("instId")), str(arg.get("channel"))
+                counts[key] += 1
+                begun |= {key} if message.get("action") == "snapshot" else set()
         for symbol in {symbol for symbol, _ in counts}:
             for group, trades in ((_BOOKS, False), (_SMALL_BOOKS, False), (_TRADES, True)):
                 met = [channel for its, channel in counts if its == symbol and channel in group]
                 if met:  # of equals the first that came
-                    self._channels.setdefault((symbol, trades), max(met, key=lambda its: counts[symbol, its]))
+                    ranks = {its: ((symbol, its) in begun, counts[symbol, its]) for its in met}
+                    self._channels.setdefault((symbol, trades), max(met, key=ranks.__getitem__))
         small = {channel for channel in self._channels.values() if channel in _SMALL_BOOKS}
         self.notes += [f"books of the channel {channel}, whole at every message" for channel in sorted(small)]
 
