@@ -17,6 +17,17 @@ from nanoarb_jax.market.series import BookSeries
 
 _FAR = 10**4  # times the median: no price of the same book
 CHUNK = 1 << 16  # events or books in a chunk, about; memory stays bounded whatever the file's size
+# reasons of `dropped` that mean market data which the user expects and which are not in the ticks; the others are
+# repetitions, other streams, or what the book tells already
+LOSSES = frozenset(
+    {
+        "before the first snapshot",
+        "diff before the first snapshot's update",
+        "outage mended by a snapshot",
+        "truncated last line",
+        "update ids begin anew",
+    }
+)
 
 
 class ReadOptions(NamedTuple):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.book.order_book import OrderBook
-from nanoarb_jax.market.event import BUY, KIND_MASK, MAYBE_BAD_BOOK, SELL, TRADE
+from nanoarb_jax.market.event import BUY, KIND_MASK, LAST, MAYBE_BAD_BOOK, SELL, TRADE
 from nanoarb_jax.readers.captures.kraken import Kraken
 from nanoarb_jax.readers.captures.lines import number, parse_json
 from nanoarb_jax.readers.feed import EventFeed, ReadOptions
@@ -344,3 +344,42 @@ def test_mutated_captures(tmp_path: Path, exchange: str, data: st.DataObject) ->
         read(path)
     except DataError as error:
         assert "\n" not in str(error)
+
+
+def okx_line(k: int, channel: str, action: str | None = "update") -> str:
+    data = {"asks": [["101", "5", "0", "1"]], "bids": [["100", str(k + 1), "0", "1"]], "ts": str(1_735_700_000_000 + k)}
+    more = {} if action is None else {"action": action}
+    ids = {"seqId": k, "prevSeqId": k - 1 if action == "update" else -1}
+    message = {"arg": {"channel": channel, "instId": "BTC-USDT"}, **more, "data": [data | ids]}
+    return f"{1_735_700_000_000_000_000 + k * 10**6} {json.dumps(message)}\n"
+
+
+def test_okx_reads_the_channel_that_holds_the_book(tmp_path: Path) -> None:
+    """The one with the most lines of those that begin with a snapshot; small books only where they are alone."""
+    updates = [okx_line(k, "books") for k in range(2, 40)]
+    stopped = [okx_line(0, "books50-l2-tbt", "snapshot"), okx_line(1, "books", "snapshot"), *updates]
+    no_snapshot = [okx_line(1, "books50-l2-tbt", "snapshot"), okx_line(2, "books50-l2-tbt"), *updates]
+    small = [okx_line(k, "books5", None) for k in range(9)]
+    for lines, messages, notes in (
+        (stopped, 39, []),
+        (no_snapshot, 2, []),
+        (small, 9, ["books of the channel books5, whole at every message"]),
+        ([*small, *stopped], 39, []),
+    ):
+        path = tmp_path / "okx.txt"
+        path.write_text("".join(lines))
+        feed = open_source(find_sources([path])[0])
+        events = np.concatenate(list(feed.chunks))
+        assert (events["ival"] & LAST > 0).sum() == messages
+        assert feed.notes == [*notes, "no checksums were sent"]
+
+
+def test_a_note_on_many_foreign_messages(tmp_path: Path) -> None:
+    path = tmp_path / "okx.txt"
+    foreign = ['1735700000000000000 {"e":"kline"}\n'] * 10
+    path.write_text(
+        "".join([okx_line(0, "books", "snapshot"), *[okx_line(k, "books") for k in range(1, 10)], *foreign])
+    )
+    feed = open_source(find_sources([path])[0])
+    assert len(list(feed.chunks)) == 1
+    assert '50 % of the messages are foreign, the first begins {"e":"kline"}' in feed.notes

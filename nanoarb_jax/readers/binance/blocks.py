@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.event import EVENT
-from nanoarb_jax.readers.binance.message import MESSAGE
+from nanoarb_jax.readers.binance.message import MESSAGE, OTHER
 from nanoarb_jax.readers.binance.scan import scan
 from nanoarb_jax.readers.binance.usual_layout import usual_layout
 from nanoarb_jax.readers.compression import open_bytes
@@ -30,6 +30,7 @@ class Block(NamedTuple):
         events: (e,) EVENT, theirs.
         lines: how many, with blank ones.
         cut: 1 if the file ends within a line behind these, else 0.
+        foreign: the first foreign message among them; empty: there is none, or an earlier block had one.
     """
 
     file: Path
@@ -37,6 +38,7 @@ class Block(NamedTuple):
     events: NDArray[np.void]
     lines: int
     cut: int
+    foreign: bytes = b""
 
 
 def read_blocks(file: Path, scratch: NDArray[np.void]) -> Iterator[Block]:
@@ -49,7 +51,7 @@ def read_blocks(file: Path, scratch: NDArray[np.void]) -> Iterator[Block]:
     Raises:
         DataError: a line that is no local time with a JSON message, or whose book or trade cannot be read.
     """
-    rest, line, ended = b"", 1, False
+    rest, line, ended, seen = b"", 1, False, False
     with open_bytes(file) as stream:
         while not ended:
             block = stream.read(_BLOCK)
@@ -60,6 +62,11 @@ def read_blocks(file: Path, scratch: NDArray[np.void]) -> Iterator[Block]:
             stop = data.rfind(b"\n") + 1
             rest = data[stop:]
             read = _read_lines(file, data, stop, line, scratch, last=ended)
+            places = np.flatnonzero(read.messages["kind"] == OTHER)[:1]
+            if len(places) and not seen:
+                seen = True
+                texts = [text for text in data[:stop].split(b"\n") if text.strip()]
+                read = read._replace(foreign=texts[places[0]].split(None, 1)[-1])
             yield read
             line += read.lines
 

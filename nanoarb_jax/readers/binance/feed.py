@@ -34,10 +34,12 @@ from nanoarb_jax.market.event import CLEAR, EVENT, KIND_MASK
 from nanoarb_jax.readers.binance import message as of
 from nanoarb_jax.readers.binance import sequence
 from nanoarb_jax.readers.binance.blocks import Block, read_blocks
-from nanoarb_jax.readers.binance.files import consecutive_files, series_key, sniff, symbols_in
+from nanoarb_jax.readers.binance.checks import check_market, check_order, check_symbol
+from nanoarb_jax.readers.binance.files import files_of_each_symbol, series_key, sniff, symbols_in
 from nanoarb_jax.readers.binance.given import GivenSnapshot, is_snapshot_file
 from nanoarb_jax.readers.binance.snapshots import Piece, SnapshotOrder, find_wanted, is_small
 from nanoarb_jax.readers.binance.units import unit_notes
+from nanoarb_jax.readers.captures.lines import foreign_note
 from nanoarb_jax.readers.feed import EventFeed, ReadOptions, infer_lot_size, infer_tick_size
 from nanoarb_jax.readers.format import Format
 from nanoarb_jax.readers.names import series_name
@@ -98,6 +100,8 @@ class _Capture:
         self._counts = np.zeros(len(sequence.REASONS), np.int64)
         self._levels: list[str] | None = None  # a note on books of few levels; None: not known yet
         self._given = GivenSnapshot(options.snapshot) if options.snapshot else None
+        self._messages, self._foreign = 0, b""  # how many, and the first foreign one
+        self._repeating: dict[Path, bool] = {}  # files, and whether they told only what was told before
         self._begun: list[str] = []  # a note on the snapshot that was given
 
     def chunks(self, tickers: bool) -> Iterator[NDArray[np.void]]:
@@ -106,7 +110,11 @@ class _Capture:
         order = SnapshotOrder(self._state, self._counts)
         for read in chain(self._look_ahead(blocks), blocks):
             block = self._begin_with_given(read)
-            yield from self._followed(order.pieces(block.messages, block.events), tickers)
+            known = self._state["last_id"][0] >= 0 and len(block.messages) > 0
+            self._repeating[read.file] = self._repeating.get(read.file, known)
+            for events in self._followed(order.pieces(block.messages, block.events), tickers):
+                self._repeating[read.file] = False
+                yield events
             self._tell()
         yield from self._followed(order.finish(), tickers)
         self._tell()
@@ -121,10 +129,13 @@ class _Capture:
                 yield out[:filled]
 
     def _blocks(self) -> Iterator[Block]:
-        for file in self._files:
+        for number, file in enumerate(self._files):
             for block in read_blocks(file, self._scratch):
-                _check_symbol(block.messages, self._state, self._options, file)
+                check_symbol(block.messages, self._state, self._options, self._files[: number + 1])
+                check_market(block.messages, self._state, file)
                 self._counts[sequence.CUT] += block.cut
+                self._messages += len(block.messages)
+                self._foreign = self._foreign or block.foreign
                 yield block
 
     def _begin_with_given(self, block: Block) -> Block:
@@ -152,6 +163,7 @@ class _Capture:
             self._state["diffs"] |= len(find_wanted(first, self._state, of.DIFF)) > 0
             self._state["trades"] |= len(find_wanted(first, self._state, of.DEAL, of.OFF_BOOK)) > 0
             left -= len(block.messages)
+        check_order([block.messages for block in ahead], self._files[0])
         return ahead
 
     def _note_levels(self, messages: NDArray[np.void]) -> None:
@@ -180,30 +192,10 @@ class _Capture:
             *self._begun,
             *units,
             *(self._levels or []),
+            *foreign_note(self.dropped[sequence.REASONS[sequence.FOREIGN]], self._messages, self._foreign),
+            *(f"{file.name} tells nothing that is new" for file, repeating in self._repeating.items() if repeating),
             *(["trades are aggregated (aggTrade)"] if aggregated else []),
         ]
-
-
-def _check_symbol(messages: NDArray[np.void], state: NDArray[np.void], options: ReadOptions, file: Path) -> None:
-    """Refuse a second symbol, unless one was asked for and every book says its own (REST snapshots of spot do not)."""
-    kinds, symbols = messages["kind"], messages["symbol"]
-    said = symbols[(kinds != of.OTHER) & (kinds != of.TICKER) & (symbols != 0)]
-    if state["symbol"][0] == 0 and len(said):
-        state["symbol"] = said[0]
-    state["other_symbols"] |= bool((said != state["symbol"][0]).any())
-    state["unnamed_book"] |= bool((symbols[kinds == of.BOOK] == 0).any())
-    if not state["other_symbols"][0] or (options.symbol and not state["unnamed_book"][0]):
-        return
-    met = ", ".join(symbols_in(file))
-    if not options.symbol:
-        raise DataError(
-            f"binance {file}: messages of several symbols ({met}); choose one with symbol, on the command line --symbol"
-        )
-    raise DataError(
-        f"binance {file}: messages of other symbols ({met}) than {options.symbol!r}, and a snapshot that does not say "
-        "whose it is; give the right symbol, on the command line --symbol, or none if the file holds one; split a file "
-        "of several"
-    )
 
 
 FORMAT = Format(
@@ -212,6 +204,6 @@ FORMAT = Format(
     open=open_binance,
     options=("tick_size", "lot_size", "symbol"),
     group_key=series_key,
-    group=consecutive_files,
+    group=files_of_each_symbol,
     reads_snapshot=is_snapshot_file,
 )

@@ -42,6 +42,16 @@ def series_key(path: Path) -> Hashable:
     return (path.parent, timed.series, timed.whole_day) if timed else path
 
 
+def files_of_each_symbol(files: Sequence[Path]) -> Iterator[FileGroup]:
+    """Like `consecutive_files`, but files that are each of one symbol are one series only with those of the same."""
+    named = [tuple(symbols_in(file)) for file in files] if len(files) > 1 else []
+    if not named or any(len(symbols) != 1 for symbols in named):
+        yield from consecutive_files(files)
+        return
+    for symbol in dict.fromkeys(named):
+        yield from consecutive_files([file for file, its in zip(files, named, strict=True) if its == symbol])
+
+
 def consecutive_files(files: Sequence[Path]) -> Iterator[FileGroup]:
     """Files that are one series, which is named after the last, since the book goes on from one to the next.
 

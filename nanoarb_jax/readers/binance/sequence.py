@@ -54,7 +54,8 @@ STATE = np.dtype(
         ("missing_id", "i8"),  # of the latest update that is missing since a hole; NONE: the book is whole
         ("replaced_id", "i8"),  # of the latest update before a newer snapshot, until the next diff; else NONE
         ("exch_ts", "i8"),  # of the latest diff in the book, ns; 0: there was none, or it has no time
-        ("markets", "i8"),  # bits of the kinds of diffs met: 1 with `pu` (futures), 2 without (spot)
+        ("futures", "i8"),  # diffs met with `pu`
+        ("spot", "i8"),  # diffs met without
         ("symbol", "i8"),  # hash of the symbol wanted; 0: not known yet
         ("other_symbols", "i8"),  # 1: messages of other symbols were met
         ("unnamed_book", "i8"),  # 1: a snapshot that does not say its symbol was met

@@ -63,6 +63,7 @@ class SnapshotOrder:
     def __init__(self, state: NDArray[np.void], counts: NDArray[np.int64]) -> None:
         self._state, self._counts = state, counts
         self._recent: deque[Piece] = deque(maxlen=_MOST_BLOCKS)
+        self._refused: deque[Piece] = deque(maxlen=_MOST_BLOCKS)  # diffs that may be of a new sequence
         self._waiting: Piece | None = None  # a small book
         self._held: Piece | None = None  # messages from a snapshot on that waits for diffs
         self._unfollowed = 0  # diffs since the book was last unknown
@@ -138,6 +139,8 @@ class SnapshotOrder:
             yield from self._followed(messages[start:], events)
             if state["missing_id"][0] >= 0:
                 self._keep(messages[start:], events)
+            elif len(refused := self._sent_later(messages[start:])):
+                self._refused.append((refused, events))
         else:
             self._count_early(messages[start:])
             self._keep(messages[start:], events)
@@ -147,7 +150,7 @@ class SnapshotOrder:
         state, its_id, behind = self._state[0], messages["last_id"][at], messages[at + 1 :]
         diffs = behind[find_wanted(behind, self._state, of.DIFF)]
         reaching = diffs[diffs["last_id"] >= its_id]
-        undecided = _TAKE if last or len(behind) >= _MOST_HELD else _WAIT
+        undecided = _TAKE if last or len(behind) >= _MOST_HELD or state["missing_id"] >= 0 else _WAIT
         if its_id < state["last_id"]:
             if not len(reaching):
                 return undecided
@@ -161,13 +164,21 @@ class SnapshotOrder:
             return _TAKE
         return _LEAVE if undecided == _TAKE else _WAIT
 
+    def _sent_later(self, messages: NDArray[np.void]) -> NDArray[np.void]:
+        """Diffs that were sent later than the book's latest, but have lower ids."""
+        state = self._state[0]
+        later = (messages["last_id"] < state["last_id"]) & (messages["exch_ts"] > state["exch_ts"])
+        return messages[later & (messages["kind"] == of.DIFF)]
+
     def _begun_anew(self, messages: NDArray[np.void], at: int, events: NDArray[np.void]) -> Piece:
         """The snapshot of a new sequence of ids, and the diffs of it that came before and were taken for old ones."""
-        state = self._state[0]
-        before = messages[:at]
-        before = before[(before["last_id"] < state["last_id"]) & (before["exch_ts"] > state["exch_ts"])]
+        refused = [*self._refused, (messages[:at], events)]
+        self._refused.clear()
         self._recent.clear()
-        self._keep(before, events)
+        for earlier, theirs in refused:
+            diffs = self._sent_later(earlier)
+            self._counts[sequence.STALE if self._state["fresh"][0] else sequence.REPEATED] -= len(diffs)
+            self._keep(diffs, theirs)
         for field in ("last_id", "missing_id", "replaced_id"):
             self._state[field] = sequence.NONE
         self._state["hole"] = 0

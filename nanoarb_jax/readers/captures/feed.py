@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -34,7 +34,7 @@ from nanoarb_jax.market.event import (
 )
 from nanoarb_jax.readers.binance.files import consecutive_files, series_key
 from nanoarb_jax.readers.captures.levels import CutBook, Level, TextBook
-from nanoarb_jax.readers.captures.lines import Clock, Line, first_messages, number, read_lines
+from nanoarb_jax.readers.captures.lines import Clock, Line, first_messages, foreign_note, number, read_lines
 from nanoarb_jax.readers.feed import CHUNK, EventFeed, ReadOptions, infer_lot_size, infer_tick_size
 from nanoarb_jax.readers.format import Format, Head
 from nanoarb_jax.readers.names import series_name
@@ -43,6 +43,7 @@ FOREIGN = "foreign message"
 EARLY = "before the first snapshot"
 OTHER = "another symbol"
 EARLIER_TRADE = "trade before the subscription"
+_AHEAD = 2_000  # lines that say which channels a capture has
 _UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError)
 
 
@@ -76,6 +77,10 @@ class Decoder:
 
     def __init__(self) -> None:
         self.clock = Clock("exchange", "ms")
+        self.notes: list[str] = []
+
+    def look_ahead(self, messages: Iterable[dict[str, Any]]) -> None:
+        """See the first messages before they are decoded, to choose among channels that tell the same."""
 
     def decode(self, message: dict[str, Any], where: str) -> Iterable[Change | str]:
         """What a message tells; text is the reason why something in it is left out.
@@ -151,18 +156,23 @@ class _Capture:
         self._hole = False  # whether something is, and no event has said so yet
         self._exch_ns = 0  # of the latest message
         self._checksums: Counter[str] = Counter()
+        self._messages, self._foreign = 0, b""  # how many, and the first foreign one
 
     def chunks(self) -> Iterator[NDArray[np.void]]:
         """Events from the first snapshot on."""
         clock = Clock("local", "ns")
         rows: list[tuple[Any, ...]] = []
-        for line in read_lines(self._files, self._decoder.name, clock, self.dropped):
+        lines = read_lines(self._files, self._decoder.name, clock, self.dropped)
+        ahead = list(islice(lines, _AHEAD))
+        self._decoder.look_ahead(message for line in ahead for message in line.messages)
+        for line in chain(ahead, lines):
             for change in self._changes(line):
                 rows += self._events(change, line)
             if len(rows) >= CHUNK:
                 yield np.array(rows, EVENT)
                 rows = []
-        self.notes += [*clock.notes, *self._decoder.clock.notes, *self._proof()]
+        foreign = foreign_note(self.dropped[FOREIGN], self._messages, self._foreign)
+        self.notes += [*clock.notes, *self._decoder.clock.notes, *self._decoder.notes, *foreign, *self._proof()]
         if rows:
             yield np.array(rows, EVENT)
 
@@ -175,9 +185,11 @@ class _Capture:
                 raise
             except _UNREADABLE as error:
                 raise _unreadable(line, error) from error
+            self._messages += 1
             for part in parts:
                 if isinstance(part, str):
                     self.dropped[part] += 1
+                    self._foreign = self._foreign or (line.text if part == FOREIGN else b"")
                 elif self._is_wanted(part.symbol, line.where):
                     yield part
 

@@ -23,6 +23,7 @@ _BOM = b"\xef\xbb\xbf"
 _LINE = re.compile(rb"\s*(\d{9,19}(?:\.\d{1,18})?)\s+([{\[].*)", re.DOTALL)
 _NUMBER = re.compile(r"-?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,3})?")
 _ISO = re.compile(r"(\d{4}-\d\d-\d\d)[T ]([01]\d|2[0-3]):([0-5]\d):([0-5]\d)(?:\.(\d{1,9})\d*)?(?:Z|\+00:00)")
+_MANY_FOREIGN = 0.1  # share of the messages
 _FEW = 20  # messages that say what a capture is
 
 
@@ -131,6 +132,19 @@ def parse_json(text: bytes) -> Any:
         return json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def foreign_note(foreign: int, messages: int, example: bytes) -> list[str]:
+    """A note where more than 10 % of the messages are none of the exchange's that are read.
+
+    >>> from nanoarb_jax.readers.captures.lines import foreign_note
+    >>> foreign_note(32, 64, b'{"op":1}'), foreign_note(6, 64, b"{}")
+    (['50 % of the messages are foreign, the first begins {"op":1}'], [])
+    """
+    if foreign <= _MANY_FOREIGN * messages:
+        return []
+    begins = example[:60].decode(errors="replace").strip()
+    return [f"{100 * foreign / messages:.0f} % of the messages are foreign, the first begins {begins}"]
 
 
 def first_messages(head: Head) -> list[dict[str, Any]]:

@@ -9,7 +9,8 @@ Source: https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-order-
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 from typing import Any, ClassVar
 
@@ -26,7 +27,10 @@ _SIDES = {"buy": BUY, "sell": SELL}
 
 
 class Okx(Decoder):
-    """OKX's messages; of several channels that hold the same, the one that comes first is read."""
+    """OKX's messages; of several channels that hold the same, the one with the most messages at the beginning is read.
+
+    Where there is no channel of updates, one of small books is read, each of which is whole.
+    """
 
     name: ClassVar[str] = "okx"
     checked_levels: ClassVar[int] = 25
@@ -36,6 +40,25 @@ class Okx(Decoder):
         self._channels: dict[tuple[str, bool], str] = {}
         self._sequence: dict[str, int] = {}
 
+    def look_ahead(self, messages: Iterable[dict[str, Any]]) -> None:
+        """Choose the channels."""
+        counts: Counter[tuple[str, str]] = Counter()
+        begun: set[tuple[str, str]] = set()  # channels with a snapshot; updates alone make no book
+        for message in messages:
+            arg = message.get("arg")
+            if isinstance(arg, dict) and isinstance(message.get("data"), list):
+                key = str(arg.get("instId")), str(arg.get("channel"))
+                counts[key] += 1
+                begun |= {key} if message.get("action") == "snapshot" else set()
+        for symbol in {symbol for symbol, _ in counts}:
+            for group, trades in ((_BOOKS, False), (_SMALL_BOOKS, False), (_TRADES, True)):
+                met = [channel for its, channel in counts if its == symbol and channel in group]
+                if met:  # of equals the first that came
+                    ranks = {its: ((symbol, its) in begun, counts[symbol, its]) for its in met}
+                    self._channels.setdefault((symbol, trades), max(met, key=ranks.__getitem__))
+        small = {channel for channel in self._channels.values() if channel in _SMALL_BOOKS}
+        self.notes += [f"books of the channel {channel}, whole at every message" for channel in sorted(small)]
+
     def decode(self, message: dict[str, Any], where: str) -> Iterator[Change | str]:
         """A push of one channel."""
         arg, data = message.get("arg"), message.get("data")
@@ -44,7 +67,8 @@ class Okx(Decoder):
             yield FOREIGN
             return
         symbol = str(message["arg"]["instId"])
-        chosen = self._channels.setdefault((symbol, channel in _TRADES), channel) if channel not in _SMALL_BOOKS else ""
+        key = symbol, channel in _TRADES
+        chosen = self._channels.get(key, "") if channel in _SMALL_BOOKS else self._channels.setdefault(key, channel)
         if chosen != channel:
             yield f"another channel of the same ({channel})"
             return
@@ -56,7 +80,8 @@ class Okx(Decoder):
         return Change(symbol, TRADE, self.clock.to_ns(str(whole(part["ts"])), where), rows)
 
     def _book(self, symbol: str, message: dict[str, Any], part: dict[str, Any], where: str) -> Change:
-        kind = _KINDS[message["action"]]
+        small = message["arg"]["channel"] in _SMALL_BOOKS
+        kind = DEPTH_SNAPSHOT if small else _KINDS[message["action"]]
         rows = [(BUY, level[0], level[1]) for level in part["bids"]]
         rows += [(SELL, level[0], level[1]) for level in part["asks"]]
         sequence = whole(part.get("seqId", "0"))
