@@ -116,11 +116,12 @@ def _measured(chunks: Iterator[NDArray[np.void]], lot_size: float, report: ReadR
     """The chunks; the step of their quantities is noted, and whether any lies between the lots."""
     step, between = 0, 0
     for events in chunks:
-        lots = events["qty"] / lot_size
-        whole = np.rint(lots)
-        sane = np.abs(whole) < _MOST_LOTS
+        with np.errstate(over="ignore", invalid="ignore"):  # the book refuses what is no quantity
+            lots = events["qty"] / lot_size
+            whole = np.rint(lots)
+            sane = np.abs(whole) < _MOST_LOTS
+            between += int((np.abs(lots - whole) > np.maximum(_OFF_LOT, np.abs(whole) * 1e-12)).sum())
         step = _common_step(step, whole[sane].astype(np.int64))
-        between += int((np.abs(lots - whole) > np.maximum(_OFF_LOT, np.abs(whole) * 1e-12)).sum())
         report.quantity_step = _decimal(step * lot_size) if step else None
         yield events
     if between:

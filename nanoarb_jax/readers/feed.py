@@ -97,9 +97,6 @@ class BookFeed:
 
 Feed = EventFeed | BookFeed
 
-# reasons of `dropped` that mean that market data which the user expects is not in the ticks
-LOSSES: frozenset[str] = frozenset()
-
 
 def infer_tick_size(px: NDArray[np.float64], what: str) -> float:
     """The coarsest decimal-based grid that all these prices lie on: gcd of the prices in units of their last decimal.

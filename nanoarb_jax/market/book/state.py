@@ -138,7 +138,7 @@ def _finer_size(meta: np.void, event: np.void) -> str:
         ("tick-size", event["px"], meta["tick_size"]),
         ("lot-size", event["qty"], meta["lot_size"]),
     ):
-        steps = value / unit
+        steps = float(value) / float(unit)
         if math.isfinite(steps) and abs(steps - round(steps)) > _BETWEEN and (option == "tick-size" or steps < 0.5):
             decimals = -Decimal(repr(float(value))).normalize().as_tuple().exponent  # type: ignore[operator]
             return (
