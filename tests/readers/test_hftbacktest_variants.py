@@ -199,7 +199,6 @@ def test_the_key_of_the_events(tmp_path: Path) -> None:
         read(path)
 
 
-@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")  # of numpy, before the book refuses them
 @pytest.mark.parametrize("qty", [1e20, 1e300, 1e308])
 def test_quantities_that_no_lot_size_holds(tmp_path: Path, qty: float) -> None:
     events = a_day()
