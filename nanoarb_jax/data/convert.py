@@ -32,6 +32,7 @@ from nanoarb_jax.market.event import (
     SNAPSHOT,
     TRADE,
 )
+from nanoarb_jax.readers.converted.event_order import order_events
 from nanoarb_jax.readers.feed import EventFeed, ReadOptions
 from nanoarb_jax.readers.sources import Source, open_source
 
@@ -208,7 +209,7 @@ def _with_explicit_clears(day: NDArray[np.void], snapshot: NDArray[np.void]) -> 
 
 
 def _in_both_orders(day: NDArray[np.void], library: Any, notes: list[str], what: str) -> NDArray[np.void]:
-    """The events in the order of both clocks, as `correct_event_order` of hftbacktest makes it."""
+    """The events in the order of both clocks, by `order_events` and not by hftbacktest's own, which may crash."""
     flags = day["ev"] & np.uint64(BOTH_SEE)
     day = day.copy()
     try:
@@ -220,7 +221,7 @@ def _in_both_orders(day: NDArray[np.void], library: Any, notes: list[str], what:
                     day = library.correct_local_timestamp(day, 0)
                 day["ev"] &= ~np.uint64(BOTH_SEE)
                 orders = [np.argsort(day[name], kind="stable") for name in ("exch_ts", "local_ts")]
-                day = library.correct_event_order(day, *orders)
+                day = order_events(day, *orders)
             library.validate_event_order(day)
     except (ValueError, AssertionError) as error:
         raise DataError(

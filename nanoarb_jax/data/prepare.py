@@ -71,16 +71,7 @@ def prepare(
     """
     out = Path(out).absolute()
     claim_folder(out, "dataset")
-    instruments = instruments or options.symbol
-    common = Reading(options, policy or {})
-    found = find_sources(sources, options.symbol)
-    check_patterns(readings, [source.name for source in found])
-    work = [Job(source, config, *reading_of(source.name, common, readings), instruments) for source in found]
-    # a symbol said of single series chooses among those of a file that holds several instruments
-    work = [job for job in work if job.source.symbol is None or job.options.symbol in (None, job.source.symbol)]
-    check_snapshots((job.source, job.options.snapshot) for job in work)
-    for job in work:
-        instrument_of(job.source.name, instruments)  # a series that is not declared is told before any is read
+    work = _plan(sources, config, Reading(options, policy or {}), readings, instruments or options.symbol)
     part = out.with_name(f".{out.name}.part")
     tell = progress or (lambda done, total, name: None)
     try:
@@ -90,14 +81,33 @@ def prepare(
             made = _run_in_turn(work, part, tell) if in_turn else _run_in_processes(work, part, jobs, tell)
             entries = _kept(made)
             reading = {**options._asdict(), "policy": dict(policy or {}), "sources": dict(readings or {})}
-            rest = {"reading": reading, "streams": entries}
-            (part / MANIFEST).write_text(json.dumps(manifest_head(config) | rest, indent=2, default=str) + "\n")
+            manifest = manifest_head(config) | {"reading": reading, "streams": entries}
+            (part / MANIFEST).write_text(json.dumps(manifest, indent=2, default=str) + "\n")
             _keep_only(part, {MANIFEST, *(entry["file"] for entry in entries)})
             os.replace(part, out)  # atomic; replaces an empty folder
     except OSError as error:
         raise DataError(f"dataset {out}: cannot be written ({error.strerror})") from error
     tell(len(work), len(work), out.name)
     return open_dataset(out)
+
+
+def _plan(
+    sources: Sequence[Path],
+    config: DataConfig,
+    common: Reading,
+    readings: Readings | None,
+    instruments: Instruments | None,
+) -> list[Job]:
+    """What is to be prepared; what is said wrongly is told before anything is read."""
+    found = find_sources(sources, common.options.symbol)
+    check_patterns(readings, [source.name for source in found])
+    jobs = [Job(source, config, *reading_of(source.name, common, readings), instruments) for source in found]
+    # a symbol said of single series chooses among those of a file that holds several instruments
+    jobs = [job for job in jobs if job.source.symbol is None or job.options.symbol in (None, job.source.symbol)]
+    check_snapshots((job.source, job.options.snapshot) for job in jobs)
+    for job in jobs:
+        instrument_of(job.source.name, instruments)  # refuses a series that is not declared
+    return jobs
 
 
 def usable_cores() -> int:

@@ -14,7 +14,7 @@ from nanoarb_jax.data.counts import Counts
 from nanoarb_jax.data.declaration import instrument_of
 from nanoarb_jax.data.period import Period, PeriodCut
 from nanoarb_jax.data.report import ReadReport, warn_of_losses
-from nanoarb_jax.data.ticks import no_ticks, read_ticks
+from nanoarb_jax.data.ticks import NO_TRADES, no_ticks, read_ticks
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.anomaly import Policy
 from nanoarb_jax.market.series import EMPTY_PRICE, SIDE_COLUMNS, BookSeries
@@ -67,9 +67,8 @@ def survey(
     ticks, report = read_ticks(source, config, options, policy)
     if period is not None and not report.timed:
         raise DataError(f"data {source.files[0]}: --from and --to: the files have no times; leave them out")
-    sample, counted, cut, with_trades = _Sample(), _Counted(), PeriodCut(period), False
+    sample, counted, cut = _Sample(), _Counted(), PeriodCut(period)
     for chunk in ticks:
-        with_trades = with_trades or any(lots is not None and lots.any() for lots in (chunk.bought, chunk.sold))
         wanted = cut.cut(chunk)
         if wanted.rows:
             sample.add(wanted)
@@ -79,7 +78,7 @@ def survey(
         raise DataError(no_ticks(source, report))
     if sample.seen == 0:
         raise DataError(f"data {source.files[0]}: {cut.nothing()}")
-    with_trades = with_trades or bool(report.trades or report.unsided)
+    with_trades = NO_TRADES not in report.notes
     warn_of_losses(source.name, report.as_dict())
     books = sample.series(report.timed, with_trades)
     figures = {

@@ -13,7 +13,7 @@ from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.report import REMEDIES, ReadReport, check_order, warn_of_losses
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.features.clock import tick_clock
-from nanoarb_jax.market.anomaly import FEED_DEFAULTS, HEAL, KEEP, SKIP, Anomaly, Policy, policies
+from nanoarb_jax.market.anomaly import FEED_DEFAULTS, HEAL, KEEP, Anomaly, Policy, policies
 from nanoarb_jax.market.book.state import BookState, empty_state
 from nanoarb_jax.market.clocks.from_books import choose_rows
 from nanoarb_jax.market.clocks.from_events import tick_chunks
@@ -98,8 +98,8 @@ def _ticks_of_events(
         report.late_ns = int(meta["late_ns"])
         for kind in Anomaly:
             report.anomalies[kind.name.lower()] = int(state.anomalies[kind])
-        skipped = [kind for kind in (Anomaly.LOCKED, Anomaly.INCOMPLETE) if state.policy[kind] == SKIP]
-        for kind in (Anomaly.ONE_SIDED, *skipped):
+        lost = [kind for kind in (Anomaly.LOCKED, Anomaly.INCOMPLETE) if state.policy[kind] not in (KEEP, HEAL)]
+        for kind in (Anomaly.ONE_SIDED, *lost):
             report.lost[kind.name.lower()] = int(state.anomalies[kind])
         for name in ("unsynced", "invalid", "backwards", "gap"):
             report.lost[name] = int(meta[f"lost_{name}"])
@@ -161,7 +161,7 @@ def _counted(
     if received is not None:
         check_order(source.name, report, received)
     report.lost.update({reason: n for reason, n in report.dropped.items() if reason in LOSSES})
-    if not report.trades and not traded:
+    if not (report.trades or report.unsided or traded):
         report.notes.append(NO_TRADES)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -197,3 +198,14 @@ def _validate_layout(books: BookSeries) -> None:
         value = getattr(books, field)
         if not (math.isfinite(value) and value > 0):
             raise DataError(f"books {books.name!r}: {field}={value}; expected a finite value above 0")
+
+
+def finer_step(value: float) -> str:
+    """The coarsest power of ten, 1 or less, that a finite value is a multiple of: the tick or lot size to advise.
+
+    >>> from nanoarb_jax.market.series import finer_step
+    >>> finer_step(100.25), finer_step(1e-9), finer_step(300.0)
+    ('0.01', '1e-09', '1')
+    """
+    decimals = -int(Decimal(repr(float(value))).normalize().as_tuple().exponent)
+    return f"{10.0 ** -max(decimals, 0):g}"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from decimal import Decimal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
+from nanoarb_jax.market.series import finer_step
 
 _LARGEST = 2.0**62  # in units; below EMPTY_PRICE, and sums of two still fit
 _OFF_GRID = 1e-6  # largest rounding error, in units, that still counts as on the grid; it grows beyond 1e9 units
@@ -40,17 +40,6 @@ def per_one(unit: float) -> float:
     100000.0
     """
     return float(round(1 / unit)) if math.isclose(1 / unit, round(1 / unit), rel_tol=1e-12) else 1 / unit
-
-
-def finer_step(value: float) -> str:
-    """The coarsest power of ten that a value is a multiple of, to advise.
-
-    >>> from nanoarb_jax.readers.grid import finer_step
-    >>> finer_step(100.25), finer_step(1e-9), finer_step(300.0)
-    ('0.01', '1e-09', '1')
-    """
-    decimals = -Decimal(repr(value)).normalize().as_tuple().exponent  # type: ignore[operator]
-    return f"{10.0 ** -max(decimals, 0):g}"
 
 
 def on_grid(

@@ -238,9 +238,8 @@ def _begun(feed: Feed, options: ReadOptions, path: Path) -> EventFeed:
         feed.tick_size if "tick_size" in heeded else None,
         feed.lot_size if "lot_size" in heeded else None,
         options.symbol if "symbol" in heeded else None,
+        untimed=True,
     )
-    if sources[0].format == hftbacktest.FORMAT.name:  # whose books of a day's start have no times
-        return begin_with(feed, open_source(sources[0], sized._replace(untimed=True)), str(path))
     return begin_with(feed, open_source(sources[0], sized), str(path))
 
 

@@ -108,6 +108,8 @@ def test_what_a_feed_lacks_and_its_quantities_step(tmp_path: Path) -> None:
     assert report.notes == ["no trades"] and report.quantity_step == 0.005
     _, report = read(tmp_path, feed_of([(TRADE | BUY, 10.0, 1.0)]))
     assert report.notes == [] and report.as_dict()["quantity_step"] == 1.0
+    _, report = read(tmp_path, feed_of([(TRADE, 10.0, 1.0), (DEPTH | BUY, 9.75, 1.0)]))
+    assert report.notes == [] and report.unsided == 1.0  # trades, though nobody says who took
     midway = events[1:]
     _, report = read(tmp_path, midway, policy={"incomplete": "keep"})
     assert "begins without a snapshot" in report.notes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.anomaly import Anomaly, Policy, policies
 from nanoarb_jax.market.book.ladder import WIDTH, Ladder, empty_ladder, wider
 from nanoarb_jax.market.book.orders import empty_table, rehash
+from nanoarb_jax.market.series import finer_step
 
 _BETWEEN = 1e-3  # steps, as `apply.py` has it
 
@@ -140,10 +140,8 @@ def _finer_size(meta: np.void, event: np.void) -> str:
     ):
         steps = float(value) / float(unit)
         if math.isfinite(steps) and abs(steps - round(steps)) > _BETWEEN and (option == "tick-size" or steps < 0.5):
-            decimals = -Decimal(repr(float(value))).normalize().as_tuple().exponent  # type: ignore[operator]
-            return (
-                f"it lies between the steps of {unit:g}: give --{option} {10.0**-decimals:g} or another that it fits; "
-            )
+            size = finer_step(value)
+            return f"it lies between the steps of {unit:g}: give --{option} {size} or another that it fits; "
     return ""
 
 
