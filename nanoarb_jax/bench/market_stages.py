@@ -32,7 +32,7 @@ def apply_and_look(state, events, start, stop, scale, traded, memory, top, out, 
     """Apply events start … stop; after each, where the book is valid, copy its top or make its features.
 
     Args:
-        features: 0 none, 1 the best levels of both sides into `top` (4, levels) alone, 44 `lob44`, 86 `flow`.
+        features: 0 none, 1 the best levels of both sides into `top` (4, levels) alone, 44 `lob44`, 101 `flow`.
 
     Returns:
         (first index not applied, status), as `apply_events`.
@@ -42,7 +42,7 @@ def apply_and_look(state, events, start, stop, scale, traded, memory, top, out, 
         if status != APPLIED:
             return i, status
         if features and state.meta[0].quoted:
-            if features == 86:
+            if features == 101:
                 book_flow(state, scale, traded, memory, top, out)
             elif features == 44:
                 book_lob44(state, scale, top, out)

@@ -110,7 +110,7 @@ def bench(checkpoint: Checkpoint, rounds: int, note: Note = silent, extras: Extr
     config, features = checkpoint.config, feature_set_of(checkpoint.config.input_dim)
     if features is None:
         raise ConfigError(
-            f"model.input_dim={config.input_dim}: expected 44 or 86, bench feeds features of lob44 or flow"
+            f"model.input_dim={config.input_dim}: expected 44 or 101, bench feeds features of lob44 or flow"
         )
     note("simulating a market")
     ticks, events = market_ticks(TICKS, features), market_events()

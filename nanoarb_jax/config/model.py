@@ -13,7 +13,7 @@ from nanoarb_jax.errors import ConfigError
 CLASS_NAMES = ("down", "neutral", "up")  # what a model forecasts at each horizon, in the order of labels 0, 1, 2
 
 # feature sets that a model may read, and how many features each has per tick; `nanoarb_jax.features` defines them
-FEATURE_COUNTS = {"lob44": 44, "flow": 86}
+FEATURE_COUNTS = {"lob44": 44, "flow": 101}
 
 
 @dataclass(frozen=True)

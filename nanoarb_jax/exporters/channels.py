@@ -38,8 +38,6 @@ def quotients(kind: str) -> Quotients:
     """The quotients of an input transform, "lob44" or "flow"."""
     channels = FEATURE_SETS[kind].channels
     now, before, sizes, offset = {"lob44": _lob44, "flow": _flow}[kind]()
-    now[1, 2], now[0, 2] = 1, -1  # weighted mid above microprice
-    sizes[0, :3] = PRICE_UNIT
     logged = np.isin(np.arange(channels.count), channels.logged)
     return Quotients(np.concatenate([now, before]), sizes, offset, logged)
 
@@ -55,6 +53,8 @@ def _lob44() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         now[feature, channel] = 1
     for channel, feature in changes:
         before[feature, channel] = -1
+    now[1, 2], now[0, 2] = 1, -1  # weighted mid above microprice
+    sizes[0, :3] = PRICE_UNIT
     offset[3:5] = 1  # the spread counts ticks as it is
     _imbalances(now, sizes, first=5)
     sizes[[33, 43], 15:] = 1 / (2 * LEVELS)  # whole depth of both sides over their levels
@@ -62,24 +62,27 @@ def _lob44() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _flow() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Factors of the features, of the previous ones and of the denominator (86, 37), and the offset (37,)."""
-    now, before, sizes = np.zeros((3, 86, 37), np.float32)
-    offset = np.ones(37, np.float32)
+    """Factors of the features, of the previous ones and of the denominator (101, 50), and the offset (50,)."""
+    now, before, sizes = np.zeros((3, 101, 50), np.float32)
+    offset = np.ones(50, np.float32)
     # channel: (feature, factor)
-    changes = {0: (0, 1), 1: (1, 1), 3: (2, 20)}
-    over_spread_scale = {4: (84, 1), 5: (44, 4), 6: (2, 20), 7: (83, 1000)}
-    quantities = {10: (4, 100), 11: (5, 100), 12: (14, 100), 13: (15, 100)}
-    order_flow = {14 + level: (45 + level, 1) for level in range(3)}
-    events = {31 + event: (75 + event, 1) for event in range(6)}
-    others = {8: (85, 1), 9: (81, 1000), 19: (55, 1), 20: (56, 1)}  # spread scale, time, signed volume, volume
-    for channel, (feature, factor) in (changes | over_spread_scale | quantities | order_flow | events | others).items():
+    changes = {0: (44, 4), 1: (2, 20)}  # of the microprice, less that of the mid; of the spread
+    over_spread_scale = {2: (84, 1), 3: (44, 4), 4: (2, 20), 5: (83, 1000)}
+    quantities = {8: (4, 100), 9: (5, 100), 10: (14, 100), 11: (15, 100)}
+    order_flow = {12 + level: (45 + level, 1) for level in range(3)}
+    outcomes = {19 + i: (86 + i, 1) for i in range(15)}
+    events = {44 + event: (75 + event, 1) for event in range(6)}
+    others = {6: (85, 1), 7: (81, 1000), 17: (55, 1), 18: (56, 1)}  # spread scale, time, signed volume, volume
+    read = changes | over_spread_scale | quantities | order_flow | outcomes | events | others
+    for channel, (feature, factor) in read.items():
         now[feature, channel] = factor
     for channel, (feature, factor) in changes.items():
         before[feature, channel] = -factor
-    now[45:50, 17] = now[45:55, 18] = 1  # order flow of several levels together
-    sizes[85, 3:8] = 1
-    _imbalances(now, sizes, first=21)
-    offset[:8] = offset[21:31] = TINY  # the others are divided by 1
+    now[84, 0] = 4  # change of the mid
+    now[45:50, 15] = now[45:55, 16] = 1  # order flow of several levels together
+    sizes[85, :6] = 1
+    _imbalances(now, sizes, first=34)
+    offset[:6] = offset[34:44] = TINY  # the others are divided by 1
     return now, before, sizes, offset
 
 

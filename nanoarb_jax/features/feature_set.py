@@ -97,7 +97,7 @@ FEATURE_SETS: dict[str, FeatureSet] = {
             FLOW_NAMES,
             flow,
             flow_memory,
-            Channels(logged=tuple(range(21)), plain=tuple(range(21, 37))),
+            Channels(logged=tuple(range(34)), plain=tuple(range(34, 50))),
             FLOW_MIRROR,
         ),
     )
@@ -108,7 +108,7 @@ def feature_set_of(features: int) -> FeatureSet | None:
     """The feature set that has so many features per tick; None where none of ours does.
 
     >>> from nanoarb_jax.features.feature_set import feature_set_of
-    >>> [one and one.name for one in map(feature_set_of, (44, 86, 10))]
+    >>> [one and one.name for one in map(feature_set_of, (44, 101, 10))]
     ['lob44', 'flow', None]
     """
     return next((one for one in FEATURE_SETS.values() if len(one.names) == features), None)

@@ -17,6 +17,7 @@ Quantities are in quantity scales, prices in ticks.
     84       mid minus the mid of the previous tick
     85       spread scale, the unit in which this instrument's price moves are expressed: half its training-median
              spread, at least 1; the same at every tick
+    86–100   what followed books like this one so far, see `nanoarb_jax.features.outcomes`
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nanoarb_jax.features.lob44 import FEATURE_NAMES, SESSION_GAP_NS, FeatureScale, lob44_row
+from nanoarb_jax.features.lob44 import FEATURE_NAMES, IMBALANCE, SESSION_GAP_NS, SPREAD, FeatureScale, lob44_row
 from nanoarb_jax.features.order_flow import queue_change
+from nanoarb_jax.features.outcomes import NAMES, OutcomeMemory, outcome_memory, outcome_row
 from nanoarb_jax.market.compiled import compiled, inlined
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
 
@@ -45,10 +47,11 @@ FLOW_NAMES: tuple[str, ...] = (
     "volatility_ticks",
     "mid_change_ticks",
     "spread_scale_ticks",
+    *NAMES,
 )
 OFFSET, OFI, SIGNED, VOLUME = 44, 45, 55, 56
 BID_GAP, ASK_GAP, HAPPENED, SECONDS, VPIN, VOLATILITY = 57, 66, 75, 81, 82, 83
-MID_CHANGE, SPREAD_SCALE = 84, 85
+MID_CHANGE, SPREAD_SCALE, OUTCOMES = 84, 85, 86
 BUCKETS, BUCKET_QUANTITY = 50, 20.0
 _FORGET = 1.0 / 100.0  # weight of the newest squared change of the mid in the volatility
 
@@ -75,16 +78,18 @@ class FlowMemory(NamedTuple):
         top: (4, 10) int64, the previous tick's bid_px, bid_lots, ask_px, ask_lots.
         ring: (50,) float64, |bought - sold| of the last full volume buckets.
         running: (1,) record of sums.
+        outcomes: `OutcomeMemory`.
     """
 
     top: NDArray[np.int64]
     ring: NDArray[np.float64]
     running: NDArray[np.void]
+    outcomes: OutcomeMemory
 
 
 def flow_memory() -> FlowMemory:
     """Before the first tick."""
-    return FlowMemory(np.zeros((4, LEVELS), np.int64), np.zeros(BUCKETS), np.zeros(1, RUNNING))
+    return FlowMemory(np.zeros((4, LEVELS), np.int64), np.zeros(BUCKETS), np.zeros(1, RUNNING), outcome_memory())
 
 
 @compiled
@@ -163,9 +168,17 @@ def start_session(memory):  # type: ignore[no-untyped-def]
     memory.ring[:] = 0.0
 
 
+@inlined
+def _outcomes(tick, mid, memory, out):  # type: ignore[no-untyped-def]
+    """Write what followed books like this one."""
+    # as float32, as which they are stored: `rescale` then finds the same cells
+    imbalance, spread, order_flow = np.float32(out[IMBALANCE]), np.float32(out[SPREAD]), np.float32(out[OFI])
+    outcome_row(tick, mid, imbalance, spread, order_flow, out[SPREAD_SCALE], memory, out[OUTCOMES:])
+
+
 @compiled
 def flow_row(ts_ns, bid_px, bid_lots, ask_px, ask_lots, bought, sold, scale, memory, out):  # type: ignore[no-untyped-def]
-    """Write the 86 features of the next tick into `out`, computed in float64.
+    """Write the features of the next tick into `out`, computed in float64.
 
     Args:
         ts_ns: int, of the tick.
@@ -173,7 +186,7 @@ def flow_row(ts_ns, bid_px, bid_lots, ask_px, ask_lots, bought, sold, scale, mem
         bought, sold: int, lots that takers traded since the previous tick.
         scale: `FeatureScale`.
         memory: `FlowMemory` after the previous tick; changed.
-        out: (86,) float32 or float64, overwritten.
+        out: (101,) float32 or float64, overwritten, in the order of FLOW_NAMES.
     """
     lob44_row(bid_px, bid_lots, ask_px, ask_lots, scale, out)
     unit = 1.0 / (scale.lots_per_unit * scale.quantity_scale)
@@ -191,6 +204,7 @@ def flow_row(ts_ns, bid_px, bid_lots, ask_px, ask_lots, bought, sold, scale, mem
         _order_flow(bid_px, bid_lots, ask_px, ask_lots, top, unit, out)
         _time_and_mid(ts_ns, mid, running, out)
     out[VPIN] = vpin(bought * unit, sold * unit, memory.ring, running)
+    _outcomes(running.ticks, mid, memory.outcomes, out)
     running.ticks += 1
     running.ts_ns, running.mid_ticks = ts_ns, mid
     for i in range(LEVELS):
@@ -221,7 +235,7 @@ def flow(
         session_gap_ns: a longer time without a tick begins another session.
 
     Returns:
-        (n, 86) float32 in the order of FLOW_NAMES.
+        (n, 101) float32 in the order of FLOW_NAMES.
     """
     out = np.empty((books.rows, len(FLOW_NAMES)), np.float32)
     none = np.zeros(books.rows, np.int64)

@@ -35,13 +35,13 @@ def book_lob44(state, scale, top, out):  # type: ignore[no-untyped-def]
 
 @compiled
 def book_flow(state, scale, traded, memory, top, out):  # type: ignore[no-untyped-def]
-    """Write the 86 `flow` features of a book at a tick, for use inside compiled code; call it at every tick.
+    """Write the 101 `flow` features of a book at a tick, for use inside compiled code; call it at every tick.
 
     Args:
         state, scale, top: as for `book_lob44`.
         traded: (2,) int64, what the book had seen bought and sold at the previous tick; changed.
         memory: `FlowMemory` after the previous tick; changed.
-        out: (86,), overwritten.
+        out: (101,), overwritten.
     """
     copy_top(state.levels, BID, top[0], top[1], EMPTY_PRICE)
     copy_top(state.levels, ASK, top[2], top[3], EMPTY_PRICE)
@@ -97,7 +97,7 @@ class LobFeatureExtractor:
 
         Args:
             book: with both sides quoted; its tick size is the extractor's.
-            out: (44,) or (86,) float32 to write into; None: a new array.
+            out: (44,) or (101,) float32 to write into; None: a new array.
 
         Returns:
             `out`, in the order of `names`.

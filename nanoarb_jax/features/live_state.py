@@ -18,6 +18,7 @@ from nanoarb_jax.config import InputSpec
 from nanoarb_jax.features.clock import tick_clock
 from nanoarb_jax.features.feature_set import FEATURE_SETS
 from nanoarb_jax.features.flow import BUCKETS, RUNNING, FlowMemory
+from nanoarb_jax.features.outcomes import CELLS, RING, RUNNING_OUTCOMES, TICKS, OutcomeMemory
 from nanoarb_jax.market.anomaly import Anomaly, Policy
 from nanoarb_jax.market.book.ladder import WIDTH, Ladder
 from nanoarb_jax.market.book.orders import ORDER
@@ -62,13 +63,20 @@ def _offsets(*sizes: int) -> tuple[int, ...]:
     return tuple(int(n) for n in np.cumsum([0, *((size + 63) // 64 * 64 for size in sizes)]))
 
 
-_HEADER_BYTES, _META_BYTES, _CLOCK_BYTES, _RUNNING_BYTES, _ORDER_BYTES = (
-    record.itemsize for record in (HEADER, META, CLOCK, RUNNING, ORDER)
+_HEADER_BYTES, _META_BYTES, _CLOCK_BYTES, _RUNNING_BYTES, _ORDER_BYTES, _OUTCOME_BYTES = (
+    record.itemsize for record in (HEADER, META, CLOCK, RUNNING, ORDER, RUNNING_OUTCOMES)
 )
 _KINDS = len(Anomaly)
 _TOP, _COUNTS = 8 * 4 * LEVELS, 8 * _KINDS
-_META, _ANOMALIES, _POLICY, _CLOCK, _LAST_TOP, _NOW, _FLOW_TOP, _RING, _RUNNING, _ROW, _LADDER = _offsets(
+_HORIZONS = len(TICKS)
+_MIDS_BYTES, _CELLS_BYTES, _OUTCOMES_BYTES = 8 * RING, 32 * RING, 8 * 2 * _HORIZONS * CELLS * 3
+_TOTALS_BYTES = 8 * _HORIZONS * 2
+(
+    _META, _ANOMALIES, _POLICY, _CLOCK, _LAST_TOP, _NOW, _FLOW_TOP, _RING, _RUNNING,
+    _MIDS, _CELLS, _OUTCOMES, _TOTALS, _RECENT, _OUTCOME, _ROW, _LADDER,
+) = _offsets(
     _HEADER_BYTES, _META_BYTES, _COUNTS, _COUNTS, _CLOCK_BYTES, _TOP, _TOP, _TOP, 8 * BUCKETS, _RUNNING_BYTES,
+    _MIDS_BYTES, _CELLS_BYTES, _OUTCOMES_BYTES, _TOTALS_BYTES, _TOTALS_BYTES, _OUTCOME_BYTES,
     4 * _FEATURES,
 )[1:]  # fmt: skip
 
@@ -162,6 +170,14 @@ def open_state(block):  # type: ignore[no-untyped-def]
         block[_FLOW_TOP : _FLOW_TOP + _TOP].view(np.int64).reshape(4, LEVELS),
         block[_RING : _RING + 8 * BUCKETS].view(np.float64),
         block[_RUNNING : _RUNNING + _RUNNING_BYTES].view(RUNNING),
+        OutcomeMemory(
+            block[_MIDS : _MIDS + _MIDS_BYTES].view(np.float64),
+            block[_CELLS : _CELLS + _CELLS_BYTES].view(np.int64).reshape(RING, 4),
+            block[_OUTCOMES : _OUTCOMES + _OUTCOMES_BYTES].view(np.float64).reshape(2, _HORIZONS, CELLS, 3),
+            block[_TOTALS : _TOTALS + _TOTALS_BYTES].view(np.float64).reshape(_HORIZONS, 2),
+            block[_RECENT : _RECENT + _TOTALS_BYTES].view(np.float64).reshape(_HORIZONS, 2),
+            block[_OUTCOME : _OUTCOME + _OUTCOME_BYTES].view(RUNNING_OUTCOMES),
+        ),
     )
     return LiveState(header, book, clock, flow, open_model(block))
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nanoarb_jax.features import flow, lob44
+from nanoarb_jax.features import flow, lob44, outcomes
 from nanoarb_jax.market.series import LEVELS
 
 
@@ -43,7 +43,8 @@ _FLOWS = [
     (flow.HAPPENED, flow.HAPPENED + 2, 2),
     (flow.HAPPENED + 4, flow.HAPPENED + 5, 1),
 ]
-_SIGNED = [flow.OFFSET, flow.SIGNED, flow.MID_CHANGE, *range(flow.OFI, flow.OFI + LEVELS)]
+_LEANS = [flow.OUTCOMES + i for i, name in enumerate(outcomes.NAMES) if name.startswith("lean")]
+_SIGNED = [flow.OFFSET, flow.SIGNED, flow.MID_CHANGE, *range(flow.OFI, flow.OFI + LEVELS), *_LEANS]
 
 LOB44_MIRROR = _mirror(len(lob44.FEATURE_NAMES), _QUANTITIES, [lob44.IMBALANCE])
 FLOW_MIRROR = _mirror(len(flow.FLOW_NAMES), [*_QUANTITIES, *_FLOWS], [lob44.IMBALANCE, *_SIGNED])

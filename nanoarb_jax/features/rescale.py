@@ -7,8 +7,20 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.features.feature_set import feature_set_of
-from nanoarb_jax.features.flow import OFI, SIGNED, SPREAD_SCALE, VOLUME, VPIN, flow_memory, start_session, vpin
-from nanoarb_jax.features.lob44 import BID_SIZES, FEATURE_NAMES
+from nanoarb_jax.features.flow import (
+    MID_CHANGE,
+    OFI,
+    OUTCOMES,
+    SIGNED,
+    SPREAD_SCALE,
+    VOLUME,
+    VPIN,
+    flow_memory,
+    start_session,
+    vpin,
+)
+from nanoarb_jax.features.lob44 import BID_SIZES, FEATURE_NAMES, IMBALANCE, SPREAD
+from nanoarb_jax.features.outcomes import outcome_row
 from nanoarb_jax.market.compiled import compiled
 from nanoarb_jax.market.series import LEVELS
 
@@ -22,7 +34,7 @@ def rescale(
     """The features of a stream in other scales.
 
     They equal those made from the books to the rounding of float32; VPIN, whose buckets are filled anew with volumes
-    that were rounded, to 1e-5.
+    that were rounded, to 1e-5. What followed books like each one is counted anew.
 
     Args:
         features: (n, f) of one of the feature sets, from the first row of a series on.
@@ -42,14 +54,29 @@ def rescale(
     scaled[:, quantities] = features[:, quantities] * np.float64(ratio)
     if found.name == "flow":
         scaled[:, SPREAD_SCALE] = spread_scale
-        _fill_vpin(np.ascontiguousarray(ts_ns), scaled, session_gap_ns, flow_memory())
+        _fill_anew(np.ascontiguousarray(ts_ns), scaled, session_gap_ns, flow_memory())
     return scaled
 
 
 @compiled
-def _fill_vpin(ts_ns, features, session_gap_ns, memory):  # type: ignore[no-untyped-def]
+def _fill_anew(ts_ns, features, session_gap_ns, memory):  # type: ignore[no-untyped-def]
+    """Fill in what depends on the scales otherwise than by a factor: VPIN, and what followed books like each one."""
+    running, mid = memory.running[0], 0.0
     for i in range(features.shape[0]):
+        row = features[i]
         if i > 0 and ts_ns[i] - ts_ns[i - 1] > session_gap_ns:
             start_session(memory)
-        signed, volume = np.float64(features[i, SIGNED]), np.float64(features[i, VOLUME])
-        features[i, VPIN] = vpin((volume + signed) / 2, (volume - signed) / 2, memory.ring, memory.running[0])
+        signed, volume = np.float64(row[SIGNED]), np.float64(row[VOLUME])
+        row[VPIN] = vpin((volume + signed) / 2, (volume - signed) / 2, memory.ring, running)
+        mid += row[MID_CHANGE]
+        outcome_row(
+            running.ticks,
+            mid,
+            row[IMBALANCE],
+            row[SPREAD],
+            row[OFI],
+            row[SPREAD_SCALE],
+            memory.outcomes,
+            row[OUTCOMES:],
+        )
+        running.ticks += 1

@@ -1,10 +1,11 @@
 """The model's first stage: raw features to stationary, scale-free inputs.
 
-A price of 4,800 dollars or a queue of 300 contracts means nothing to a model that must also read bitcoin. Every channel
-here is a ratio or a relative change: `lob44` knows neither price level, tick size nor quantity unit; `flow` measures
-quantities and moves by the scales of the instrument that its features carry. What scale is left is removed with the
-mean and standard deviation of the training rows, frozen into the model. The only memory is the previous tick, and it is
-part of the model's state, so that a step sees what a scan sees.
+A price of 4,800 dollars or a queue of 300 contracts means nothing to a model that must also read bitcoin. `flow`
+measures quantities and moves by the scales of the instrument that its features carry, and knows neither the level of
+the price nor a unit. `lob44` has no such scales: its moves are shares of the price, so that prices shifted by a constant
+look otherwise to it. What scale is left is removed with the mean and standard deviation of the training rows, frozen
+into the model. The only memory is the previous tick, and it is part of the model's state, so that a step sees what a
+scan sees.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from jaxtyping import Array, Float
 
 LEVELS = 10
-# relative price changes are counted in units of a hundredth of a basis point
+# relative price changes, of `lob44`, are counted in units of a hundredth of a basis point
 PRICE_UNIT = 1e-6
 # inputs further out than this many standard deviations say no more than "very far"
 CLIP = 8.0
@@ -28,30 +29,30 @@ CLIP = 8.0
 # has not learned what that means (signed trades, of books without trades)
 INERT = 1e12
 _TINY = 1e-12
-# Channels 0–20 of `flow_channels`: column, factor, unit (0 price, 1 spread scale, 2 none). Columns are the 86 features,
-# then 86–88 the change of the first three, 89 weighted mid less microprice, 90 and 91 order flow of 5 and of 10 levels.
+# The logged channels of `flow_channels`: column, factor, unit (0 spread scale, 1 none). Columns are the features, then
+# the changes of microprice and spread, and the order flow of 5 and of 10 levels.
+_MICROPRICE_MOVE, _SPREAD_CHANGE, _FLOW_5, _FLOW_10 = range(101, 105)
 _LOGGED = (
-    (86, 1, 0),  # microprice return
-    (87, 1, 0),  # weighted-mid return
-    (89, 1, 0),  # weighted mid above microprice
-    (88, 20, 1),  # change of spread
-    (84, 1, 1),  # mid change
-    (44, 4, 1),  # microprice above mid
-    (2, 20, 1),  # spread
-    (83, 1000, 1),  # volatility
-    (85, 1, 2),  # spread scale
-    (81, 1000, 2),  # time since the last tick
-    (4, 100, 2),  # bid quantity, level 0
-    (5, 100, 2),  # level 1
-    (14, 100, 2),  # ask quantity, level 0
-    (15, 100, 2),  # level 1
-    (45, 1, 2),  # order flow imbalance, level 0
-    (46, 1, 2),  # level 1
-    (47, 1, 2),  # level 2
-    (90, 1, 2),  # levels 0–4
-    (91, 1, 2),  # levels 0–9
-    (55, 1, 2),  # signed volume
-    (56, 1, 2),  # volume
+    (_MICROPRICE_MOVE, 4, 0),
+    (_SPREAD_CHANGE, 20, 0),
+    (84, 1, 0),  # mid change
+    (44, 4, 0),  # microprice above mid
+    (2, 20, 0),  # spread
+    (83, 1000, 0),  # volatility
+    (85, 1, 1),  # spread scale
+    (81, 1000, 1),  # time since the last tick
+    (4, 100, 1),  # bid quantity, level 0
+    (5, 100, 1),  # level 1
+    (14, 100, 1),  # ask quantity, level 0
+    (15, 100, 1),  # level 1
+    (45, 1, 1),  # order flow imbalance, level 0
+    (46, 1, 1),  # level 1
+    (47, 1, 1),  # level 2
+    (_FLOW_5, 1, 1),
+    (_FLOW_10, 1, 1),
+    (55, 1, 1),  # signed volume
+    (56, 1, 1),  # volume
+    *((column, 1, 1) for column in range(86, 101)),  # what followed books like this one
 )
 _COLUMN, _FACTOR, _UNIT = (np.array(of, np.int32) for of in zip(*_LOGGED, strict=True))
 
@@ -98,29 +99,31 @@ def lob44_channels(x: Float[Array, "... 44"], previous: Float[Array, "... 44"]) 
     )
 
 
-def flow_channels(x: Float[Array, "... 86"], previous: Float[Array, "... 86"]) -> Float[Array, "... 37"]:
+def flow_channels(x: Float[Array, "... 101"], previous: Float[Array, "... 101"]) -> Float[Array, "... 50"]:
     """Channels of one tick of `flow` features and the tick before it, in the scales of the instrument.
 
-    Few ones on purpose: the 40 quantities of a book and their changes are what a model overfits to first.
+    None knows the level of the price, nor the units of price and quantity: moves are in spread scales, quantities in
+    quantity scales. Few ones on purpose: the 40 quantities of a book and their changes are what a model overfits to
+    first.
 
     Args:
         x: raw features, order as in `nanoarb_jax.features.flow`.
         previous: those of the previous tick; `x` itself where there is none.
 
     Returns:
-        Channels: 0 microprice return · 1 weighted-mid return · 2 weighted mid above microprice · 3 change of spread ·
-        4 mid change · 5 microprice above mid · 6 spread · 7 volatility · 8 spread scale · 9 time since the last tick ·
-        10–13 bid and ask quantity at levels 0 and 1 · 14–18 order flow imbalance of levels 0, 1, 2, 0–4 and 0–9 ·
-        19 signed volume · 20 volume · 21–30 cumulative imbalance per depth · 31–36 what happened. 0–20 are logarithms,
+        Channels: 0 change of the microprice · 1 change of spread · 2 mid change · 3 microprice above mid · 4 spread ·
+        5 volatility · 6 spread scale, in ticks · 7 time since the last tick · 8–11 bid and ask quantity at levels 0 and
+        1 · 12–16 order flow imbalance of levels 0, 1, 2, 0–4 and 0–9 · 17 signed volume · 18 volume · 19–33 what
+        followed books like this one · 34–43 cumulative imbalance per depth · 44–49 what happened. 0–33 are logarithms,
         whose factors say where they begin to bend.
     """
     bid_depth, ask_depth, order_flow = x[..., 24:34], x[..., 34:44], x[..., 45:55]
-    price, scale = jnp.abs(x[..., 0:1]) * PRICE_UNIT + _TINY, jnp.abs(x[..., 85:86]) + _TINY
-    units = jnp.concatenate([price, scale, jnp.ones_like(price)], axis=-1)
+    scale = jnp.abs(x[..., 85:86]) + _TINY
+    units = jnp.concatenate([scale, jnp.ones_like(scale)], axis=-1)
     columns = [
         x,
-        x[..., 0:3] - previous[..., 0:3],
-        x[..., 1:2] - x[..., 0:1],
+        x[..., 84:85] + x[..., 44:45] - previous[..., 44:45],
+        x[..., 2:3] - previous[..., 2:3],
         jnp.sum(order_flow[..., :5], axis=-1, keepdims=True),
         jnp.sum(order_flow, axis=-1, keepdims=True),
     ]

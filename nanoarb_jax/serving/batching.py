@@ -39,7 +39,7 @@ class MicroBatcher:
 
     Example:
         >>> batcher = nj.MicroBatcher.load("checkpoints/small", instruments=200, batch=2, max_wait_ns=60_000_000_000)
-        >>> features = np.ones(86, np.float32)  # raw, of the book
+        >>> features = np.ones(101, np.float32)  # raw, of the book
         >>> batcher.submit("BTC", features)  # waits
         {}
         >>> list(batcher.submit("ETH", features))  # {instrument: Prediction} of the two

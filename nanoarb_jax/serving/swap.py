@@ -28,7 +28,7 @@ class ModelRegistry:
         >>> registry = nj.ModelRegistry()
         >>> version = registry.load("today", "checkpoints/small")
         >>> registry.switch("today")
-        >>> prediction = registry.predict(np.ones(86, np.float32))  # (f,) raw features of the book, every tick
+        >>> prediction = registry.predict(np.ones(101, np.float32))  # (f,) raw features of the book, every tick
         >>> prediction.version == version
         True
     """

@@ -223,7 +223,7 @@ def test_json_rows_of_numbers_take_one_line(world: World) -> None:
 
 def test_the_trained_model_is_served(world: World) -> None:
     predictor = StepPredictor.load(world.folder / "run")
-    assert predictor.update(np.ones(86)).version == read(world.folder / "export.json")["version"]
+    assert predictor.update(np.ones(101)).version == read(world.folder / "export.json")["version"]
 
 
 def test_books_are_labelled_as_the_model_learnt(world: World, tmp_path: Path) -> None:
@@ -432,7 +432,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         "evaluate --checkpoint {0}/run --data {0}/other_data", ["(5, 20)", "(10, 50, 100)", "prepare the data"]
     ),
     "other feature count": (
-        "evaluate --checkpoint {0}/ten_features --data {0}/data", ["86 features", "expects 10"]
+        "evaluate --checkpoint {0}/ten_features --data {0}/data", ["101 features", "expects 10"]
     ),
     "bench, other feature count": ("bench --checkpoint {0}/ten_features", ["input_dim=10", "expected 44"]),
     # checkpoints

@@ -74,7 +74,7 @@ def test_a_look_at_market_data(tmp_path: Path) -> None:
     out = tmp_path / "ds"
     run("prepare", file, "--output", out, "--feature-set", "flow", "--clock", "bbo", "--jobs", 1)
     made = open_dataset(out)
-    assert made.streams[0].features.shape[1] == 86 and made.rows < found["ticks"]
+    assert made.streams[0].features.shape[1] == 101 and made.rows < found["ticks"]
     refused("datasets hold no books", "inspect", out, "--picture", tmp_path / "b.png")
     refused("datasets are shown as a whole", "inspect", out, "--to", "12:00")
 

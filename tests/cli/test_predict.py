@@ -230,7 +230,7 @@ def test_a_model_of_other_features(data: Path, tmp_path: Path) -> None:
     config = ModelConfig(feature_set=10, hidden_dim=8, num_layers=1)
     model = save_checkpoint(tmp_path / "ten", random_model(config))
     result = run("--checkpoint", model, "--data", data, "--output", tmp_path / "p.csv")
-    assert result.exit_code == 2 and "86 features per tick, the model expects 10" in result.stderr
+    assert result.exit_code == 2 and "101 features per tick, the model expects 10" in result.stderr
 
 
 def test_a_model_of_flow_features(data: Path, tmp_path: Path) -> None:

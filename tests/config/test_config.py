@@ -214,7 +214,7 @@ def test_bad_file_is_named(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_what_a_model_reads_is_said_once(tmp_path: Path) -> None:
-    for feature_set, transform, features in (("lob44", "lob44", 44), ("flow", "flow", 86), (7, "identity", 7)):
+    for feature_set, transform, features in (("lob44", "lob44", 44), ("flow", "flow", 101), (7, "identity", 7)):
         model = ModelConfig(feature_set=feature_set)
         assert (model.input_transform, model.input_dim) == (transform, features)
         assert features == 7 or len(FEATURE_SETS[transform].names) == features

@@ -134,7 +134,7 @@ def test_flow_features(tmp_path: Path) -> None:
     scales = {"tick_size": 0.1, "quantity_scale": 3.0, "spread_scale": 2.5}
     data = {"config": {"feature_set": "flow", "clock": "bbo"}, "streams": [{"name": "x", "rows": 9, **scales}]}
     checkpoint, path = Checkpoint(random_model(config), "flow", data=data), tmp_path / "flow.onnx"
-    x = flow(synthetic_books(60, seed=9), 7.0, spread_scale=2.5).reshape(3, 20, 86)
+    x = flow(synthetic_books(60, seed=9), 7.0, spread_scale=2.5).reshape(3, 20, 101)
     export_window(checkpoint, path, parity_data=x[:1])
     assert_equals_jax(path, checkpoint, x)
     entries = entries_of(onnx.load(path))

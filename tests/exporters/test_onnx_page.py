@@ -77,12 +77,12 @@ def test_names_and_shapes(optimized: bool, tmp_path: Path) -> None:
     heads = {"logits": (row, 2, 3), "probabilities": (row, 2, 3)}
     states = {"conv": (*batch, 2, 48), "ssm_0": (*batch, 4, 24), "ssm_1": (*batch, 4, 24)}
     assert met["step"] == [
-        {"features": (row, 86), "previous": (row, 86), "started": (row, 1), **states},
+        {"features": (row, 101), "previous": (row, 101), "started": (row, 1), **states},
         heads | {f"{name}_next": shape for name, shape in states.items()},
     ]
-    assert met["window"] == [{"features": ("batch", 20, 86)}, {name: ("batch", 2, 3) for name in heads}]
+    assert met["window"] == [{"features": ("batch", 20, 101)}, {name: ("batch", 2, 3) for name in heads}]
     assert {name: tuple(shape) for name, shape in json.loads(metadata["nanoarb.states"]).items()} == {
-        "previous": (row, 86), "started": (row, 1), **states,
+        "previous": (row, 101), "started": (row, 1), **states,
     }  # fmt: skip
 
 

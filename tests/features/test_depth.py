@@ -107,7 +107,7 @@ def features_both_ways(events: NDArray, tick_size: float) -> tuple[NDArray, NDAr
     books = joined(list(tick_chunks([events], empty_state(tick_size, LOT, levels=20_000), TickClock(), "x")))
     assert books is not None
     ends = events["local_ts"][(events["ival"] & LAST) > 0]
-    out, top, before = np.empty((len(ends), 86), np.float32), *np.zeros((2, 4, LEVELS), np.int64)
+    out, top, before = np.empty((len(ends), 101), np.float32), *np.zeros((2, 4, LEVELS), np.int64)
     hbt = backtest(events, tick_size)
     ticks = features_inside(hbt, ends, REACH, FeatureScale.of(books, SCALE), flow_memory(), top, before, out)
     hbt.close()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.features.feature_set import FEATURE_SETS, mirror_features
-from nanoarb_jax.features.flow import BUCKET_QUANTITY, BUCKETS, FLOW_NAMES, flow, flow_memory
+from nanoarb_jax.features.flow import BUCKET_QUANTITY, BUCKETS, FLOW_NAMES, OUTCOMES, flow, flow_memory
 from nanoarb_jax.features.live import LobFeatureExtractor
 from nanoarb_jax.features.lob44 import SESSION_GAP_NS, lob44
 from nanoarb_jax.features.order_flow import best_order_flow
@@ -124,7 +124,7 @@ def slow_flow(books: BookSeries) -> NDArray[np.float64]:
 
 
 def test_names() -> None:
-    assert len(FLOW_NAMES) == len(set(FLOW_NAMES)) == 86 and set(FEATURE_SETS) == {"lob44", "flow"}
+    assert len(FLOW_NAMES) == len(set(FLOW_NAMES)) == 101 and set(FEATURE_SETS) == {"lob44", "flow"}
     assert [FLOW_NAMES[i] for i in (44, 45, 55, 57, 66, 75, 80, 81, 83, 84, 85)] == [
         "microprice_offset_ticks",
         "order_flow_imbalance_0",
@@ -147,7 +147,7 @@ def test_equals_the_formulas(seed: int, most: int) -> None:
     features = flow(books, SCALE, spread_scale=SPREAD_SCALE)
     np.testing.assert_array_equal(features[:, :44], lob44(books, SCALE))
     # float32 outputs of float64 sums; VPIN is a sum of differences of running volumes up to 1e9
-    np.testing.assert_allclose(features[:, 44:], slow_flow(books), rtol=1e-5, atol=2e-6)
+    np.testing.assert_allclose(features[:, 44:OUTCOMES], slow_flow(books), rtol=1e-5, atol=2e-6)
     assert np.isfinite(features).all()
 
 
@@ -156,7 +156,7 @@ def test_without_trades_their_features_are_zero() -> None:
     features = flow(books._replace(bought=None, sold=None), SCALE)
     silent = [FLOW_NAMES.index(name) for name in ("signed_volume", "volume", "taker_bought", "taker_sold", "vpin")]
     assert not features[:, silent].any()
-    rest = np.setdiff1d(np.arange(86), silent)
+    rest = np.setdiff1d(np.arange(101), silent)
     np.testing.assert_array_equal(features[:, rest], flow(books, SCALE)[:, rest])
 
 
@@ -181,7 +181,7 @@ def test_no_look_ahead(seed: int, kind: str, first: int, other: int) -> None:
 
     def made(stream: NDArray) -> NDArray:
         series = joined(list(tick_chunks([stream], empty_state(TICK, LOT, policy="skip"), clock, "x")))
-        return np.zeros((0, 86), np.float32) if series is None else flow(series, SCALE)
+        return np.zeros((0, 101), np.float32) if series is None else flow(series, SCALE)
 
     known = len(made(events[:first]))
     np.testing.assert_array_equal(made(events)[:known], made(events[:first]))
@@ -220,7 +220,7 @@ def test_the_extractor_starts_anew_and_refuses_what_it_cannot_do() -> None:
     book.apply_all(events)
     extractor.reset()
     first = extractor.to_array(book)
-    out = np.empty(86, np.float32)
+    out = np.empty(101, np.float32)
     assert extractor.to_array(book, out) is out and not np.array_equal(out, first)
     extractor.reset()
     np.testing.assert_array_equal(extractor.to_array(book), first)

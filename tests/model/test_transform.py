@@ -12,6 +12,7 @@ from nanoarb_jax.data.streams import Stream, make_stream
 from nanoarb_jax.features.feature_set import FEATURE_SETS, mirror_features
 from nanoarb_jax.features.flow import flow
 from nanoarb_jax.features.lob44 import lob44
+from nanoarb_jax.features.outcomes import NAMES
 from nanoarb_jax.model.mamba import abstract_model
 from nanoarb_jax.model.transform import CLIP, InputTransform, Statistic, flow_channels, lob44_channels, signed_log
 from nanoarb_jax.simulation.market import synthetic_books
@@ -74,24 +75,23 @@ def test_free_of_scale() -> None:
 
 
 def test_flow_channels_by_hand() -> None:
-    before, now = np.zeros((2, 86), np.float32)
-    before[:3], now[:3] = (999.5, 1000.25, 2.0), (1000.0, 999.75, 1.0)
+    before, now = np.zeros((2, 101), np.float32)
+    before[2], now[2], before[44] = 2.0, 1.0, 0.75
     now[4:24], now[24:34], now[34:44] = np.arange(1, 21), np.arange(2, 12), 4.0
     now[44], now[45:55], now[55:57], now[75:81] = -0.5, np.arange(-2, 8), (-3.0, 5.0), (1, 0, 0, 1, 1, 0)
-    now[81], now[83], now[84], now[85] = 0.25, 0.75, 1.5, 2.5
+    now[81], now[83], now[84], now[85], now[86:101] = 0.25, 0.75, 1.5, 2.5, np.arange(-7, 8)
     got = np.asarray(flow_channels(now, before))
-    raw = [500, -500, -250, -8, 0.6, -0.8, 8, 300, 2.5, 250, 100, 200, 1100, 1200, -2, -1, 0, 0, 25, -3, 5]
-    np.testing.assert_allclose(got[:21], np.sign(raw) * np.log1p(np.abs(raw)), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(got[21:31], (now[24:34] - 4) / (now[24:34] + 4), rtol=1e-5)
-    np.testing.assert_array_equal(got[31:], now[75:81])
+    raw = [0.4, -8, 0.6, -0.8, 8, 300, 2.5, 250, 100, 200, 1100, 1200, -2, -1, 0, 0, 25, -3, 5, *range(-7, 8)]
+    np.testing.assert_allclose(got[:34], np.sign(raw) * np.log1p(np.abs(raw)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(got[34:44], (now[24:34] - 4) / (now[24:34] + 4), rtol=1e-5)
+    np.testing.assert_array_equal(got[44:], now[75:81])
 
 
-def test_flow_channels_do_not_know_the_price_level() -> None:
+def test_flow_channels_do_not_look_at_prices() -> None:
     raw = flow(BOOKS, 4.0, spread_scale=1.5)
-    scaled = raw.copy()
-    scaled[:, PRICES] *= 2.0**10
-    one, other = (np.asarray(flow_channels(x[1:], x[:-1])) for x in (raw, scaled))
-    np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    other = raw.copy()
+    other[:, PRICES] = 7.0
+    np.testing.assert_array_equal(*(np.asarray(flow_channels(x[1:], x[:-1])) for x in (raw, other)))
 
 
 def test_mirror() -> None:
@@ -110,16 +110,15 @@ def test_mirror() -> None:
 def test_mirrored_flow() -> None:
     """Signed channels change their sign, those of a side trade places, the others stay."""
     now, before = flow(BOOKS, 4.0, spread_scale=1.5)[1:200], flow(BOOKS, 4.0, spread_scale=1.5)[:199]
-    for price in (now, before):
-        price[:, PRICES] = np.round(price[:, PRICES])
     expected = np.asarray(flow_channels(now, before))
     mirrored = [
         np.asarray(flow_channels(mirror_features(one, one[0]), mirror_features(past, one[0])))
         for one, past in zip(now, before, strict=True)
     ]
-    sign, order = np.ones(37), np.arange(37)
-    sign[[0, 1, 2, 4, 5, *range(14, 20), *range(21, 31)]] = -1
-    order[10:14], order[31:] = [12, 13, 10, 11], [33, 34, 31, 32, 36, 35]
+    sign, order = np.ones(50), np.arange(50)
+    leans = [19 + i for i, name in enumerate(NAMES) if name.startswith("lean")]
+    sign[[0, 2, 3, *range(12, 18), *leans, *range(34, 44)]] = -1
+    order[8:12], order[44:] = [10, 11, 8, 9], [46, 47, 44, 45, 49, 48]
     np.testing.assert_allclose(mirrored, (expected * sign)[:, order], rtol=1e-5, atol=1e-6)
 
 

@@ -85,7 +85,7 @@ def expected(config: ModelConfig) -> NDArray[np.float32]:
 
 
 def ticks_of(config: ModelConfig) -> NDArray[np.float32]:
-    if config.input_dim in (44, 86):
+    if config.input_dim in (44, 101):
         return TICKS if config.input_dim == 44 else FLOW_TICKS
     return np.random.default_rng(2).normal(size=(200, config.input_dim)).astype(np.float32)
 

@@ -24,7 +24,7 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> ModelRegistry:
     def load(path: str, *, backend: str, precision: str) -> StepPredictor:
         if path == "gone":
             raise CheckpointError("checkpoint gone: no such folder")
-        features = 86 if path == "flow" else FEATURES
+        features = 101 if path == "flow" else FEATURES
         return StepPredictor(FakeBackend(path, WINDOWS.get(path, 5), features))
 
     monkeypatch.setattr(StepPredictor, "load", load)
@@ -80,7 +80,7 @@ def test_names_are_unique(registry: ModelRegistry) -> None:
 def test_a_model_that_cannot_be_loaded_or_reads_other_features_stays_out(registry: ModelRegistry) -> None:
     with pytest.raises(CheckpointError, match="no such folder"):
         registry.load("new", "gone")
-    with pytest.raises(ConfigError, match=f"'new': reads 86 features, 'short' reads {FEATURES}.*use another"):
+    with pytest.raises(ConfigError, match=f"'new': reads 101 features, 'short' reads {FEATURES}.*use another"):
         registry.load("new", "flow")
     assert registry.names == ("short", "long")
 

@@ -62,8 +62,8 @@ class NativeStep:
         Example:
             >>> from nanoarb_jax.serving.backends.native import NativeStep
             >>> native = NativeStep.load("checkpoints/nano")
-            >>> native.features, native.window, native.step(np.ones(86, np.float32)).shape
-            (86, 100, (3, 3))
+            >>> native.features, native.window, native.step(np.ones(101, np.float32)).shape
+            (101, 100, (3, 3))
         """
         if Path(path).is_file():
             file = read_native_file(path)

@@ -5,7 +5,7 @@ It is called from Python, from other compiled code (a strategy, a backtest), or 
 >>> from nanoarb_jax.serving.backends.native import NativeStep, initial_state, step
 >>> weights = NativeStep.load("checkpoints/nano").weights
 >>> state, probabilities = initial_state(weights), np.empty((3, 3), np.float32)
->>> step(weights, state, np.ones(86, np.float32), probabilities)  # raw features of a tick
+>>> step(weights, state, np.ones(101, np.float32), probabilities)  # raw features of a tick
 >>> bool(np.allclose(probabilities.sum(axis=1), 1, atol=1e-5))  # down, neutral, up for each horizon
 True
 

@@ -50,36 +50,36 @@ def _lob44(x, before, out):  # type: ignore[no-untyped-def]
 @inlined
 def _flow(x, before, out):  # type: ignore[no-untyped-def]
     """`model.transform.flow_channels` in the order of its `Channels`, before their logarithms."""
-    micro, weighted, spread, spread_scale = get(x, 0), get(x, 1), get(x, 2), get(x, 85)
-    price, scale = abs(micro) * _PRICE_UNIT + _TINY, abs(spread_scale) + _TINY
-    put(out, 0, (micro - get(before, 0)) / price)
-    put(out, 1, (weighted - get(before, 1)) / price)
-    put(out, 2, (weighted - micro) / price)
-    put(out, 3, _TWENTY * (spread - get(before, 2)) / scale)
-    put(out, 4, get(x, 84) / scale)
-    put(out, 5, _FOUR * get(x, 44) / scale)
-    put(out, 6, _TWENTY * spread / scale)
-    put(out, 7, _THOUSAND * get(x, 83) / scale)
-    put(out, 8, spread_scale)
-    put(out, 9, _THOUSAND * get(x, 81))
+    spread, spread_scale, offset_ticks = get(x, 2), get(x, 85), get(x, 44)
+    scale = abs(spread_scale) + _TINY
+    put(out, 0, _FOUR * (get(x, 84) + offset_ticks - get(before, 44)) / scale)
+    put(out, 1, _TWENTY * (spread - get(before, 2)) / scale)
+    put(out, 2, get(x, 84) / scale)
+    put(out, 3, _FOUR * offset_ticks / scale)
+    put(out, 4, _TWENTY * spread / scale)
+    put(out, 5, _THOUSAND * get(x, 83) / scale)
+    put(out, 6, spread_scale)
+    put(out, 7, _THOUSAND * get(x, 81))
     for i in range(2):
-        put(out, 10 + i, _HUNDRED * get(x, 4 + i))
-        put(out, 12 + i, _HUNDRED * get(x, 14 + i))
+        put(out, 8 + i, _HUNDRED * get(x, 4 + i))
+        put(out, 10 + i, _HUNDRED * get(x, 14 + i))
     nearest = get(x, 45) + get(x, 46) + get(x, 47)
     near = nearest + get(x, 48) + get(x, 49)
     for i in range(3):
-        put(out, 14 + i, get(x, 45 + i))
-    put(out, 17, near)
-    put(out, 18, near + (get(x, 50) + get(x, 51) + get(x, 52) + get(x, 53) + get(x, 54)))
-    put(out, 19, get(x, 55))
-    put(out, 20, get(x, 56))
-    for i in range(21, 32):
+        put(out, 12 + i, get(x, 45 + i))
+    put(out, 15, near)
+    put(out, 16, near + (get(x, 50) + get(x, 51) + get(x, 52) + get(x, 53) + get(x, 54)))
+    put(out, 17, get(x, 55))
+    put(out, 18, get(x, 56))
+    for i in range(15):
+        put(out, 19 + i, get(x, 86 + i))
+    for i in range(34, 48):
         put(out, i, _ZERO)
     for i in range(10):
         bid, ask = get(x, 24 + i), get(x, 34 + i)
-        put(out, 32 + i, (bid - ask) / (abs(bid) + abs(ask) + _TINY))
+        put(out, 48 + i, (bid - ask) / (abs(bid) + abs(ask) + _TINY))
     for i in range(6):
-        put(out, 42 + i, get(x, 75 + i))
+        put(out, 58 + i, get(x, 75 + i))
 
 
 @inlined
