@@ -150,7 +150,7 @@ def _inspect_sources(
 
 def _show(figures: Mapping[str, Any]) -> None:
     """One source, a line per question."""
-    span = "the files have no times"
+    span = "the files have no real times"
     if figures["span_s"] is not None:
         first, last = (figures[name][:23] for name in ("first_tick", "last_tick"))
         digits = 1 if figures["span_s"] >= 10 else 6
