@@ -23,6 +23,7 @@ from .options import (
     SortOption,
     SymbolOption,
     TickSizeOption,
+    UntimedOption,
     parse_instruments,
     parse_policy,
 )
@@ -103,10 +104,11 @@ def prepare(
     symbol: SymbolOption = None,
     sort: SortOption = False,
     snapshot: SnapshotOption = None,
+    untimed: UntimedOption = False,
     policy: PolicyOption = None,
     reading: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help='TOML file of these options for single sources: ["btc_*"] tick_size = 0.1'),
+        list[Path] | None,
+        typer.Option(metavar="FILE", help='TOML file of these for single sources: ["btc_*"] tick_size = 0.1; repeat.'),
     ] = None,
     instrument: InstrumentOption = None,
     instruments: InstrumentsOption = None,
@@ -126,9 +128,9 @@ def prepare(
             output,
             settings,
             tell,
-            options=ReadOptions(tick_size, lot_size, symbol, sort=sort, snapshot=snapshot),
+            options=ReadOptions(tick_size, lot_size, symbol, sort=sort, snapshot=snapshot, timed=not untimed),
             policy=parse_policy(policy),
-            readings=None if reading is None else read_readings(reading),
+            readings={key: said for file in reading or () for key, said in read_readings(file).items()},
             instruments=parse_instruments(instrument, instruments),
             jobs=jobs or preparing.usable_cores(),
         )

@@ -20,6 +20,7 @@ from .options import (
     SortOption,
     SymbolOption,
     TickSizeOption,
+    UntimedOption,
     parse_policy,
 )
 from .output import JsonOption, bar, claim_json, console, say, write_json
@@ -43,6 +44,7 @@ def inspect(
     symbol: SymbolOption = None,
     sort: SortOption = False,
     snapshot: SnapshotOption = None,
+    untimed: UntimedOption = False,
     policy: PolicyOption = None,
     start: Annotated[
         str | None,
@@ -76,7 +78,7 @@ def inspect(
             raise DataError(f"--picture {picture}: datasets hold no books; inspect the market data they were made of")
         write_json(json_path, _inspect_dataset(path))
         return
-    options = ReadOptions(tick_size, lot_size, symbol, sort=sort, snapshot=snapshot)
+    options = ReadOptions(tick_size, lot_size, symbol, sort=sort, snapshot=snapshot, timed=not untimed)
     figures = _inspect_sources(path, DataConfig(**given["data"]), options, parse_policy(policy), picture, period)
     write_json(json_path, {"path": str(path), "sources": figures})
 
@@ -99,7 +101,7 @@ def _inspect_dataset(path: Path) -> dict[str, Any]:
         [
             row["name"],
             f"{row['rows']:,}",
-            f"{row['span_s']:,.0f} s",
+            f"{row['span_s']:,.0f} s" if row["timed"] else "no times",
             f"{row['tick_size']:g}",
             f"{row['median_spread_ticks']:g}",
             *("/".join(f"{100 * share:.0f}" for share in cell.values()) for cell in row["class_shares"].values()),
@@ -148,7 +150,7 @@ def _inspect_sources(
 
 def _show(figures: Mapping[str, Any]) -> None:
     """One source, a line per question."""
-    span = "the files have no times"
+    span = "the files have no real times"
     if figures["span_s"] is not None:
         first, last = (figures[name][:23] for name in ("first_tick", "last_tick"))
         digits = 1 if figures["span_s"] >= 10 else 6

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 TickSizeOption = Annotated[float | None, typer.Option(help="Where the files do not say it (else inferred).")]
 LotSizeOption = Annotated[float | None, typer.Option(help="Smallest quantity kept apart (else inferred).")]
 SortOption = Annotated[bool, typer.Option("--sort", help="Put the rows of a table in order of time first.")]
+UntimedOption = Annotated[
+    bool, typer.Option("--untimed", help="The files' times are artificial: they put rows in order and say no more.")
+]
 SnapshotOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="The book at the beginning, for events that begin without one.")
 ]

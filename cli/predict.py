@@ -23,6 +23,7 @@ from .options import (
     SortOption,
     SymbolOption,
     TickSizeOption,
+    UntimedOption,
     data_settings,
     parse_policy,
 )
@@ -60,6 +61,7 @@ def predict(
     symbol: SymbolOption = None,
     sort: SortOption = False,
     snapshot: SnapshotOption = None,
+    untimed: UntimedOption = False,
     policy: PolicyOption = None,
     json_path: JsonOption = None,
 ) -> None:
@@ -73,7 +75,7 @@ def predict(
 
     claim_file(output, "--output", SUFFIXES)
     part, policies = None if split == "all" else split, parse_policy(policy)
-    options = ReadOptions(tick_size, lot_size, symbol, sort=sort, snapshot=snapshot)
+    options = ReadOptions(tick_size, lot_size, symbol, sort=sort, snapshot=snapshot, timed=not untimed)
     with console.status("reading"):
         served = _serve(checkpoint, backend, precision)
         scales = ScaleSource(scales_from, series, served.card.data.get("streams", []), warm_up)

@@ -169,13 +169,19 @@ def _block_moves(books: BookSeries, config: DataConfig, block: slice, known: int
     part = books.part(first, min(block.stop + ahead, known))
     price_ticks = (part.mid if config.label_price == "mid" else part.microprice) / books.tick_size
     moves = signed_moves(price_ticks, config.horizons, config.label_rule, config.smoothing_ticks)
-    _unset_across_sessions(moves, part.ts_ns, config)
+    _unset_across_sessions(moves, part, config)
     return moves[block.start - first : block.stop - first]
 
 
-def _unset_across_sessions(moves: NDArray[np.float64], ts_ns: NDArray[np.int64], config: DataConfig) -> None:
+def session_gap_ns(config: DataConfig, timed: bool) -> int:
+    """The time without a tick that ends a session; longer than any where times say nothing, so there is one session."""
+    return config.input.session_gap_ns if timed else int(np.iinfo(np.int64).max)
+
+
+def _unset_across_sessions(moves: NDArray[np.float64], books: BookSeries, config: DataConfig) -> None:
     """Make those moves (n, h) NaN, in place, whose label would read rows of two sessions."""
-    begins = np.flatnonzero(np.diff(ts_ns) > config.input.session_gap_ns) + 1  # first rows of sessions
+    ts_ns = books.ts_ns
+    begins = np.flatnonzero(np.diff(ts_ns) > session_gap_ns(config, books.timed)) + 1  # first rows of sessions
     if len(begins) == 0:
         return
     rows = np.arange(len(ts_ns))
@@ -205,7 +211,7 @@ def stream_blocks(books: BookSeries, config: DataConfig, facts: StreamFacts) -> 
         DataError: features that are not finite.
     """
     feature_set = FEATURE_SETS[config.feature_set]
-    memory, gap_ns = feature_set.new_memory(), config.input.session_gap_ns
+    memory, gap_ns = feature_set.new_memory(), session_gap_ns(config, books.timed)
     for block in _blocks(books.rows):
         part = books.part(block.start, block.stop)
         features = feature_set.rows(

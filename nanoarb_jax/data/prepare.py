@@ -31,7 +31,7 @@ from nanoarb_jax.errors import DataError, DataWarning
 from nanoarb_jax.files import claim_folder
 from nanoarb_jax.market.anomaly import Policy
 from nanoarb_jax.readers.feed import ReadOptions
-from nanoarb_jax.readers.sources import check_snapshots, find_sources
+from nanoarb_jax.readers.sources import Source, check_snapshots, check_unique, find_sources
 
 Progress = Callable[[int, int, str], None]
 
@@ -100,14 +100,20 @@ def _plan(
 ) -> list[Job]:
     """What is to be prepared; what is said wrongly is told before anything is read."""
     found = find_sources(sources, common.options.symbol)
-    check_patterns(readings, [source.name for source in found])
-    jobs = [Job(source, config, *reading_of(source.name, common, readings), instruments) for source in found]
+    check_patterns(readings, found)
+    jobs = [_job(source, config, reading_of(source, common, readings), instruments) for source in found]
     # a symbol said of single series chooses among those of a file that holds several instruments
     jobs = [job for job in jobs if job.source.symbol is None or job.options.symbol in (None, job.source.symbol)]
+    check_unique([job.source for job in jobs])
     check_snapshots((job.source, job.options.snapshot) for job in jobs)
     for job in jobs:
         instrument_of(job.source.name, instruments)  # refuses a series that is not declared
     return jobs
+
+
+def _job(source: Source, config: DataConfig, reading: Reading, instruments: Instruments | None) -> Job:
+    named = source._replace(name=reading.name or source.name)
+    return Job(named, config, reading.options, reading.policy, instruments, reading.period)
 
 
 def usable_cores() -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from numpy.lib import format as npy
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.declaration import Instruments, instrument_of
 from nanoarb_jax.data.labelling import StreamFacts, measure_stream, stream_blocks
+from nanoarb_jax.data.period import Period, PeriodCut
 from nanoarb_jax.data.report import ReadReport
 from nanoarb_jax.data.spool import Spool, spool_ticks
 from nanoarb_jax.data.stored import ROW_COLUMNS, SCALARS, SPLITS, file_entry, manifest_head, row_dtype
@@ -28,7 +29,7 @@ from nanoarb_jax.data.ticks import no_ticks, read_ticks
 from nanoarb_jax.errors import DataError, ShortSeriesError
 from nanoarb_jax.files import replace_file, sha256
 from nanoarb_jax.market.anomaly import Policy
-from nanoarb_jax.market.series import validate_books
+from nanoarb_jax.market.series import BookSeries, validate_books
 from nanoarb_jax.readers.feed import ReadOptions
 from nanoarb_jax.readers.sources import Source, find_sources
 
@@ -41,6 +42,7 @@ class Job(NamedTuple):
     options: ReadOptions
     policy: Mapping[str, Policy]
     instruments: Instruments | None = None
+    period: Period | None = None
 
     def files(self) -> list[dict[str, str]]:
         """The source's files as manifests list them, with those beside them that it is read with; reads all of them."""
@@ -54,6 +56,7 @@ class Job(NamedTuple):
         version = metadata.version("nanoarb-jax")
         instrument = instrument_of(self.source.name, self.instruments)
         settings = [version, self.options._asdict(), dict(self.policy), manifest_head(self.config), instrument]
+        settings.append(self.period)
         return hashlib.sha256(json.dumps([self.source.name, files, settings], default=str).encode()).hexdigest()
 
 
@@ -81,7 +84,8 @@ def prepare_source(job: Job, folder: Path, tell: Callable[[int], None] = lambda 
     books = folder / f"{job.source.name}.books"
     try:
         ticks, report = read_ticks(job.source, job.config, job.options, job.policy)
-        spool = spool_ticks(ticks, books, job.source.name, tell)
+        cut = PeriodCut(job.period)
+        spool = spool_ticks(_in_period(ticks, cut, job.source, report), books, job.source.name, tell)
         if spool is None:
             raise ShortSeriesError(no_ticks(job.source, report))
         entry = {**_write_stream(job, spool, report, folder), "sources": files}
@@ -92,6 +96,30 @@ def prepare_source(job: Job, folder: Path, tell: Callable[[int], None] = lambda 
         raise DataError(f"data {job.source.files[0]}: changed while it was read; wait until it is whole, run it again")
     replace_file(note, json.dumps({"key": key, "entry": entry}).encode())
     return entry
+
+
+def _in_period(ticks: Iterator[BookSeries], cut: PeriodCut, source: Source, report: ReadReport) -> Iterator[BookSeries]:
+    """The ticks that lie in the period; what lies before is read, too, since the book is made of it.
+
+    Raises:
+        DataError: ticks without times, or none in the period.
+    """
+    if cut.period is not None and not report.timed:
+        raise DataError(f"data {source.files[0]}: from and to: the files have no real times; leave them out")
+    kept = 0
+    for chunk in ticks:
+        wanted = cut.cut(chunk)
+        if wanted.rows:
+            kept += wanted.rows
+            yield wanted
+    if cut.period is not None and report.ticks:
+        if not kept:
+            raise DataError(f"data {source.files[0]}: {cut.nothing()}")
+        report.notes.append(f"{kept:,} of {report.ticks:,} ticks kept, {_bounds(cut)}")
+
+
+def _bounds(cut: PeriodCut) -> str:
+    return " ".join(f"{word} {time}" for word, time in (cut.bounds or {}).items() if time is not None)
 
 
 def prepare_or_leave(job: Job, folder: Path, tell: Callable[[int], None] = lambda rows: None) -> dict[str, Any] | str:

@@ -29,7 +29,7 @@ def provenance(stream: Stream) -> dict[str, Any]:
     """
     start, stop = stream.train[0], stream.validation[1]
     facts: dict[str, Any] = {"sources": list(stream.sources), "learnt_ns": None, "sketch": None}
-    if start < stop and stream.ts_ns[start] >= _TIMED_NS:
+    if start < stop and _has_times(stream):
         smallest = np.zeros(0, np.uint64)
         for first in range(start, stop, _BLOCK):
             hashes = _row_hashes(stream, first, min(first + _BLOCK, stop))
@@ -67,13 +67,17 @@ def how_learnt(stream: Stream, learnt: Iterable[Mapping[str, Any]]) -> str | Non
     return None
 
 
+def _has_times(stream: Stream) -> bool:
+    return stream.timed and bool(stream.ts_ns[0] >= _TIMED_NS)
+
+
 def _overlaps(stream: Stream, span: list[int] | None) -> bool:
-    return span is not None and bool(stream.ts_ns[0] <= span[1] and stream.ts_ns[-1] >= span[0])
+    return span is not None and _has_times(stream) and bool(stream.ts_ns[0] <= span[1] and stream.ts_ns[-1] >= span[0])
 
 
 def _rows_known(stream: Stream, sketched: Mapping[str, str]) -> str | None:
     """Whose sketch holds a row of the stream; None: nobody's."""
-    if not sketched or stream.ts_ns[0] < _TIMED_NS:
+    if not sketched or not _has_times(stream):
         return None
     hashes, names = np.array([int(one, 16) for one in sketched], np.uint64), list(sketched.values())
     for first in range(0, stream.rows, _BLOCK):

@@ -1,4 +1,7 @@
-"""How each source is read, where sources differ: options and policies by patterns of series' names, from TOML."""
+"""How each source is read, where sources differ: options and policies by patterns of series' names, from TOML.
+
+A pattern with a slash, such as "spot/btcusdt_*", is compared with the names of folder and series.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nanoarb_jax.errors import DataError
+from nanoarb_jax.data.period import Period, parse_period
+from nanoarb_jax.errors import ConfigError, DataError
 from nanoarb_jax.files import first_line
 from nanoarb_jax.market.anomaly import Policy, policies
 from nanoarb_jax.readers.feed import ReadOptions
+from nanoarb_jax.readers.sources import Source
 
 Readings = Mapping[str, Mapping[str, Any]]  # {pattern of series names: {option: value, "policy": {anomaly: policy}}}
 _KINDS: dict[str, tuple[type, ...]] = {
@@ -20,9 +25,14 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "symbol": (str,),
     "sort": (bool,),
     "snapshot": (str,),
+    "timed": (bool,),
+    "from": (str,),
+    "to": (str,),
+    "name": (str,),
     "policy": (dict,),
 }
-_FORM = 'expected tables such as ["btc_*"] with tick_size, lot_size, symbol, sort, snapshot or policy'
+_FORM = f'expected tables such as ["btc_*"] with {", ".join(list(_KINDS)[:-1])} or {list(_KINDS)[-1]}'
+_NO_OPTIONS = ("policy", "from", "to", "name")
 
 
 class Reading(NamedTuple):
@@ -30,30 +40,49 @@ class Reading(NamedTuple):
 
     options: ReadOptions
     policy: Mapping[str, Policy]
+    period: Period | None = None  # whose ticks are kept; None: all
+    name: str | None = None  # of the series; None: as the files say
 
 
-def reading_of(name: str, reading: Reading, readings: Readings | None) -> Reading:
-    """How a series is read: as the first pattern that matches its name says, and for the rest as `reading` does.
+def reading_of(source: Source, reading: Reading, readings: Readings | None) -> Reading:
+    """How a series is read: as the first pattern that matches it says, and for the rest as `reading` does.
 
+    >>> from pathlib import Path
     >>> from nanoarb_jax.data.reading import Reading, reading_of
     >>> from nanoarb_jax.readers.feed import ReadOptions
-    >>> reading_of("btc_1", Reading(ReadOptions(), {}), {"btc_*": {"tick_size": 0.1}}).options.tick_size
-    0.1
+    >>> from nanoarb_jax.readers.sources import Source
+    >>> source = Source("btc_1", "table", (Path("feeds/spot/btc_1.csv"),))
+    >>> found = reading_of(source, Reading(ReadOptions(), {}), {"spot/*": {"tick_size": 0.1, "name": "spot_*"}})
+    >>> found.options.tick_size, found.name
+    (0.1, 'spot_btc_1')
     """
-    found: Mapping[str, Any] = next((said for key, said in (readings or {}).items() if fnmatchcase(name, key)), {})
-    options = {key: value for key, value in found.items() if key != "policy"}
+    pattern = _first_pattern(source, readings)
+    found: Mapping[str, Any] = {} if readings is None or pattern is None else readings[pattern]
+    options = {key: value for key, value in found.items() if key not in _NO_OPTIONS}
     if "snapshot" in options:
         options["snapshot"] = Path(options["snapshot"])
-    return Reading(reading.options._replace(**options), {**reading.policy, **found.get("policy", {})})
+    return Reading(
+        reading.options._replace(**options),
+        {**reading.policy, **found.get("policy", {})},
+        parse_period(found.get("from"), found.get("to")) or reading.period,
+        found["name"].replace("*", source.name) if "name" in found else reading.name,
+    )
 
 
-def check_patterns(readings: Readings | None, names: Sequence[str]) -> None:
+def _first_pattern(source: Source, readings: Readings | None) -> str | None:
+    """The first pattern that matches a series; None: none does."""
+    in_folder = f"{source.files[0].absolute().parent.name}/{source.name}"
+    return next((key for key in readings or {} if fnmatchcase(in_folder if "/" in key else source.name, key)), None)
+
+
+def check_patterns(readings: Readings | None, sources: Sequence[Source]) -> None:
     """Refuse a pattern that no series matches first: it would change nothing.
 
     Raises:
         DataError: there is one.
     """
-    used = {next((key for key in readings or {} if fnmatchcase(name, key)), None) for name in names}
+    used = {_first_pattern(source, readings) for source in sources}
+    names = [source.name for source in sources]
     for pattern in readings or {}:
         if pattern not in used:
             raise DataError(
@@ -84,7 +113,8 @@ def read_readings(path: str | Path) -> dict[str, dict[str, Any]]:
                 raise DataError(f"--reading {path}: [{pattern!r}] {key} = {value!r}; {_FORM}")
         try:
             policies(options.get("policy"))
-        except DataError as error:
+            parse_period(options.get("from"), options.get("to"))
+        except (DataError, ConfigError) as error:
             raise DataError(f"--reading {path}: [{pattern!r}] {error}") from error
         if "snapshot" in options:
             options["snapshot"] = str(path.parent / options["snapshot"])

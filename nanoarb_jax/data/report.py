@@ -34,7 +34,7 @@ class ReadReport:
 
     Args:
         format: of the files.
-        timed: False where the files have no times.
+        timed: False where the files have no times, or artificial ones.
         events, messages: that were read; in files that hold books, every row is one event and one message.
         ticks: that the clock made of them.
         trades: in the files; None: the files have none.

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nanoarb_jax.config import DataConfig
-from nanoarb_jax.data.labelling import check_finite, split_rows
+from nanoarb_jax.data.labelling import check_finite, session_gap_ns, split_rows
 from nanoarb_jax.data.mapped import MappedColumn, MappedRows, MappedStream
 from nanoarb_jax.data.report import warn_of_losses
 from nanoarb_jax.data.streams import Stream
@@ -28,7 +28,7 @@ SCHEMA_VERSION = 3
 MANIFEST = "manifest.json"
 ROW_COLUMNS = ("ts_ns", "mid", "features", "moves", "spread", "labels")
 SIZES = ("tick_size", "lot_size", "quantity_scale", "spread_scale")
-SCALARS = ("name", "instrument", "instrument_declared", *SIZES, "threshold_ticks")
+SCALARS = ("name", "instrument", "instrument_declared", *SIZES, "threshold_ticks", "timed")
 SPLITS = ("train", "validation", "test")
 # what reading a manifest raises that is cut, altered or lacks an entry
 _DAMAGE = (OSError, KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError, ConfigError)
@@ -133,13 +133,14 @@ def _open_stream(folder: Path, entry: dict[str, Any], config: DataConfig, verify
         check_finite(rows.column("features"), entry["name"], FEATURE_SETS[config.feature_set].names)
         if sha256(path) != entry["sha256"]:
             raise DataError(f"dataset {path}: its sha256 is not that of {MANIFEST}: altered; prepare it again")
-    unknown = {"lot_size": math.nan, "instrument_declared": False}  # what earlier versions did not note
+    timed = entry["account"].get("timed", True)
+    unknown = {"lot_size": math.nan, "instrument_declared": False, "timed": timed}  # what earlier versions did not note
     fields: dict[str, Any] = {key: entry.get(key, unknown[key]) if key in unknown else entry[key] for key in SCALARS}
     fields["sources"] = tuple(file["sha256"] for file in entry["sources"])
     fields["threshold_ticks"] = tuple(entry["threshold_ticks"])
     fields |= {part: tuple(entry["splits"][part]) for part in SPLITS}
     fields |= {column: MappedColumn(rows, column) for column in ROW_COLUMNS}
-    return MappedStream(**fields, session_gap_ns=config.input.session_gap_ns)
+    return MappedStream(**fields, session_gap_ns=session_gap_ns(config, fields["timed"]))
 
 
 def _map_rows(path: Path, entry: dict[str, Any], config: DataConfig) -> MappedRows:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.config import CLASS_NAMES, DataConfig
 from nanoarb_jax.data.declaration import Declared, Instruments, instrument_of
-from nanoarb_jax.data.labelling import Block, StreamFacts, measure_stream, stream_blocks
+from nanoarb_jax.data.labelling import Block, StreamFacts, measure_stream, session_gap_ns, stream_blocks
 from nanoarb_jax.data.labels import UNDEFINED, mirror_labels
 from nanoarb_jax.data.splits import RowRange
 from nanoarb_jax.features.feature_set import mirror_features
@@ -44,9 +44,10 @@ class Stream(NamedTuple):
         mid: (n,) float64, in price.
         spread: (n,) float32, in ticks.
         ts_ns: (n,) int64.
-        session_gap_ns: a longer time between two ticks begins another session.
+        session_gap_ns: a longer time between two ticks begins another session; longer than any where `timed` is False.
         instrument_declared: the user said which instrument it is; False: its name suggests it.
         sources: sha256 of the files that it was made of.
+        timed: False where `ts_ns` only puts the rows in order: nothing that is said of time may be made of it.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Stream(NamedTuple):
     session_gap_ns: int = SESSION_GAP_NS
     instrument_declared: bool = False
     sources: tuple[str, ...] = ()
+    timed: bool = True
 
     @property
     def rows(self) -> int:
@@ -99,7 +101,8 @@ def make_stream(
     blocks = [block for _, block in stream_blocks(books, config, facts)]
     columns = {name: np.concatenate([getattr(block, name) for block in blocks]) for name in Block._fields}
     scalars = stream_scalars(books, facts, instrument_of(books.name, instruments))
-    return Stream(**scalars, **columns, session_gap_ns=config.input.session_gap_ns, sources=tuple(sources))
+    gap_ns = session_gap_ns(config, books.timed)
+    return Stream(**scalars, **columns, session_gap_ns=gap_ns, sources=tuple(sources))
 
 
 def stream_scalars(books: BookSeries, facts: StreamFacts, instrument: Declared) -> dict[str, Any]:
@@ -113,6 +116,7 @@ def stream_scalars(books: BookSeries, facts: StreamFacts, instrument: Declared) 
         "quantity_scale": facts.quantity_scale,
         "spread_scale": facts.spread_scale,
         "threshold_ticks": facts.threshold_ticks,
+        "timed": books.timed,
         **facts.parts._asdict(),
     }
 
@@ -140,7 +144,8 @@ def describe_stream(stream: Stream, horizons: Sequence[int]) -> dict[str, Any]:
         "instrument": stream.instrument,
         "instrument_declared": stream.instrument_declared,
         "rows": stream.rows,
-        "span_s": float(stream.ts_ns[-1] - stream.ts_ns[0]) / 1e9,
+        "timed": stream.timed,
+        "span_s": float(stream.ts_ns[-1] - stream.ts_ns[0]) / 1e9 if stream.timed else None,
         "tick_size": stream.tick_size,
         "lot_size": stream.lot_size,
         "quantity_scale": stream.quantity_scale,

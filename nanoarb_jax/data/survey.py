@@ -37,7 +37,7 @@ class Survey(NamedTuple):
             source, and so is "ticks_read".
         sample: every k-th tick, k a power of two, with the trades since the tick before it in the sample; None in place
             of the trades where the files hold none. Without times, `ts_ns` holds the numbers of the books.
-        timed: False where the files have no times.
+        timed: False where the files have no real times, or artificial ones.
     """
 
     figures: dict[str, Any]
@@ -66,7 +66,7 @@ def survey(
     """
     ticks, report = read_ticks(source, config, options, policy)
     if period is not None and not report.timed:
-        raise DataError(f"data {source.files[0]}: --from and --to: the files have no times; leave them out")
+        raise DataError(f"data {source.files[0]}: --from and --to: the files have no real times; leave them out")
     sample, counted, cut = _Sample(), _Counted(), PeriodCut(period)
     for chunk in ticks:
         wanted = cut.cut(chunk)
@@ -188,8 +188,8 @@ class _Sample:
             name: np.diff(column, prepend=0) if name in self._totals else column
             for name, column in self._columns.items()
         }
-        if not timed:  # the readers put such rows 1 ns apart
-            columns["ts_ns"] = columns["ts_ns"] - self.first_ns + 1
+        if not timed:
+            columns["ts_ns"] = self._step * np.arange(1, len(columns["ts_ns"]) + 1)
         if not with_trades:
             columns |= {"bought": None, "sold": None}
         return self._template._replace(**columns)

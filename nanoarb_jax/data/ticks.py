@@ -43,11 +43,13 @@ def read_ticks(
         policy: about anomalies, see `anomaly.policies`.
 
     Raises:
-        DataError: an unreadable file, or an anomaly whose policy is to raise; also while chunks are read.
+        DataError: an unreadable file, settings that need times of a source that has none, or an anomaly whose policy
+            is to raise; also while chunks are read.
     """
     feed = open_source(source, options._replace(exchange_time=config.timestamps == "exchange"))
-    timed = isinstance(feed, EventFeed) or feed.timed
-    report = ReadReport(feed.format, timed, notes=feed.notes, dropped=feed.dropped)
+    if not feed.timed:
+        _check_untimed(source, config)
+    report = ReadReport(feed.format, feed.timed, notes=feed.notes, dropped=feed.dropped)
     chosen = policy if isinstance(policy, str) else {**FEED_DEFAULTS, **(policy or {})}
     if isinstance(feed, EventFeed):
         ticks = _ticks_of_events(feed, config, chosen, report)
@@ -56,6 +58,16 @@ def read_ticks(
     kept = isinstance(policy, str) or "backwards" in (policy or {})
     received = None if kept else config.timestamps == "local"
     return _counted(ticks, source, report, received), report
+
+
+def _check_untimed(source: Source, config: DataConfig) -> None:
+    """Refuse settings that need times, of a source whose times are none."""
+    for setting, needs_times in (("clock", "time"), ("split", "day")):
+        if getattr(config, setting) == needs_times:
+            others = "another clock" if setting == "clock" else "fraction"
+            raise DataError(
+                f"data {source.files[0]}: --{setting} {needs_times}: the files have no real times; choose {others}"
+            )
 
 
 def _ticks_of_books(
@@ -157,7 +169,7 @@ def _counted(
         traded = traded or any(lots is not None and lots.any() for lots in (chunk.bought, chunk.sold))
         if report.messages > _ENOUGH and received is not None:
             check_order(source.name, report, received)
-        yield chunk
+        yield chunk if report.timed else chunk._replace(timed=False)
     if received is not None:
         check_order(source.name, report, received)
     report.lost.update({reason: n for reason, n in report.dropped.items() if reason in LOSSES})

@@ -10,7 +10,7 @@ Quantities are in quantity scales, prices in ticks.
     55, 56   quantity that takers bought minus sold, and both together
     57–65    gap between bid level k and k-1, k = 1…9; 0 where there is no such level; 66–74 of the ask
     75–80    what happened, 0 or 1 each: bid joined, bid left, ask joined, ask left, taker bought, taker sold
-    81       seconds since the previous tick
+    81       seconds since the previous tick; 0 in data without real times
     82       VPIN (Easley, López de Prado, O'Hara 2012) over the last 50 volume buckets of 20 quantity scales; takers'
              sides are known, so no bulk classification; 0 until the first bucket is full
     83       volatility: root of the exponentially weighted mean of squared mid changes per tick, 100 ticks long
@@ -181,7 +181,7 @@ def flow_row(ts_ns, bid_px, bid_lots, ask_px, ask_lots, bought, sold, scale, mem
     """Write the features of the next tick into `out`, computed in float64.
 
     Args:
-        ts_ns: int, of the tick.
+        ts_ns: int, of the tick; not looked at where the scale says `timed=False`.
         bid_px, bid_lots, ask_px, ask_lots: (10,) int64, as in `BookSeries`; both best levels quoted.
         bought, sold: int, lots that takers traded since the previous tick.
         scale: `FeatureScale`.
@@ -191,6 +191,8 @@ def flow_row(ts_ns, bid_px, bid_lots, ask_px, ask_lots, bought, sold, scale, mem
     lob44_row(bid_px, bid_lots, ask_px, ask_lots, scale, out)
     unit = 1.0 / (scale.lots_per_unit * scale.quantity_scale)
     running, top = memory.running[0], memory.top
+    if not scale.timed:
+        ts_ns = running.ts_ns  # as if no time had passed: no session ends, and `seconds` is 0
     for i in range(OFFSET, SPREAD_SCALE):
         out[i] = 0.0
     out[SPREAD_SCALE] = scale.spread_scale
@@ -228,7 +230,8 @@ def flow(
     """The `flow` features of every book, each row from its own and earlier books alone.
 
     Args:
-        books: validated series of n books; without trades, those features are 0.
+        books: validated series of n books; without trades, those features are 0, and so are those of time where
+            `books.timed` is False.
         quantity_scale: quantity that counts as 1, above 0.
         memory: after the books before these, to go on from block to block; changed. None: these are the first.
         spread_scale: in ticks, above 0.

@@ -158,8 +158,14 @@ def write_features(live):  # type: ignore[no-untyped-def]
     """Write the features of the tick that the clock has just counted, and count it in its session."""
     header, clock, top, features = live.header[0], live.clock.clock[0], live.clock.top, live.model.features
     scale = FeatureScale(
-        header.px_scale, header.lots_per_unit, 1, header.quantity_scale, header.spread_scale, header.session_gap_ns
-    )
+        header.px_scale,
+        header.lots_per_unit,
+        1,
+        header.quantity_scale,
+        header.spread_scale,
+        header.session_gap_ns,
+        True,
+    )  # True: a live feed has times
     if clock.ts_ns - header.tick_ns > header.session_gap_ns:
         header.ticks = 0
     header.ticks += 1

@@ -40,6 +40,7 @@ class FeatureScale(NamedTuple):
         quantity_scale: quantity that counts as 1 in the features.
         spread_scale: of the instrument, in ticks; told to the model among the `flow` features.
         session_gap_ns: a longer time without a tick begins another session, and the `flow` features anew.
+        timed: False where the times of ticks only put them in order: no time passes between two ticks.
     """
 
     px_scale: float
@@ -48,6 +49,7 @@ class FeatureScale(NamedTuple):
     quantity_scale: float
     spread_scale: float = 1.0
     session_gap_ns: int = SESSION_GAP_NS
+    timed: bool = True
 
     @classmethod
     def of(
@@ -59,7 +61,7 @@ class FeatureScale(NamedTuple):
     ) -> FeatureScale:
         """Those of a series."""
         units = float(books.px_scale), float(books.lots_per_unit), int(books.tick)
-        return cls(*units, float(quantity_scale), float(spread_scale), session_gap_ns)
+        return cls(*units, float(quantity_scale), float(spread_scale), session_gap_ns, bool(books.timed))
 
 
 @compiled

@@ -35,6 +35,7 @@ class BookSeries(NamedTuple):
         unsided: (n,) int64 lots traded since the previous row by takers whose side is not told; None: there are none.
         gap: (n,) bool, rows of which the feed says that messages before them were lost; None: it says so of none.
             Both are a feed's alone: ticks have neither.
+        timed: False where `ts_ns` only puts the rows in order: files without times, or with artificial ones.
     """
 
     ts_ns: NDArray[np.int64]
@@ -50,6 +51,7 @@ class BookSeries(NamedTuple):
     sold: NDArray[np.int64] | None = None
     unsided: NDArray[np.int64] | None = None
     gap: NDArray[np.bool_] | None = None
+    timed: bool = True
 
     @property
     def rows(self) -> int:

@@ -1,9 +1,10 @@
 """`book-npz`: books in one NumPy archive, the simplest file to bring your own books in.
 
 Keys: ts_ns (n,), bid_px, bid_sz, ask_px, ask_sz (n, 1 to 10 levels), all int64, and the scalars px_scale, sz_scale,
-tick; where trades are known, bought and sold (n,), int64. They are the fields of `BookSeries`, where a size is called
-lots: bid_sz is `bid_lots`, ask_sz is `ask_lots`, sz_scale is `lots_per_unit`. A level is empty if its price is
-EMPTY_PRICE, or its price and its size are 0. The series is named after the file.
+tick; where trades are known, bought and sold (n,), int64; where times are artificial, the scalar timed, 0. They are the
+fields of `BookSeries`, where a size is called lots: bid_sz is `bid_lots`, ask_sz is `ask_lots`, sz_scale is
+`lots_per_unit`. A level is empty if its price is EMPTY_PRICE, or its price and its size are 0. The series is named
+after the file.
 """
 
 from __future__ import annotations
@@ -89,8 +90,15 @@ def _read_rows(path: Path) -> BookSeries:
     _check_unit(path, columns["ts_ns"])
     for side in ("bid", "ask"):
         columns |= _padded(columns[f"{side}_px"], columns[f"{side}_lots"], side)
-    name = series_name(path)
-    return BookSeries(**columns, px_scale=px_scale, lots_per_unit=lots_per_unit, tick=int(tick), name=name)
+    name, timed = series_name(path), _timed(path, fields)
+    return BookSeries(**columns, px_scale=px_scale, lots_per_unit=lots_per_unit, tick=int(tick), name=name, timed=timed)
+
+
+def _timed(path: Path, fields: dict[str, np.ndarray]) -> bool:
+    said = fields.get("timed", np.array(1))
+    if said.size != 1 or said.dtype.kind not in "biu" or said.item() not in (0, 1):
+        raise DataError(f"books {path}: timed is {said.dtype} {said.shape}; expected 0 or 1")
+    return bool(said.item())
 
 
 def _check_shapes(path: Path, fields: dict[str, np.ndarray], traded: Sequence[str]) -> None:
@@ -140,7 +148,7 @@ def _load(path: Path) -> dict[str, np.ndarray]:
             missing = [key for key in keys if key not in archive]
             if missing:
                 raise DataError(f"books {path}: key {missing[0]!r} is missing (has {', '.join(archive)})")
-            return {key: archive[key] for key in (*keys, *_TRADES) if key in archive}
+            return {key: archive[key] for key in (*keys, *_TRADES, "timed") if key in archive}
     except DataError:
         raise
     except DAMAGED as error:
@@ -160,7 +168,8 @@ def write_book_npz(path: str | Path, books: BookSeries) -> None:
     traded = [key for key in _TRADES if getattr(books, key) is not None]
     keys = (*_ARRAYS, *traded, *_SCALARS)
     with new_file(path, "books") as file:
-        np.savez_compressed(file, **{key: getattr(books, _FIELDS.get(key, key)) for key in keys})
+        arrays = {key: getattr(books, _FIELDS.get(key, key)) for key in keys}
+        np.savez_compressed(file, **arrays, **({} if books.timed else {"timed": 0}))
 
 
 def _sniff(head: Head) -> bool:
@@ -182,7 +191,8 @@ def _open(files: Sequence[Path], options: ReadOptions) -> Feed:
     books = _read_rows(files[0])
     notes: list[str] = []
     chunks = (books.part(start, start + CHUNK) for start in range(0, books.rows, CHUNK))
-    return BookFeed(books.name, "book-npz", sort_books(chunks, notes) if options.sort else chunks, notes=notes)
+    chunks = sort_books(chunks, notes) if options.sort else chunks
+    return BookFeed(books.name, "book-npz", chunks, timed=books.timed, notes=notes)
 
 
 FORMAT = Format(name="book-npz", sniff=_sniff, open=_open, options=("sort",))

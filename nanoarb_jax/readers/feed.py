@@ -41,7 +41,8 @@ class ReadOptions(NamedTuple):
         sort: put rows in order of their times first, of a file that holds them in another order; reads all of it.
         snapshot: a file whose book stands at the beginning, for events that begin without one.
         definitions: files beside the source that say the instruments' tick sizes, see `Format.is_companion`.
-        untimed: times of 0 are accepted: the file is the book at the beginning of another.
+        zero_times: times of 0 are accepted: the file is the book at the beginning of another.
+        timed: False: the times in the files are artificial and only put the rows in order.
     """
 
     tick_size: float | None = None
@@ -51,7 +52,8 @@ class ReadOptions(NamedTuple):
     sort: bool = False
     snapshot: Path | None = None
     definitions: tuple[Path, ...] = ()
-    untimed: bool = False
+    zero_times: bool = False
+    timed: bool = True
 
 
 @dataclass
@@ -66,6 +68,7 @@ class EventFeed:
         dropped: how many messages were left out, by reason; complete when `chunks` is exhausted.
         notes: what was recognised, assumed or is missing, a short clause each ("times are in ms", "no trades"), for
             the user to read; complete when `chunks` is exhausted.
+        timed: False where the events' times only put them in order.
     """
 
     name: str
@@ -75,13 +78,15 @@ class EventFeed:
     chunks: Iterator[NDArray[np.void]]
     dropped: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
+    timed: bool = True
 
 
 @dataclass
 class BookFeed:
     """Books of one instrument, where a file holds books; like `EventFeed`, but chunks are `BookSeries`.
 
-    timed: False where the files have no times, and rows are 1 ns apart only to be in order.
+    timed: False where the times only put the rows in order: the files have none (rows are 1 ns apart), or artificial
+        ones.
 
     All chunks have the same px_scale, lots_per_unit, tick and name; `bought` and `sold` are None in all or in none. A
     chunk may hold invalid rows (crossed, one-sided): whoever reads counts and drops them.

@@ -185,13 +185,22 @@ def _with_unique_names(sources: list[Source]) -> list[Source]:
         else source
         for source in sources
     ]
-    names = [source.name for source in named]
-    for source in named:
+    check_unique(named)
+    return named
+
+
+def check_unique(sources: Sequence[Source]) -> None:
+    """Refuse two series of one name.
+
+    Raises:
+        DataError: there are two.
+    """
+    names = [source.name for source in sources]
+    for source in sources:
         if names.count(source.name) > 1:
             raise DataError(
                 f"data {source.files[0]}: {names.count(source.name)} sources are called {source.name!r}; rename one"
             )
-    return named
 
 
 def open_source(source: Source, options: ReadOptions = ReadOptions()) -> Feed:  # noqa: B008
@@ -208,6 +217,7 @@ def open_source(source: Source, options: ReadOptions = ReadOptions()) -> Feed:  
     itself = path is not None and path.is_file() and known.reads_snapshot(read_head(path))
     feed = known.open(source.files, options if itself else options._replace(snapshot=None))
     feed.name = source.name
+    feed.timed = feed.timed and options.timed
     return feed if path is None or itself else _begun(feed, options, path)
 
 
@@ -238,7 +248,7 @@ def _begun(feed: Feed, options: ReadOptions, path: Path) -> EventFeed:
         feed.tick_size if "tick_size" in heeded else None,
         feed.lot_size if "lot_size" in heeded else None,
         options.symbol if "symbol" in heeded else None,
-        untimed=True,
+        zero_times=True,
     )
     return begin_with(feed, open_source(sources[0], sized), str(path))
 

@@ -34,7 +34,7 @@ class _TimeAxis(NamedTuple):
 
     def label(self, axis: Any) -> None:
         if self.midnight is None:
-            axis.set_label_text("book number (the files have no times)")
+            axis.set_label_text("book number (the files have no real times)")
         else:
             label_clock(axis, self.low, self.high, self.midnight)
 

@@ -12,7 +12,7 @@ import numpy as np
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.dataset import Dataset, check_input, open_dataset
 from nanoarb_jax.data.declaration import instrument_of
-from nanoarb_jax.data.labelling import check_finite, measure_stream
+from nanoarb_jax.data.labelling import check_finite, measure_stream, session_gap_ns
 from nanoarb_jax.data.labels import UNDEFINED
 from nanoarb_jax.data.report import ReadReport
 from nanoarb_jax.data.stored import file_entry, is_dataset
@@ -144,7 +144,7 @@ def _open_stream(source: Source, books: BookSeries, config: DataConfig, scales: 
 
 def _unlabelled_stream(books: BookSeries, config: DataConfig, scales: Scales) -> Stream:
     """Features of all rows; no label is known and all parts are empty."""
-    feature_set, gap_ns = FEATURE_SETS[config.feature_set], config.input.session_gap_ns
+    feature_set, gap_ns = FEATURE_SETS[config.feature_set], session_gap_ns(config, books.timed)
     features = feature_set.rows(
         books, scales.quantity_scale, feature_set.new_memory(), spread_scale=scales.spread_scale, session_gap_ns=gap_ns
     )
@@ -168,4 +168,5 @@ def _unlabelled_stream(books: BookSeries, config: DataConfig, scales: Scales) ->
         spread=books.spread_ticks.astype(np.float32),
         ts_ns=books.ts_ns,
         session_gap_ns=gap_ns,
+        timed=books.timed,
     )

@@ -146,7 +146,7 @@ def _training_rows(books: BookSeries, config: DataConfig) -> int:
 def as_read(scales: Scales, books: BookSeries) -> Scales:
     """The scales with the sizes that the books were read with, saying so where they are not of the past alone."""
     origin = scales.origin
-    if scales.last_ns is not None and scales.last_ns >= books.ts_ns[0]:
+    if scales.last_ns is not None and books.timed and scales.last_ns >= books.ts_ns[0]:
         origin += ": measured on ticks of the time that is replayed, or later"
     return scales._replace(tick_size=books.tick_size, lot_size=1.0 / books.lots_per_unit, origin=origin)
 

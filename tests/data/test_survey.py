@@ -93,5 +93,7 @@ def test_books_without_times(tmp_path: Path) -> None:
     figures, sample, timed = survey(source)
     assert figures["lacks"] == ["trades", "times", "definition"] and not timed
     assert sample.ts_ns.tolist() == [1, 2, 3, 4, 5, 6]
-    with pytest.raises(DataError, match=r"orderbook_1\.csv: --from and --to: the files have no times; leave them out$"):
+    with pytest.raises(
+        DataError, match=r"orderbook_1\.csv: --from and --to: the files have no real times; leave them out$"
+    ):
         survey(source, period=parse_period("10:00", None))

@@ -159,7 +159,7 @@ def test_missing_times(tmp_path: Path) -> None:
     start = saved(tmp_path / "start.npz", events[:5])
     with pytest.raises(DataError, match="--snapshot"):
         read(start)
-    untimed = open_hftbacktest(start, SIZES._replace(untimed=True))
+    untimed = open_hftbacktest(start, SIZES._replace(zero_times=True))
     assert (np.concatenate(list(untimed.chunks))["local_ts"] == 0).all()
     events["local_ts"][-1] = events["exch_ts"][-1] = 0
     with pytest.raises(DataError, match="events without times"):

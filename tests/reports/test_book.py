@@ -52,7 +52,7 @@ def test_axes_say_clock_time_and_units() -> None:
 
 def test_books_without_times_are_numbered() -> None:
     figure = book_figure(books(ts_ns=np.arange(7, 67)), timed=False)
-    assert figure.axes[3].get_xlabel() == "book number (the files have no times)"
+    assert figure.axes[3].get_xlabel() == "book number (the files have no real times)"
     assert figure.axes[3].get_xlim() == (7, 66)
 
 

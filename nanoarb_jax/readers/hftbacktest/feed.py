@@ -47,7 +47,7 @@ def open_hftbacktest(path: Path, options: ReadOptions = ReadOptions()) -> EventF
     """
     what = f"hftbacktest {path}"
     notes: list[str] = []
-    times = Times(what, untimed=options.untimed)
+    times = Times(what, zero_times=options.zero_times)
     pieces = _chunks(path, times, what)
     first = next(pieces, None)
     if first is None:

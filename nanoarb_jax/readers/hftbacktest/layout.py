@@ -75,11 +75,11 @@ class Times:
 
     Args:
         what: the file, for errors.
-        untimed: whether the events may have no times, as the book of a day's start.
+        zero_times: whether the events may have no times, as the book of a day's start.
     """
 
-    def __init__(self, what: str, *, untimed: bool = False) -> None:
-        self._what, self._untimed = what, untimed
+    def __init__(self, what: str, *, zero_times: bool = False) -> None:
+        self._what, self._zero_times = what, zero_times
         self._units: dict[str, str] = {}
         self._stands_in: dict[str, str] = {}
 
@@ -108,7 +108,7 @@ class Times:
         if events["exch_ts"].all() and events["local_ts"].all():
             return
         timed = (events["exch_ts"] != 0) | (events["local_ts"] != 0)
-        if not timed.all() and not self._untimed:
+        if not timed.all() and not self._zero_times:
             first = int(np.argmax(timed))
             if not timed.any() or not timed[first:].all():
                 raise DataError(
