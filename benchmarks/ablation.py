@@ -37,16 +37,18 @@ from nanoarb_jax.training.loop import train
 LOB44 = {"data.feature_set": "lob44", "model.feature_set": "lob44"}
 SMALL = {"model.hidden_dim": 64, "model.num_layers": 2, "model.d_state": 16}
 BASE = {"model.hidden_dim": 128, "model.num_layers": 4, "model.d_state": 16}
-# its outputs are positions, not probabilities: of those the validation loss has nothing to say
-EXPECTED_PNL = {"train.loss": "expected-pnl", "train.keep": "last"}
+COST_AWARE = {"train.loss": "cost-aware"}
 SIMULATED = "simulated"  # instead of a checkpoint: train one on simulated markets first, by the same recipe
 # What each row changes in the recipe; "mamba.NAME" is a constant of model/mamba.py.
 ROWS: dict[str, dict[str, Any]] = {
     "recipe": {},
     "features: lob44": LOB44,
-    "loss: cost-aware": {"train.loss": "cost-aware"},
-    "loss: expected profit, cut at 4": EXPECTED_PNL | {"train.magnitude_cap": 4.0},
-    "loss: expected profit, cut at 30": EXPECTED_PNL | {"train.magnitude_cap": 30.0},
+    "loss: cost-aware, logarithm": COST_AWARE | {"train.magnitude_weight": "log"},
+    "loss: cost-aware, root": COST_AWARE | {"train.magnitude_weight": "root"},
+    "loss: cost-aware, cap 1": COST_AWARE | {"train.magnitude_weight": "capped", "train.magnitude_cap": 1.0},
+    "loss: cost-aware, cap 4": COST_AWARE | {"train.magnitude_weight": "capped", "train.magnitude_cap": 4.0},
+    "loss: cross-entropy": {"train.loss": "cross-entropy"},
+    "not calibrated": {"train.calibrate": False},
     "no mirror": {"train.mirror": False},
     "class weights": {"train.class_weights": True},
     "logit adjustment 0.5": {"train.logit_adjustment": 0.5},
@@ -75,6 +77,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "all A = -1": {"mamba.initial_A": lambda n: np.ones(n)},
     "six horizons": {"data.horizons": (5, 10, 20, 50, 100, 200), "model.horizons": (5, 10, 20, 50, 100, 200)},
     "instruments weigh alike": {"train.sampling": "instrument"},
+    "sampling: root": {"train.sampling": "root"},
     "begun on a simulated market": {"train.init": SIMULATED},
     "two layers": {"model.num_layers": 2},
     # one epoch: a window has one label for its 100 ticks; about as many updates, three times as many ticks scanned

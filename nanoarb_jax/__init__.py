@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nanoarb_jax.market.book.order_book import OrderBook
     from nanoarb_jax.market.event import EVENT, mark_messages
     from nanoarb_jax.market.series import BookSeries
-    from nanoarb_jax.model.losses import expected_pnl_loss, transaction_cost_aware_loss
+    from nanoarb_jax.model.losses import transaction_cost_aware_loss
     from nanoarb_jax.model.mamba import MambaLOB
     from nanoarb_jax.model.ssm import selective_scan, selective_step
     from nanoarb_jax.model.torch_compat import load_torch_state_dict
@@ -52,7 +52,6 @@ _HOME = {
     "EVENT": "market.event",
     "LobFeatureExtractor": "features.live",
     "OrderBook": "market.book.order_book",
-    "expected_pnl_loss": "model.losses",
     "transaction_cost_aware_loss": "model.losses",
     "MambaLOB": "model.mamba",
     "selective_scan": "model.ssm",
@@ -90,7 +89,6 @@ __all__ = [
     "TrainConfig",
     "WindowPredictor",
     "create_training_samples",
-    "expected_pnl_loss",
     "load_torch_state_dict",
     "mark_messages",
     "open_dataset",

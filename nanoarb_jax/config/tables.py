@@ -25,6 +25,13 @@ _RECIPES: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
+# settings that earlier versions had, and what to do about a file that names one
+_REMOVED = {
+    "train.spread_penalty": "the cost-aware loss charges the spread of every tick instead; leave it out",
+    "train.slippage_estimate": "the cost-aware loss charges slippage_ticks instead; leave it out",
+}
+
+
 def _recipe_model(preset: str) -> ModelConfig:
     shape = ModelConfig.preset(preset)
     return dataclasses.replace(shape, feature_set=DataConfig.feature_set, **_RECIPES[preset]["model"])
@@ -109,9 +116,8 @@ def _settings(table: str, start: Settings, values: dict[str, Any], source: str) 
     names = {setting.name for setting in dataclasses.fields(start)}
     unknown = sorted(set(values) - names)
     if unknown:
-        raise ConfigError(
-            f"{source}: unknown key {unknown[0]!r} in [{table}]: expected one of {', '.join(sorted(names))}"
-        )
+        expected = _REMOVED.get(f"{table}.{unknown[0]}", f"expected one of {', '.join(sorted(names))}")
+        raise ConfigError(f"{source}: unknown key {unknown[0]!r} in [{table}]: {expected}")
     return dataclasses.replace(start, **values)
 
 

@@ -18,11 +18,13 @@ class TrainConfig:
         objective: loss at every tick of parallel streams ("stream"), or at the last tick of windows ("window"). Streams
             are worked through in chunks: the state is carried from one to the next, gradients are cut between them.
             Windows are independent.
-        loss: training loss. `transaction_cost_aware_loss`, cross-entropy, or `expected_pnl_loss`.
+        loss: cross-entropy of the labels, weighted by what a trade could earn after costs ("cost-aware") or not. See
+            `nanoarb_jax.training.trade_weights`.
         epochs: passes over the training rows; of the preset small 16, of nano 32.
-        sampling: share of a stream in an epoch: by its rows, or the same for every instrument. "rows" – every row comes
-            once an epoch; "instrument" – an epoch is as long, and all instruments have the same share of it: of a long
-            stream another part each time, a short one is repeated.
+        sampling: share of an instrument in an epoch: by its rows, by their square root, or the same for all. "rows" –
+            every row comes once an epoch. "root" and "instrument" – an epoch is as long, but of a long stream it has
+            only a part, another one each time, and a short stream is repeated. The streams of one instrument share its
+            part by their rows.
         batch_size: parallel streams, or windows, per update; None: as many as fit device and data. See
             `nanoarb_jax.training.device.default_batch`. Rounded down to a multiple of devices × `accumulate`.
         accumulate: groups in which the lanes of an update are worked through, to save memory. The update stays the
@@ -38,6 +40,9 @@ class TrainConfig:
             decay ramps up over the first updates.
         keep: epoch whose weights are kept: of the least validation log loss, of the best validation MCC, or the last.
             Loss and MCC are means over series and horizons. On short series the MCC is mostly luck.
+        calibrate: fit a temperature and the bias of a direction on the validation rows and keep weights with them. They
+            are folded into the last layer, each epoch anew, and epochs are compared with them. Not done with
+            class_weights or logit_adjustment, which tilt probabilities on purpose.
         patience: epochs without a better one, as --keep compares them, before training stops; 0: never.
         mirror: show half of the streams with bid and ask swapped. Their labels are flipped.
         input_jitter: standard deviation of a random offset of the inputs, in their own standard deviations. Every lane
@@ -50,14 +55,12 @@ class TrainConfig:
             added to the logits that the labels are compared with (Menon et al. 2021), so that those served are of more
             equal classes. They are then no estimates of the classes' probabilities, and a teacher should be trained
             alike.
-        spread_penalty: cost of undecided probabilities, in the cost-aware loss, for the spread.
-        slippage_estimate: cost of undecided probabilities, in the cost-aware loss, for slippage.
-        fee_ticks: fees, in ticks, of a unit bought and sold again, in the expected-pnl loss. The spread of each tick is
-            charged beside them.
-        slippage_ticks: slippage, in ticks, of a unit bought and sold again, in the expected-pnl loss.
-        magnitude_cap: largest move, in label thresholds, that a loss counts, so that no jump drowns the rest. Of the
-            cost-aware loss the largest magnitude; of the expected-pnl loss the most that a trade can earn (moves are
-            cut at the costs plus this).
+        magnitude_weight: how the weight of the cost-aware loss grows with a trade's gain: with the gain up to a cap,
+            with its square root, or with its logarithm. The gain is the move less the spread at that tick, the fees and
+            the slippage.
+        magnitude_cap: largest gain that counts in full with magnitude_weight "capped", in mean gains of the series.
+        fee_ticks: fees, in ticks, of a unit bought and sold again, in the cost-aware loss.
+        slippage_ticks: slippage, in ticks, of a unit bought and sold again, in the cost-aware loss.
         init: checkpoint or run folder to begin from (fine-tuning); None: new weights. Its input statistics are kept;
             with new weights they are those of the training rows. The model must have its shape, dropout apart.
         teacher: checkpoint or run folder of a larger model to learn from beside the labels; None: labels alone. The
@@ -74,9 +77,9 @@ class TrainConfig:
     """
 
     objective: Literal["stream", "window"] = "stream"
-    loss: Literal["cost-aware", "cross-entropy", "expected-pnl"] = "cost-aware"
+    loss: Literal["cost-aware", "cross-entropy"] = "cost-aware"
     epochs: int = 8
-    sampling: Literal["rows", "instrument"] = "rows"
+    sampling: Literal["rows", "root", "instrument"] = "rows"
     batch_size: int | None = None
     accumulate: int = 1
     chunk_length: int = 64
@@ -88,17 +91,17 @@ class TrainConfig:
     clip_norm: float = 1.0
     ema_decay: float = 0.99
     keep: Literal["loss", "mcc", "last"] = "loss"
+    calibrate: bool = True
     patience: int = 10
     mirror: bool = True
     input_jitter: float = 0.3
     burn_in: int = 0
     class_weights: bool = False
     logit_adjustment: float = 0.0
-    spread_penalty: float = 0.001
-    slippage_estimate: float = 0.0005
+    magnitude_weight: Literal["capped", "root", "log"] = "log"
+    magnitude_cap: float = 1.0
     fee_ticks: float = 0.0
     slippage_ticks: float = 0.0
-    magnitude_cap: float = 1.0
     init: str | None = None
     teacher: str | None = None
     teacher_weight: float = 0.5
@@ -119,7 +122,7 @@ class TrainConfig:
             require(count is None or count >= 1, f"train.{name}", count, "None or an integer of at least 1")
         for name in ("lr", "clip_norm", "teacher_temperature"):
             require(getattr(self, name) > 0, f"train.{name}", getattr(self, name), "more than 0")
-        costs = ("spread_penalty", "slippage_estimate", "fee_ticks", "slippage_ticks", "magnitude_cap")
+        costs = ("fee_ticks", "slippage_ticks", "magnitude_cap")
         for name in ("weight_decay", *costs, "patience", "input_jitter", "burn_in", "logit_adjustment"):
             require(getattr(self, name) >= 0, f"train.{name}", getattr(self, name), "0 or more")
         self._check_fit()
@@ -134,15 +137,9 @@ class TrainConfig:
 
     def _check_fit(self) -> None:
         """Refuse settings that contradict each other."""
-        trades = self.loss == "expected-pnl"
         require(
-            not (trades and self.class_weights),
-            "train.class_weights", self.class_weights, 'false with loss "expected-pnl", which weighs trades',
-        )  # fmt: skip
-        require(
-            self.logit_adjustment == 0 or not (trades or self.class_weights),
-            "train.logit_adjustment", self.logit_adjustment,
-            '0 with class_weights, which correct the same, or with loss "expected-pnl", which needs none',
+            self.logit_adjustment == 0 or not self.class_weights,
+            "train.logit_adjustment", self.logit_adjustment, "0 with class_weights, which correct the same",
         )  # fmt: skip
         require(
             self.burn_in == 0 or self.objective == "stream",

@@ -36,54 +36,34 @@ def transaction_cost_aware_loss(
     Returns:
         The scalar loss. With `magnitudes=None` and both costs 0 it is plain cross-entropy.
     """
+    weights = jnp.ones(targets.shape) if magnitudes is None else 1.0 + jnp.abs(magnitudes)
     log_p = jax.nn.log_softmax(logits, axis=-1)  # (b, h, c)
-    cross_entropy = -jnp.take_along_axis(log_p, targets[..., None], axis=-1)[..., 0]  # (b, h)
-    if class_weights is not None:
-        cross_entropy = cross_entropy * class_weights[targets]
-    if magnitudes is not None:
-        cross_entropy = cross_entropy * (1.0 + jnp.abs(magnitudes))
-    p = jnp.exp(log_p)
     # the 1e-8 is NanoARB's, kept so that the losses agree
-    entropy = -jnp.sum(p * jnp.log(p + 1e-8), axis=-1)
-    known = targets >= 0
-    return _mean(cross_entropy, known) + (spread_penalty + slippage_estimate) * _mean(entropy, known)
+    p = jnp.exp(log_p)
+    entropy = _mean(-jnp.sum(p * jnp.log(p + 1e-8), axis=-1), targets >= 0)
+    loss = weighted_cross_entropy(logits, targets, weights, class_weights)
+    return loss + (spread_penalty + slippage_estimate) * entropy
 
 
-def expected_pnl_loss(
+def weighted_cross_entropy(
     logits: Float[Array, "b h c"],
-    moves: Float[Array, "b h"],
-    costs: Float[Array, "b h"] | float,
-    *,
-    known: Bool[Array, "b h"] | None = None,
+    targets: Int[Array, "b h"],
+    weights: Float[Array, "b h"],
+    class_weights: Float[Array, c] | None = None,
 ) -> Float[Array, ""]:
-    """Minus the profit that the probabilities, held as positions, are expected to make: costs made literal.
-
-        -mean(p_up · (move - cost) + p_down · (-move - cost))
-
-    Every sample is a trade of its own, opened there and closed when the move is over: long with the share p_up of a
-    unit, short with p_down, out of the market with the rest. So the best answer is a position where the move exceeds
-    the cost, and "neutral" everywhere else. It asks for good trades, not for true probabilities: where none pays, every
-    class but neutral vanishes.
+    """mean(weight · w[y] · CE), the mean over the samples with a known label.
 
     Args:
-        logits: unnormalised scores of down, neutral and up.
-        moves: signed price moves over the horizon, in ticks or any other unit.
-        costs: of a unit bought and sold again, in the unit of the moves: spread, fees and slippage.
-        known: which moves are; the others are left out of the mean. None: all.
-
-    Returns:
-        The scalar loss, in the unit of the moves; below 0 where trades pay.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> loss = nj.expected_pnl_loss(jnp.array([[[-9.0, -9.0, 9.0]]]), jnp.array([[3.0]]), 1.0)  # surely long
-        >>> round(float(loss), 3)
-        -2.0
+        logits: unnormalised class scores.
+        targets: classes 0 down, 1 neutral, 2 up; below 0: not known, left out of the mean.
+        weights: factor per sample and horizon.
+        class_weights: factor per class. The mean is over samples, not over weights.
     """
-    p = jax.nn.softmax(logits, axis=-1)
-    down, up = p[..., 0], p[..., 2]
-    profit = (up - down) * moves - (up + down) * costs
-    return -_mean(profit, jnp.ones(moves.shape, bool) if known is None else known)
+    log_p = jax.nn.log_softmax(logits, axis=-1)  # (b, h, c)
+    cross_entropy = -weights * jnp.take_along_axis(log_p, targets[..., None], axis=-1)[..., 0]  # (b, h)
+    if class_weights is not None:
+        cross_entropy = cross_entropy * class_weights[targets]
+    return _mean(cross_entropy, targets >= 0)
 
 
 def distillation_loss(

@@ -13,15 +13,11 @@ from nanoarb_jax.features.feature_set import mirror_of
 
 
 class TrainingRows(NamedTuple):
-    """Training rows of several streams end to end: n rows, f features, h horizons.
-
-    Moves and costs are in label thresholds of their stream and horizon, so that instruments weigh alike.
-    """
+    """Training rows of several streams end to end: n rows, f features, h horizons."""
 
     features: Any  # (n, f) float32, raw
     labels: Any  # (n, h) int8
-    moves: Any  # (n, h) float32, signed
-    costs: Any  # (n, h) float32, of a unit bought and sold again: spread, fees and slippage
+    weights: Any  # (n, h) float32, of the label in the loss
 
 
 class Picks(NamedTuple):
@@ -38,8 +34,7 @@ class Batch(NamedTuple):
 
     features: Any  # (s, l, f) float32
     labels: Any  # (s, l, h) int32
-    moves: Any  # (s, l, h) float32
-    costs: Any  # (s, l, h) float32
+    weights: Any  # (s, l, h) float32
     fresh: Any  # (s,) bool, the lane's state starts anew
     counted: Any  # (s, l) bool, the tick counts in the loss: the burn-in of its lane is over
 
@@ -54,14 +49,13 @@ def gather(rows: TrainingRows, picks: Picks, ticks: int, config: TrainConfig) ->
     """
     tick = jnp.arange(ticks)[None]
     at = picks.start[:, None] + tick  # (s, l)
-    x, y, moves, costs = (column.at[at].get(mode="promise_in_bounds") for column in rows)
+    x, y, weights = (column.at[at].get(mode="promise_in_bounds") for column in rows)
     y = y.astype(jnp.int32)
     if config.mirror:
         flipped = picks.mirrored[:, None, None]
         x = jnp.where(flipped, _mirrored(x, picks.reference), x)
         y = jnp.where(flipped & (y != UNDEFINED), UP - y, y)
-        moves = jnp.where(flipped, -moves, moves)
-    return Batch(x, y, moves, costs, picks.age == 0, picks.age[:, None] + tick >= config.burn_in)
+    return Batch(x, y, weights, picks.age == 0, picks.age[:, None] + tick >= config.burn_in)
 
 
 def _mirrored(x: jax.Array, reference: jax.Array) -> jax.Array:

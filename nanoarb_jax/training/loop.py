@@ -22,6 +22,7 @@ from nanoarb_jax.data.dataset import Dataset
 from nanoarb_jax.errors import DeviceError, TrainingError
 from nanoarb_jax.training.batch import Picks, TrainingRows
 from nanoarb_jax.training.build import RunParts, build_run
+from nanoarb_jax.training.calibrate import calibrated, calibrates, fit_calibration
 from nanoarb_jax.training.device import choose_devices, peak_memory_bytes
 from nanoarb_jax.training.lineage import load_learnt_from
 from nanoarb_jax.training.log import RunLog, require_tensorboard
@@ -209,12 +210,18 @@ class _Run:
         self._save(done)
         return record
 
-    def _validate(self) -> dict[str, dict[str, float]]:
+    def _validate(self) -> dict[str, Any]:
+        """Figures of the averaged weights, and their calibration: figures are those that the calibrated ones have."""
         streams, parts = self.plan.dataset.streams, self.parts
         log_probs = validation_log_probs(parts.score, self.state.average, parts.model, streams)
         if not all(np.isfinite(log_p).all() for log_p in log_probs):
             raise self._diverged("validation scores are NaN or infinite")
-        return validation_figures(streams, log_probs, self.plan.config.model.horizons)
+        train, horizons = self.plan.config.train, self.plan.config.model.horizons
+        if not calibrates(train):
+            return validation_figures(streams, log_probs, horizons)
+        calibration = fit_calibration(streams, log_probs, horizons, symmetric=train.mirror)
+        log_probs = [calibrated(log_p, calibration) for log_p in log_probs]
+        return {**validation_figures(streams, log_probs, horizons), "calibration": calibration}
 
     def _out_of_patience(self) -> bool:
         return out_of_patience(self.progress["epoch"], self.progress["best"], self.plan.config.train.patience)

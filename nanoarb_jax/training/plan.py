@@ -30,6 +30,7 @@ def plan_streams(
     rng: np.random.Generator,
     *,
     instruments: Sequence[str] | None = None,
+    power: float = 0.0,
     multiple: int = 1,
 ) -> EpochPlan:
     """Lay chunks of all streams end to end, in a random order of streams, and cut that line into lanes.
@@ -40,8 +41,9 @@ def plan_streams(
         lanes: parallel streams per update; fewer if there are fewer chunks, or if fewer lanes leave fewer chunks out.
         rng: draws the order, how many rows a stream leaves out at its start rather than at its end, and which runs of
             chunks are mirrored.
-        instruments: of each stream. Every instrument then gets the same share of an epoch, see `quotas`: of a long
-            stream some chunks are left out, those of a short one are repeated. None: every chunk once.
+        instruments: of each stream. Every instrument then gets its share of an epoch, see `quotas`: of a long stream
+            some chunks are left out, those of a short one are repeated. None: every chunk once.
+        power: of an instrument's rows, which its share is proportional to.
         multiple: lanes are rounded down to a multiple of this.
 
     Raises:
@@ -49,7 +51,7 @@ def plan_streams(
     """
     chunks = [length // chunk_length for length in lengths]
     runs = []  # (stream, number of its chunks that follow each other)
-    for stream, quota in enumerate(quotas(chunks, instruments, rng)):
+    for stream, quota in enumerate(quotas(chunks, instruments, rng, power)):
         whole, rest = divmod(int(quota), chunks[stream])
         runs += [(stream, chunks[stream])] * whole + [(stream, rest)] * (rest > 0)
     parts = []
@@ -76,6 +78,7 @@ def plan_windows(
     rng: np.random.Generator,
     *,
     instruments: Sequence[str] | None = None,
+    power: float = 0.0,
     multiple: int = 1,
 ) -> EpochPlan:
     """Put the windows of all streams in random order, each once; those that do not fill a last batch are left out.
@@ -85,7 +88,7 @@ def plan_windows(
     """
     counts = [length - window + 1 for length in lengths]
     found = []
-    for count, quota in zip(counts, quotas(counts, instruments, rng), strict=True):
+    for count, quota in zip(counts, quotas(counts, instruments, rng, power), strict=True):
         whole, rest = divmod(int(quota), count)
         some = rng.choice(count, rest, replace=False) if rest else np.arange(0)
         found.append(np.concatenate([np.tile(np.arange(count), whole), some]))
@@ -95,26 +98,32 @@ def plan_windows(
     return EpochPlan(stream[order], start[order], rng.random(order.shape) < 0.5, np.zeros_like(order))
 
 
-def quotas(counts: Sequence[int], instruments: Sequence[str] | None, rng: np.random.Generator) -> np.ndarray:
+def quotas(
+    counts: Sequence[int], instruments: Sequence[str] | None, rng: np.random.Generator, power: float = 0.0
+) -> np.ndarray:
     """How many chunks or windows of each stream an epoch sees; their sum is that of `counts`.
 
     Args:
         counts: chunks or windows that each stream has.
-        instruments: of each stream. All instruments get equally many; the streams of one share them in proportion to
+        instruments: of each stream. The streams of one instrument share its part of the epoch in proportion to their
             `counts`. None: every stream gets its own count.
         rng: rounds up or down at random, so that the shares are exact on average over epochs.
+        power: an instrument's share is proportional to the sum of its counts to this power: 0 gives all instruments
+            the same share, 0.5 one by the square root.
 
     >>> from nanoarb_jax.training.plan import quotas
     >>> quotas([30, 10, 2], ["ES", "ES", "BTC"], np.random.default_rng(0)).tolist()
     [16, 5, 21]
+    >>> quotas([30, 6, 4], ["ES", "ES", "BTC"], np.random.default_rng(0), power=0.5).tolist()
+    [25, 5, 10]
     """
     if instruments is None:
         return np.array(counts)
     together = dict.fromkeys(instruments, 0)
     for instrument, count in zip(instruments, counts, strict=True):
         together[instrument] += count
-    shares = [count / together[instrument] for instrument, count in zip(instruments, counts, strict=True)]
-    edges = np.cumsum([0.0, *shares]) * (sum(counts) / len(together))
+    parts = [count * together[name] ** (power - 1) for name, count in zip(instruments, counts, strict=True)]
+    edges = np.cumsum([0.0, *parts]) * (sum(counts) / sum(parts))
     edges[-1] = sum(counts)  # exactly: every epoch has as many updates
     return np.diff(np.floor(edges + rng.random())).astype(int)
 

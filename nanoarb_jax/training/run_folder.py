@@ -25,6 +25,7 @@ from nanoarb_jax.config import Config, load_config
 from nanoarb_jax.errors import CheckpointError, ConfigError, DataError, OutputError
 from nanoarb_jax.files import check_open_files, first_line
 from nanoarb_jax.model.mamba import MambaLOB
+from nanoarb_jax.training.calibrate import fold_calibration
 from nanoarb_jax.training.run_plan import RunPlan
 
 _CONFIG, _RECORD = "config.toml", "run.json"
@@ -107,13 +108,16 @@ def keep_best(
 
     Args:
         folder: of the run.
-        model: takes on the weights.
-        weights: to keep.
-        metrics: line of metrics.jsonl of the epoch that they are of.
+        model: takes on what is kept.
+        weights: to keep, calibrated.
+        metrics: line of metrics.jsonl of the epoch that they are of, with the calibration if there is one.
         plan: of the run.
         record: what the run learns from.
     """
     nnx.update(model, weights)
+    calibration = metrics.get("calibration")
+    if calibration is not None:
+        fold_calibration(model, calibration)
     update = metrics["update"]
     kept = save_checkpoint(
         folder / "best" / str(update),
@@ -124,6 +128,7 @@ def keep_best(
             **dataclasses.asdict(plan.config.train),
             "epoch_kept": metrics["epoch"],
             "update_kept": update,
+            "calibration": calibration,
             "device": plan.device_name,
             "devices": len(plan.devices),
         },

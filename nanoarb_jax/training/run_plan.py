@@ -22,6 +22,9 @@ from nanoarb_jax.training.device import default_batch, matmul_dtype
 from nanoarb_jax.training.lineage import origin
 from nanoarb_jax.training.plan import EpochPlan, TrainingSession, plan_streams, plan_windows, training_sessions
 
+# how an instrument's share of an epoch grows with its rows
+_SHARE_POWER = {"rows": 1.0, "root": 0.5, "instrument": 0.0}
+
 
 @dataclass(frozen=True)
 class RunPlan:
@@ -118,7 +121,8 @@ def _plan_epoch(
         ticks,
         lanes,
         np.random.default_rng([train.seed, epoch]),
-        instruments=names if train.sampling == "instrument" else None,
+        instruments=None if train.sampling == "rows" else names,
+        power=_SHARE_POWER[train.sampling],
         multiple=len(devices) * train.accumulate,
     )
     return plan._replace(stream=streams[plan.stream], start=firsts[plan.stream] + plan.start)

@@ -10,6 +10,7 @@ from nanoarb_jax.config import TrainConfig
 from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.training.batch import Picks, TrainingRows
 from nanoarb_jax.training.plan import EpochPlan
+from nanoarb_jax.training.trade_weights import RowWeights, make_row_weights
 
 # Training rows stay on the device for the whole run if their features take no more bytes than this.
 # Otherwise the rows of each call are sent there before it.
@@ -25,36 +26,36 @@ def make_source(streams: Sequence[Stream], ticks: int, config: TrainConfig, put:
     Args:
         streams: as numbered in the plans.
         ticks: rows per lane and update.
-        config: costs.
+        config: of the loss.
         put: moves rows to the device, or to all of several.
 
     Returns:
         `(plan of some updates) -> (rows on the device, which of them each update is shown)`. The rows are always the
         same, the whole training part, if their features take no more than `RESIDENT_BYTES`.
     """
+    weights = [make_row_weights(stream, config) for stream in streams]
     references = np.array([stream.features[0, 0] for stream in streams], np.float32)
     lengths = [stream.train[1] - stream.train[0] for stream in streams]
     if sum(lengths) * 4 * streams[0].features.shape[1] > RESIDENT_BYTES:
 
         def send(plan: EpochPlan) -> tuple[TrainingRows, Picks]:
             lanes = zip(plan.stream.ravel(), plan.start.ravel(), strict=True)
-            rows = _joined([_rows(streams[i], start, ticks, config) for i, start in lanes])
+            rows = _joined([_rows(streams[i], start, ticks, weights[i]) for i, start in lanes])
             return put(rows), _picks(plan, ticks * np.arange(plan.start.size).reshape(plan.start.shape), references)
 
         return send
 
-    resident = put(_joined([_rows(stream, 0, length, config) for stream, length in zip(streams, lengths, strict=True)]))
+    everything = zip(streams, lengths, weights, strict=True)
+    resident = put(_joined([_rows(stream, 0, length, weigh) for stream, length, weigh in everything]))
     first = np.cumsum([0, *lengths[:-1]])
     return lambda plan: (resident, _picks(plan, first[plan.stream] + plan.start, references))
 
 
-def _rows(stream: Stream, start: int, count: int, config: TrainConfig) -> TrainingRows:
+def _rows(stream: Stream, start: int, count: int, weigh: RowWeights) -> TrainingRows:
     """`count` rows of a stream's training part, from the row `start` of that part."""
     first = stream.train[0] + start
     at = slice(first, first + count)
-    threshold = np.asarray(stream.threshold_ticks, np.float32)[None]
-    costs = stream.spread[at][:, None] + np.float32(config.fee_ticks + config.slippage_ticks)
-    return TrainingRows(stream.features[at], stream.labels[at], stream.moves[at] / threshold, costs / threshold)
+    return TrainingRows(stream.features[at], stream.labels[at], weigh(at))
 
 
 def _joined(parts: Sequence[TrainingRows]) -> TrainingRows:

@@ -13,11 +13,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from nanoarb_jax.config import TrainConfig
 from nanoarb_jax.data.labels import UNDEFINED
-from nanoarb_jax.model.losses import distillation_loss
+from nanoarb_jax.model.losses import distillation_loss, weighted_cross_entropy
 from nanoarb_jax.model.mamba import MambaLOB, ModelState
 from nanoarb_jax.model.transform import Statistic
 from nanoarb_jax.training.batch import Batch
-from nanoarb_jax.training.objective import label_loss
 from nanoarb_jax.training.optimizer import average_weights
 
 # ticks between the states kept for the backward pass; on a CPU 8 was fastest of 4, 8, 16
@@ -156,9 +155,9 @@ def _make_loss(
             checkpoint_ticks=CHECKPOINT_TICKS,
         )  # (s, l, h, c)
         logits = _samples(logits, ticks)
-        labels, moves, costs = (_samples(a, ticks) for a in (_known_labels(batch), batch.moves, batch.costs))
+        labels, weights = (_samples(a, ticks) for a in (_known_labels(batch), batch.weights))
         adjusted = logits if logit_offset is None else logits + logit_offset[None]
-        loss = label_loss(adjusted, labels, moves, costs, config, class_weights) * _share(labels >= 0, totals[0])
+        loss = weighted_cross_entropy(adjusted, labels, weights, class_weights) * _share(labels >= 0, totals[0])
         if teacher is not None:
             teacher_logits, teacher_state = teacher.scan(batch.features, _clear(lanes.teacher, batch.fresh))
             counted, teacher_logits = (_samples(a, ticks) for a in (batch.counted, teacher_logits))

@@ -380,8 +380,8 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         f"train --data {{0}}/data {NEW} --objective both", ['error: --objective both: expected "stream" or "window"']
     ),
     "train, switch": (
-        f"train --data {{0}}/data {NEW} --class-weights --loss expected-pnl",
-        ['error: --class-weights: expected false with loss "expected-pnl"'],
+        f"train --data {{0}}/data {NEW} --objective window --burn-in 9",
+        ['error: --burn-in 9: expected 0 with objective "window"'],
     ),
     "train, value in a file": (
         f"train --data {{0}}/data {NEW} --config {{0}}/value.toml --epochs 3",

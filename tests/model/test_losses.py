@@ -63,28 +63,6 @@ def test_unknown_labels_count_nowhere() -> None:
     assert float(nj.transaction_cost_aware_loss(LOGITS, -TARGETS - 1)) == 0.0
 
 
-MOVES, COSTS = np.array([[-4.0, 3.0]], np.float32), np.array([[1.0, 2.0]], np.float32)
-
-
-def test_expected_pnl_by_hand() -> None:
-    """Short 1/2 and long 1/4 of a fall of 4 that costs 1; short 1/8 and long 3/4 of a rise of 3 that costs 2."""
-    profits = 0.5 * (4 - 1) + 0.25 * (-4 - 1), 0.125 * (-3 - 2) + 0.75 * (3 - 2)
-    assert float(nj.expected_pnl_loss(LOGITS, MOVES, COSTS)) == pytest.approx(-sum(profits) / 2, rel=1e-5)
-    known = np.array([[False, True]])
-    assert float(nj.expected_pnl_loss(LOGITS, MOVES, COSTS, known=known)) == pytest.approx(-profits[1], rel=1e-5)
-    assert float(nj.expected_pnl_loss(LOGITS, MOVES, COSTS, known=~known & known)) == 0.0
-
-
-def test_expected_pnl_wants_only_trades_that_pay() -> None:
-    def gradient(move: float, cost: float) -> np.ndarray:
-        return np.asarray(jax.grad(nj.expected_pnl_loss)(jnp.zeros((1, 1, 3)), jnp.full((1, 1), move), cost)[0, 0])
-
-    for move in (-2.0, 2.0):
-        assert gradient(move, 1.0).argmin() == (2 if move > 0 else 0)  # descent raises what has the least gradient
-        assert gradient(move, 3.0).argmin() == 1
-    np.testing.assert_allclose(gradient(2.0, 1.0), gradient(-2.0, 1.0)[::-1], atol=1e-7)
-
-
 # a teacher with the probabilities (1/4, 1/2, 1/4) and (1/8, 1/8, 3/4), the second as the student's
 TEACHER = np.log([[[1.0, 2.0, 1.0], [1.0, 1.0, 6.0]]]).astype(np.float32) - 1.0
 

@@ -31,7 +31,7 @@ def check_update() -> None:
     model = random_model(dataclasses.replace(MODEL, horizons=(2, 5), dropout=0.0))
     optimizer, results = optax.sgd(STEP), []
     fresh = np.array([False, True] * (LANES // 2))
-    rows = TrainingRows(*(column.reshape(LANES * TICKS, -1) for column in batch_of(0, list(fresh))[:4]))
+    rows = TrainingRows(*(column.reshape(LANES * TICKS, -1) for column in batch_of(0, list(fresh))[:3]))
     start = TICKS * np.arange(LANES, dtype=np.int32)
     lanes = Picks(start, fresh, np.full(LANES, 0.5, np.float32), np.where(fresh, 0, TICKS).astype(np.int32))
     picks = Picks(*(np.stack([column, column]) for column in lanes))

@@ -25,8 +25,8 @@ DATASET = Dataset(
 )
 MODEL = ModelConfig(hidden_dim=8, d_state=4, num_layers=1, horizons=HORIZONS, window=16)
 STREAM = TrainConfig(
-    epochs=3, batch_size=4, chunk_length=32, lr=0.03, checkpoint_every=9, ema_decay=0.9, magnitude_cap=1.0,
-    input_jitter=0.0, tensorboard=False,
+    epochs=3, batch_size=4, chunk_length=32, lr=0.03, checkpoint_every=9, ema_decay=0.9, input_jitter=0.0,
+    tensorboard=False,
 )  # fmt: skip
 
 

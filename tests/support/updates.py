@@ -10,7 +10,6 @@ import numpy as np
 import optax
 from flax import nnx
 
-import nanoarb_jax as nj
 from nanoarb_jax.config import ModelConfig, TrainConfig
 from nanoarb_jax.model.mamba import MambaLOB, ModelState
 from nanoarb_jax.model.transform import Statistic
@@ -30,8 +29,7 @@ def batch_of(seed: int, fresh: list[bool]) -> Batch:
     return Batch(
         rng.normal(size=(lanes, TICKS, 44)).astype(np.float32),
         rng.integers(0, 3, (lanes, TICKS, 2)).astype(np.int32),
-        rng.uniform(-3, 3, (lanes, TICKS, 2)).astype(np.float32),
-        rng.uniform(0, 2, (lanes, TICKS, 2)).astype(np.float32),
+        rng.uniform(0.5, 2, (lanes, TICKS, 2)).astype(np.float32),
         np.array(fresh),
         np.ones((lanes, TICKS), bool),
     )
@@ -56,19 +54,11 @@ class Twin(NamedTuple):
     def loss(self, params: Any, batch: Batch, carried: ModelState, key: Any = None) -> jax.Array:
         logits, _ = self.scan(params, batch, carried, key)
         rows = slice(-1, None) if self.settings.objective == "window" else slice(None)
-        logits, labels, moves = (a[:, rows].reshape(-1, *a.shape[2:]) for a in (logits, *batch[1:3]))
-        if self.settings.loss == "cross-entropy":
-            weights = jnp.ones(3) if self.class_weights is None else self.class_weights
-            each = optax.softmax_cross_entropy_with_integer_labels(logits + self.logit_offset[None], labels)
-            return (weights[labels] * each)[self.counted[:, rows].ravel()].mean()
-        return nj.transaction_cost_aware_loss(
-            logits,
-            labels,
-            jnp.minimum(jnp.abs(moves), 1.0),
-            spread_penalty=0.3,
-            slippage_estimate=0.2,
-            class_weights=self.class_weights,
-        )
+        logits, labels, weights = (a[:, rows].reshape(-1, *a.shape[2:]) for a in (logits, *batch[1:3]))
+        each = weights * optax.softmax_cross_entropy_with_integer_labels(logits + self.logit_offset[None], labels)
+        if self.class_weights is not None:
+            each *= self.class_weights[labels]
+        return each[self.counted[:, rows].ravel()].mean()
 
 
 def clear(state: ModelState, lane: int) -> ModelState:

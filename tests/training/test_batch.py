@@ -1,4 +1,4 @@
-"""The rows of an update: those the plan names, mirrored where it says so, moves and costs in label thresholds."""
+"""The rows of an update: those the plan names, mirrored where it says so, with the weights of their labels."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from nanoarb_jax.training import source
 from nanoarb_jax.training.batch import Batch, Picks, TrainingRows, gather
 from nanoarb_jax.training.plan import EpochPlan
 from nanoarb_jax.training.source import make_source
+from nanoarb_jax.training.trade_weights import make_row_weights
 
 DATA = DataConfig(feature_set="lob44", horizons=(2, 5), threshold_ticks=0.5, threshold_spreads=0.0)
 STREAMS = [
@@ -33,18 +34,18 @@ def batch_of(config: TrainConfig) -> Batch:
 def test_gather(mirror: bool, resident: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not resident:
         monkeypatch.setattr(source, "RESIDENT_BYTES", 2 * 600 * 44 * 4 - 1)
-    batch = batch_of(TrainConfig(mirror=mirror, fee_ticks=0.5, slippage_ticks=0.25))
+    config = TrainConfig(mirror=mirror)
+    batch = batch_of(config)
     assert batch.features.shape == (3, 128, 44) and batch.labels.dtype == np.int32
-    assert batch.features.dtype == batch.moves.dtype == batch.costs.dtype == np.float32
-    assert batch.labels.shape == batch.moves.shape == batch.costs.shape == (3, 128, 2)
+    assert batch.features.dtype == batch.weights.dtype == np.float32
+    assert batch.labels.shape == batch.weights.shape == (3, 128, 2)
     np.testing.assert_array_equal(batch.fresh, [True, False, True])
     for lane, (number, start, flipped) in enumerate(((1, 100, False), (0, 107, True), (1, 572, True))):
         stream = mirror_stream(STREAMS[number]) if flipped and mirror else STREAMS[number]
         rows = slice(start, start + 128)
         np.testing.assert_array_equal(batch.features[lane], stream.features[rows])
         np.testing.assert_array_equal(batch.labels[lane], stream.labels[rows])
-        np.testing.assert_allclose(batch.moves[lane], stream.moves[rows] / [0.5, 2.0])
-        np.testing.assert_allclose(batch.costs[lane], (stream.spread[rows, None] + 0.75) / [0.5, 2.0])
+        np.testing.assert_array_equal(batch.weights[lane], make_row_weights(STREAMS[number], config)(rows))
         assert len(np.unique(batch.labels[lane])) > 1
     assert batch.counted.shape == (3, 128) and batch.counted.all()
 

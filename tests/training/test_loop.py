@@ -37,6 +37,7 @@ from nanoarb_jax.training.balance import class_weights, log_prior
 from nanoarb_jax.training.device import choose_device, choose_devices, matmul_dtype
 from nanoarb_jax.training.log import RunLog
 from nanoarb_jax.training.loop import Progress, TrainResult, train
+from nanoarb_jax.training.trade_weights import make_row_weights
 from support.training_runs import (
     DATA,
     DATASET,
@@ -80,10 +81,8 @@ def windows(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def best_constant_loss() -> float:
     """What a forecast that never changes can reach on the training rows, were it to know their frequencies."""
-    labels, weights = (np.concatenate(parts) for parts in zip(*(
-        (s.labels[rows], 1 + np.minimum(np.abs(s.moves[rows]) / s.threshold_ticks, STREAM.magnitude_cap))
-        for s in DATASET.streams for rows in [slice(*s.train)]
-    ), strict=True))  # fmt: skip
+    labels = np.concatenate([stream.labels[slice(*stream.train)] for stream in DATASET.streams])
+    weights = np.concatenate([make_row_weights(stream, STREAM)(slice(*stream.train)) for stream in DATASET.streams])
     losses = []
     for horizon in range(len(HORIZONS)):
         mass = np.array([weights[labels[:, horizon] == c, horizon].sum() for c in range(3)])
@@ -110,7 +109,8 @@ def test_what_a_run_leaves(streams: Run) -> None:
     assert lines == streams.lines and [line["epoch"] for line in lines] == [0, 1, 2]
     for line in lines:
         assert line.keys() == {
-            "epoch", "update", "loss", "validation_loss", "validation_mcc", "ticks_per_second", "peak_memory_bytes",
+            "epoch", "update", "loss", "validation_loss", "validation_mcc", "calibration", "ticks_per_second",
+            "peak_memory_bytes",
         }  # fmt: skip
         assert line["validation_mcc"].keys() == line["validation_loss"].keys() == {"mean", "h2", "h5", "h10"}
         assert math.isfinite(line["loss"]) and line["ticks_per_second"] > 0 and line["peak_memory_bytes"] > 1e6

@@ -116,35 +116,36 @@ def test_lanes_that_are_too_few() -> None:
 traded = st.lists(st.tuples(st.integers(1, 60), st.sampled_from("abc")), min_size=1, max_size=6)
 
 
-@given(streams=traded, seed=seeds)
-def test_quotas(streams: list[tuple[int, str]], seed: int) -> None:
+@given(streams=traded, seed=seeds, power=st.sampled_from([0.0, 0.5, 1.0]))
+def test_quotas(streams: list[tuple[int, str]], seed: int, power: float) -> None:
     counts, instruments = ([s[i] for s in streams] for i in (0, 1))
     rng = np.random.default_rng(seed)
-    found, total = quotas(counts, instruments, rng), sum(counts)
+    found, total = quotas(counts, instruments, rng, power), sum(counts)
     assert found.sum() == total
-    for name in set(instruments):
-        mine = [i for i, instrument in enumerate(instruments) if instrument == name]
-        fair = np.array([counts[i] for i in mine]) / sum(counts[i] for i in mine) * total / len(set(instruments))
-        assert (abs(found[mine] - fair) < 1 + 1e-9).all()
+    rows = {name: sum(c for c, other in streams if other == name) for name in instruments}
+    for (count, name), quota in zip(streams, found, strict=True):
+        share = rows[name] ** power / sum(n**power for n in rows.values()) * count / rows[name]
+        assert abs(quota - share * total) < 1 + 1e-9
     assert quotas(counts, None, rng).tolist() == counts
-    if len(set(instruments)) == len(instruments) and total % len(instruments) == 0:
-        assert (found == total // len(instruments)).all()
 
 
 def test_quotas_are_exact_on_average() -> None:
     rng = np.random.default_rng(0)
     mean = np.mean([quotas([5, 2, 1, 1], ["a", "a", "b", "c"], rng) for _ in range(2_000)], axis=0)
     np.testing.assert_allclose(mean, [3 * 5 / 7, 3 * 2 / 7, 3, 3], atol=0.05)
+    mean = np.mean([quotas([7, 2, 4, 1], ["a", "a", "b", "c"], rng, 0.5) for _ in range(2_000)], axis=0)
+    np.testing.assert_allclose(mean, [7 * 7 / 9, 7 * 2 / 9, 14 / 3, 7 / 3], atol=0.05)  # shares 3 : 2 : 1
 
 
-@given(given_=lengths_and_ticks, lanes=lanes_, seed=seeds)
-def test_instruments_alike(given_: tuple[list[int], int], lanes: int, seed: int) -> None:
+@given(given_=lengths_and_ticks, lanes=lanes_, seed=seeds, power=st.sampled_from([0.0, 0.5]))
+def test_instruments_by_shares(given_: tuple[list[int], int], lanes: int, seed: int, power: float) -> None:
     """Chunks and windows in the training rows; an epoch as long as without; a long stream is read in one piece."""
     lengths, ticks = given_
     names = [str(i) for i in range(len(lengths))]
     for build in (plan_streams, plan_windows):
-        plan = build(lengths, ticks, lanes, np.random.default_rng(seed), instruments=names)
-        again = build(lengths, ticks, lanes, np.random.default_rng(seed), instruments=names)
+        plan, again = (
+            build(lengths, ticks, lanes, np.random.default_rng(seed), instruments=names, power=power) for _ in range(2)
+        )
         assert same(plan, again)
         assert plan.stream.shape == build(lengths, ticks, lanes, np.random.default_rng(seed)).stream.shape
         assert all(start >= 0 and start + ticks <= lengths[stream] for stream, start in chunks_of(plan))
@@ -163,6 +164,16 @@ def test_a_long_stream_by_a_part_a_short_one_repeated() -> None:
         assert sorted(start for stream, start in chunks_of(plan) if stream == 1) == sorted(5 * list(range(0, 100, 10)))
         assert (plan.age == 0).sum() <= 4 + 6
     assert starts[0] != starts[1]
+
+
+def test_shares_by_the_square_root_of_the_rows() -> None:
+    """An instrument's streams count together: 81 + 19 chunks against 4 have shares of 10 : 2, of all 104."""
+    for build, chunk in ((plan_streams, 10), (plan_windows, 1)):
+        lengths = [chunk * count for count in (81, 19, 4)]
+        plan = build(lengths, chunk, 8, np.random.default_rng(0), instruments=["ES", "ES", "BTC"], power=0.5)
+        found = np.bincount(plan.stream.ravel())
+        assert found.sum() == 104
+        np.testing.assert_allclose(found, [104 * 10 / 12 * 0.81, 104 * 10 / 12 * 0.19, 104 * 2 / 12], atol=1)
 
 
 def test_streams_run_long() -> None:

@@ -16,7 +16,6 @@ from flax import nnx
 from nanoarb_jax.artifacts.checkpoint import named_arrays
 from nanoarb_jax.config import TrainConfig
 from nanoarb_jax.training.batch import Batch
-from nanoarb_jax.training.objective import label_loss
 from nanoarb_jax.training.optimizer import average_weights, decay_mask, make_optimizer
 from nanoarb_jax.training.update import _jitter, initial_state
 from support.updates import (
@@ -49,7 +48,7 @@ BURNT = np.arange(TICKS)[None] >= np.array([[TICKS // 2], [0], [0]])
 def test_streams_carry_their_state_and_cut_the_gradient() -> None:
     model = small()
     before = {name: array.copy() for name, array in named_arrays(model).items()}
-    settings = TrainConfig(input_jitter=0.0, spread_penalty=0.3, slippage_estimate=0.2, ema_decay=0.5)
+    settings = TrainConfig(input_jitter=0.0, ema_decay=0.5)
     twin, optimizer = Twin(model, settings), optax.sgd(STEP)
     loss_and_gradient = jax.jit(jax.value_and_grad(twin.loss))
     update, start = compiled(model, optimizer, settings, None), initial_state(model, optimizer, LANES)
@@ -79,17 +78,14 @@ def test_streams_carry_their_state_and_cut_the_gradient() -> None:
 
 
 def test_windows_count_their_last_tick_only() -> None:
-    model, settings = (
-        small(),
-        TrainConfig(input_jitter=0.0, objective="window", spread_penalty=0.3, slippage_estimate=0.2),
-    )
+    model, settings = small(), TrainConfig(input_jitter=0.0, objective="window")
     optimizer = optax.sgd(STEP)
     update = compiled(model, optimizer, settings, None)
     start = initial_state(model, optimizer, LANES)
     fresh = FIRST._replace(fresh=np.ones(LANES, bool))
     one = update(copied(start), fresh)
     assert_near(one.loss, jax.jit(Twin(model, settings).loss)(start.params, fresh, model.initial_state(LANES)))
-    for field in ("labels", "moves", "costs"):
+    for field in ("labels", "weights"):
         other = getattr(SECOND, field).copy()
         other[:, -1] = getattr(FIRST, field)[:, -1]
         changed = fresh._replace(**{field: other})
@@ -136,18 +132,6 @@ def test_groups_of_lanes_come_to_the_same() -> None:
         states.append(update(update(initial_state(model, optimizer, LANES + 1, teacher), first), second))
     assert_near(*states)
     assert np.abs(states[0].params["kernel"][...] - model.kernel[...]).max() > 1e-3
-
-
-def test_a_trade_can_pay_at_any_spread() -> None:
-    """Of expected-pnl, moves are cut at the costs plus the cap, on both sides; unknown labels do not count."""
-    settings = TrainConfig(input_jitter=0.0, loss="expected-pnl", magnitude_cap=0.5)
-    up, down = jnp.array([[[-9.0, 0.0, 9.0]]]), jnp.array([[[9.0, 0.0, -9.0]]])
-    costs, label = jnp.array([[4.0]]), jnp.array([[2]])
-    for move, profit in ((4.25, 0.25), (4.5, 0.5), (30.0, 0.5), (-30.0, -8.5)):
-        for logits, sign in ((up, 1), (down, -1)):
-            loss = label_loss(logits, label, jnp.array([[sign * move]]), costs, settings, None)
-            assert float(loss) == pytest.approx(-profit, abs=2e-3)
-    assert float(label_loss(up, jnp.array([[-1]]), jnp.array([[9.0]]), costs, settings, None)) == 0.0
 
 
 def by_name(tree: Any) -> dict[str, Any]:
