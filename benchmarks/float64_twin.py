@@ -46,10 +46,11 @@ def lob44_channels(x: NDArray, before: NDArray) -> NDArray:
 
 def flow_channels(x: NDArray, before: NDArray) -> NDArray:
     """`nanoarb_jax.model.transform.flow_channels`, likewise."""
-    in_scale = np.array([20 * (x[2] - before[2]), x[84], 4 * x[44], 20 * x[2], 1000 * x[83]]) / (abs(x[85]) + 1e-12)
+    moves = [4 * (x[84] + x[44] - before[44]), 20 * (x[2] - before[2]), x[84]]
+    in_scale = np.array([*moves, 4 * x[44], 20 * x[2], 1000 * x[83]]) / (abs(x[85]) + 1e-12)
     quantities = 100 * x[[4, 5, 14, 15]]
     order_flow = np.array([*x[45:48], x[45:50].sum(), x[45:55].sum()])
-    logged = [_prices(x, before), in_scale, [x[85], 1000 * x[81]], quantities, order_flow, x[55:57]]
+    logged = [in_scale, [x[85], 1000 * x[81]], quantities, order_flow, x[55:57], x[86:101]]
     return np.concatenate([_log(np.concatenate(logged)), _imbalance(x), x[75:81]])
 
 

@@ -69,14 +69,6 @@ def _fill_anew(ts_ns, features, session_gap_ns, memory):  # type: ignore[no-unty
         signed, volume = np.float64(row[SIGNED]), np.float64(row[VOLUME])
         row[VPIN] = vpin((volume + signed) / 2, (volume - signed) / 2, memory.ring, running)
         mid += row[MID_CHANGE]
-        outcome_row(
-            running.ticks,
-            mid,
-            row[IMBALANCE],
-            row[SPREAD],
-            row[OFI],
-            row[SPREAD_SCALE],
-            memory.outcomes,
-            row[OUTCOMES:],
-        )
+        scale, out = row[SPREAD_SCALE], row[OUTCOMES:]
+        outcome_row(running.ticks, mid, row[IMBALANCE], row[SPREAD], row[OFI], scale, memory.outcomes, out)
         running.ticks += 1

@@ -2,10 +2,10 @@
 
 A price of 4,800 dollars or a queue of 300 contracts means nothing to a model that must also read bitcoin. `flow`
 measures quantities and moves by the scales of the instrument that its features carry, and knows neither the level of
-the price nor a unit. `lob44` has no such scales: its moves are shares of the price, so that prices shifted by a constant
-look otherwise to it. What scale is left is removed with the mean and standard deviation of the training rows, frozen
-into the model. The only memory is the previous tick, and it is part of the model's state, so that a step sees what a
-scan sees.
+the price nor a unit. `lob44` has no such scales: its moves are shares of the price, so that prices shifted by a
+constant look otherwise to it. What scale is left is removed with the mean and standard deviation of the training rows,
+frozen into the model. The only memory is the previous tick, and it is part of the model's state, so that a step sees
+what a scan sees.
 """
 
 from __future__ import annotations

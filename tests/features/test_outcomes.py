@@ -21,7 +21,7 @@ some = settings(deadline=None, database=None, max_examples=examples(20))
 
 
 def described(features: NDArray) -> tuple[NDArray, NDArray]:
-    """(n, 2) cells of every tick, (imbalance step, wide) and (flow step, last direction), as pairs of signed numbers."""
+    """(n, 2) cells of every tick: (imbalance step, wide) and (flow step, last direction), signed."""
     imbalance, spread, order_flow = (features[:, i].astype(np.float64) for i in (IMBALANCE, SPREAD, OFI))
     mean, means = 0.0, []
     for gained in order_flow:
