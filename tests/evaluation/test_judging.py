@@ -47,7 +47,7 @@ def judged() -> dict:
 
 def test_plain_json_of_every_judge_and_horizon(judged: dict) -> None:
     assert json.loads(json.dumps(judged)) == judged
-    assert judged.keys() == {"series", "mean", "pooled", "intervals", "paired", "regimes", "hours"}
+    assert judged.keys() == {"series", "mean", "pooled", "intervals", "paired", "best_baseline", "regimes", "hours"}
     tables = [*judged["series"].values(), judged["mean"], judged["pooled"], judged["intervals"]]
     assert all(list(table) == ["model", "weaker", "none"] for table in tables)
     assert list(judged["paired"]) == ["weaker", "none"]
