@@ -24,6 +24,7 @@ from nanoarb_jax.evaluation.metrics import CLASSES, choose_tau, class_prior, dec
 from nanoarb_jax.evaluation.summaries import Judgement
 from nanoarb_jax.evaluation.trading import Decisions, trades, transactions
 from nanoarb_jax.evaluation.uncertainty import uncertainty
+from nanoarb_jax.evaluation.verdict import verdict
 
 # Rows of its stream that must come before a judged row, so that a judge that carries a state has one by then.
 LEAST_HISTORY = 500
@@ -46,7 +47,9 @@ def judge_streams(
 
     Returns:
         Plain JSON values. A horizon's key is "h10" and so on.
+        "verdict": two sentences, see `verdict`.
         "series": {name: {judge: {horizon: metrics}}}, see `judge`.
+        "instruments": {series: its instrument}.
         "mean": {judge: {horizon: means over series}}.
         "pooled": {judge: {horizon: calibration and p_t of all series together}}.
         "intervals", "paired", "best_baseline": of mean MCC, macro-F1 and log loss, see `uncertainty`.
@@ -64,14 +67,16 @@ def judge_streams(
         name: {judge: {key: judgement.metrics for key, judgement in by.items()} for judge, by in each.items()}
         for name, each in judgements.items()
     }
-    return {
+    result = {
         "series": series,
+        "instruments": {stream.name: stream.instrument for stream in streams},
         "mean": mean_over_series(series),
         "pooled": summaries.pooled(judgements),
         **uncertainty(streams, judgements),
         "regimes": summaries.regimes(streams, series),
         "hours": summaries.hours(streams, judgements),
     }
+    return {"verdict": verdict(result), **result}
 
 
 class _Rows(NamedTuple):

@@ -6,6 +6,8 @@ this one is known from its own past, and three numbers per horizon are enough to
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,7 +33,7 @@ def with_own_prior(log_probs: NDArray[np.floating], stream: Stream) -> NDArray[n
         (n, h, c), normalised. A horizon without a label in the training part stays as it is.
 
     Example:
-        >>> judges = {"model_own_prior": [with_own_prior(*of) for of in zip(scores, streams)]}  # doctest: +SKIP
+        >>> judges = {"model_own_prior": with_own_priors(scores, streams)}  # doctest: +SKIP
     """
     train = slice(*stream.train)
     adjusted = np.array(log_probs, np.float32)
@@ -41,6 +43,11 @@ def with_own_prior(log_probs: NDArray[np.floating], stream: Stream) -> NDArray[n
             bias = fit_class_bias(log_probs[train, column][known], labels[known])
             adjusted[:, column] = _normalised(adjusted[:, column] + bias.astype(np.float32))
     return adjusted
+
+
+def with_own_priors(log_probs: Sequence[NDArray[np.floating]], streams: Sequence[Stream]) -> list[NDArray[np.floating]]:
+    """`with_own_prior` of every stream."""
+    return [with_own_prior(log_p, stream) for log_p, stream in zip(log_probs, streams, strict=True)]
 
 
 def fit_class_bias(log_probs: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.float64]:

@@ -68,8 +68,8 @@ def score_streams(
         turns = [(lane, *sessions[session[lane]], first[lane]) for lane in np.flatnonzero(session >= 0)]
         for lane, features, _, row in turns:
             _fill(x[lane], features[row : row + chunk])
-        log_p, state = score(params, x, state, first == 0)
-        log_p = np.asarray(log_p)
+        scores, state = score(params, x, state, first == 0)
+        log_p = np.asarray(scores)  # waits, so that x may be written again
         for lane, _, out, row in turns:
             out[row : row + chunk] = log_p[lane, : len(out) - row]
     return scored

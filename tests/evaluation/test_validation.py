@@ -111,8 +111,8 @@ def test_windows_are_scored_as_the_window_model_does() -> None:
 def test_keys_of_the_design(judged: dict) -> None:
     assert json.loads(json.dumps(judged)) == judged
     assert judged.keys() == {
-        "protocol", "split", "version", "learnt", "unseen", "series", "mean", "pooled", "intervals", "paired",
-        "regimes", "hours",
+        "protocol", "split", "version", "learnt", "unseen", "verdict", "series", "instruments", "mean", "pooled",
+        "intervals", "paired", "best_baseline", "regimes", "hours",
     }  # fmt: skip
     assert (judged["protocol"], judged["split"], judged["version"]) == ("split", "test", "0123456789ab")
     assert judged["unseen"] == ["market_1"]
@@ -120,7 +120,7 @@ def test_keys_of_the_design(judged: dict) -> None:
     assert judged["series"].keys() == {"market_0", "market_1"}
     for stream in STREAMS:
         judges = judged["series"][stream.name]
-        assert list(judges) == ["model", "model_window", *BASELINES]
+        assert list(judges) == ["model", "model_own_prior", "model_window", *BASELINES]
         for horizons in judges.values():
             assert horizons.keys() == {"h3", "h10"}
             for horizon, metrics in horizons.items():

@@ -158,23 +158,36 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path, monkeypatch: pytest
     leave_one_out(config, DATASET, tmp_path / "runs")
 
 
-def test_forecasts_are_judged_beside_the_baselines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(studied, "baseline_log_probs", lambda streams, _: {"baseline": log_probs})
+def test_forecasts_are_judged_beside_the_baselines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    kept: list[Any] = []
+
+    def baselines(streams: Any, horizons: Any, *, keep: Any, note: Any) -> Any:
+        kept.append(keep)
+        return {"baseline": log_probs}
+
+    monkeypatch.setattr(studied, "baseline_log_probs", baselines)
     log_probs = [np.full((stream.rows, 3, 3), np.log(1 / 3), np.float32) for stream in DATASET.streams]
     origins = [{"version": str(i), "without": {"row": stream.test[0]}} for i, stream in enumerate(DATASET.streams)]
-    result = judge_forecasts(Forecasts(DATASET.streams, log_probs, origins), DATA.horizons)
+    forecasts = Forecasts(DATASET.streams, log_probs, origins)
+    result = judge_forecasts(forecasts, DATA.horizons, keep=tmp_path)
     assert result["split"] == "test" and result["origins"]["market_1"] == origins[1]
-    assert list(result["mean"]) == ["model", "baseline"]
-    assert result["series"]["market_0"]["model"]["h5"]["log_loss"] == pytest.approx(np.log(3))
+    assert list(result["mean"]) == ["model", "model_own_prior", "baseline"] and kept == [tmp_path]
+    met = result["series"]["market_0"]
+    assert met["model"]["h5"]["log_loss"] == pytest.approx(np.log(3))
+    assert met["model_own_prior"]["h5"]["log_loss"] < met["model"]["h5"]["log_loss"]
     json.dumps(result)
+    # who never saw an instrument is judged with the instrument's own prior first of all
+    again = judge_forecasts(forecasts._replace(zero_shot=True), DATA.horizons)
+    assert list(again["mean"]) == ["model_own_prior", "model", "baseline"] and "model" in again["paired"]
 
 
 def test_command(learnt: dict[str, Dataset], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Settings of the checkpoint, the protocol asked for, what it is asked with."""
-    model, judged = Checkpoint(random_model(MODEL), "abc", data={"streams": []}), list[Forecasts]()
+    model, judged, kept = Checkpoint(random_model(MODEL), "abc", data={"streams": []}), list[Forecasts](), list[Path]()
 
-    def judge(forecasts: Forecasts, horizons: Any) -> Any:
+    def judge(forecasts: Forecasts, horizons: Any, *, keep: Path, note: Any) -> Any:
         judged.append(forecasts)
+        kept.append(keep)
         raise NanoarbError("seen")
 
     def command(*arguments: object) -> Any:
@@ -191,6 +204,8 @@ def test_command(learnt: dict[str, Dataset], monkeypatch: pytest.MonkeyPatch, tm
     assert "error: seen" in command("walk-forward", "--folds", 2, "--work-dir", "mine").stderr
     assert (tmp_path / "mine" / "fold_2_of_2").is_dir()
     assert [len(forecasts.streams) for forecasts in judged] == [2, 4]
+    assert [forecasts.zero_shot for forecasts in judged] == [True, False]
+    assert kept == [Path("runs/leave-one-out_abc/baselines"), Path("mine/baselines")]
     for option in (["--split", "train"], ["--window-mode"]):
         refused = command("walk-forward", *option)
         assert refused.exit_code == 2 and f"{' '.join(option)}: --protocol walk-forward judges" in refused.stderr
