@@ -140,6 +140,38 @@ def test_a_fold_measures_its_market_in_its_past(learnt: dict[str, Dataset], tmp_
     assert late.quantity_scale != folds["as it is"][1].quantity_scale
 
 
+def test_a_fold_is_judged_by_its_own_past(
+    learnt: dict[str, Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """τ, temperature, class prior and own prior know nothing of the fold's test rows, nor of what comes later.
+
+    Of a series of three sessions, one of which begins in a fold's training part and one in its test part.
+    """
+    monkeypatch.setattr(studied, "baseline_log_probs", lambda *_, **__: {})
+    sessions = np.searchsorted([300, 900], np.arange(FIRST.rows), side="right")
+    nights = FIRST._replace(ts_ns=FIRST.ts_ns + 10**15 * sessions)
+    folds = walk_forward(CONFIG, Dataset((nights,), DATA, []), tmp_path, 2).streams
+    assert folds[0].sessions(*folds[0].train) == [(0, 300), (300, folds[0].train[1])]
+    assert folds[0].sessions(*folds[0].test) == [(666, 900), (900, 1333)]
+    noise = np.random.default_rng(0).normal(size=(FIRST.rows, 3, 3)) + np.eye(3)[np.maximum(FIRST.labels, 0)]
+    log_probs = (noise - np.log(np.exp(noise).sum(axis=-1, keepdims=True))).astype(np.float32)
+    for stream in folds:
+        changed = stream.labels.copy()
+        changed[stream.test[0] :] = np.where(changed[stream.test[0] :] >= 0, 2, -1)
+        first, again = (
+            judge_forecasts(Forecasts((of,), [log_probs], [{}]), DATA.horizons)["series"][stream.name]
+            for of in (stream, stream._replace(labels=changed))
+        )
+        for judge in ("model", "model_own_prior"):
+            for horizon, metrics in first[judge].items():
+                for key in ("tau", "temperature"):
+                    assert metrics[key] == again[judge][horizon][key]
+                assert metrics["log_loss"] != again[judge][horizon]["log_loss"]
+                # the same decisions, of rows whose truth alone is another
+                decided = (np.sum(of[judge][horizon]["confusion"], axis=0).tolist() for of in (first, again))
+                assert next(decided) == next(decided)
+
+
 def test_a_finished_run_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And what was trained says with which settings."""
     monkeypatch.setattr(build, "make_update", count_only)
