@@ -83,6 +83,8 @@ def _show(result: Mapping[str, Any], picture: Path | None) -> None:
     console.print(f"{result['verdict']}\n", markup=False, highlight=False)
     console.print(metrics_table(result))
     console.print(evaluation_tables(result))
+    for why in result.get("left_out", {}).values():
+        say(f"not judged in a fold: {why}")
     for name, why in result.get("learnt", {}).items():
         say(f"the model learnt from {name}, or a part of it ({why})")
     if result.get("unseen"):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,12 +41,14 @@ class Forecasts(NamedTuple):
         origins: of each stream's predictions, plain JSON values: "version" of the model, and "without", what it was
             trained without: all rows of the "streams", or of every stream those from "row" on.
         zero_shot: the models saw nothing of the instruments that they forecast.
+        left_out: {name: why} of streams that are too short to be judged.
     """
 
     streams: tuple[Stream, ...]
     log_probs: list[NDArray[np.float32]]
     origins: list[dict[str, Any]]
     zero_shot: bool = False
+    left_out: Mapping[str, str] = MappingProxyType({})
 
 
 def training_settings_of(checkpoint: Checkpoint) -> Config:
@@ -80,7 +83,7 @@ def judge_forecasts(
         note: told which baseline's turn it is.
 
     Returns:
-        What `judge_streams` gives, with "split", "test", and "origins", {series: its origin}.
+        What `judge_streams` gives, with "split", "test", "origins", {series: its origin}, and "left_out".
 
     Raises:
         DataError: a stream has too few rows to judge.
@@ -91,7 +94,8 @@ def judge_forecasts(
         models = dict(reversed(models.items()))
     judges = models | baseline_log_probs(streams, horizons, keep=keep, note=note)
     origins = {stream.name: origin for stream, origin in zip(streams, forecasts.origins, strict=True)}
-    return {"split": "test", "origins": origins, **judge_streams(judges, streams, horizons)}
+    judged = judge_streams(judges, streams, horizons)
+    return {"split": "test", "origins": origins, "left_out": dict(forecasts.left_out), **judged}
 
 
 def train_and_forecast(

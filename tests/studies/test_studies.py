@@ -16,6 +16,7 @@ from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint, save_c
 from nanoarb_jax.cli.main import app
 from nanoarb_jax.config import Config
 from nanoarb_jax.data.dataset import Dataset
+from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import CheckpointError, ConfigError, DataError, NanoarbError
 from nanoarb_jax.studies import forecasts as studied
 from nanoarb_jax.studies.forecasts import Forecasts, judge_forecasts, training_settings_of
@@ -94,6 +95,28 @@ def test_each_block_is_forecast_by_who_saw_what_came_before(
         assert share == pytest.approx(0.15 / 0.85, abs=0.01)
         # the threshold is a fixed one here, and the labels come out as they were
         assert stream.threshold_ticks == FIRST.threshold_ticks and np.array_equal(stream.labels, FIRST.labels)
+
+
+def test_a_short_stream_waits_for_a_fold_with_enough_of_its_past(learnt: dict[str, Dataset], tmp_path: Path) -> None:
+    """It is neither learnt from nor judged before; which streams and why is on record."""
+    said: list[str] = []
+    data = dataclasses.replace(DATASET, streams=(FIRST, cut(SECOND, 1_300)))
+    forecasts = walk_forward(CONFIG, data, tmp_path, 2, note=said.append)
+    assert [stream.name for stream in forecasts.streams] == ["market_0 fold 1", "market_0 fold 2", "market_1 fold 2"]
+    assert [len(data.streams) for data in learnt.values()] == [1, 2] and runs_of(forecasts) == [1, 2, 2]
+    (name,), (why,) = forecasts.left_out.keys(), forecasts.left_out.values()
+    assert name == "market_1 fold 1" and why.startswith("stream 'market_1': ") and "before row 433" in why
+    assert "fold 1/2, without 1 streams that are too short for it yet" in said
+    chunks = config_of(dataclasses.replace(STREAM, chunk_length=520))
+    data = dataclasses.replace(DATASET, streams=(FIRST, cut(SECOND, 1_900)))
+    (why,) = walk_forward(chunks, data, tmp_path / "chunks", 2).left_out.values()
+    assert "'market_1': 504 training rows, train.chunk_length=520 needs" in why
+
+
+def cut(stream: Stream, rows: int) -> Stream:
+    """The first rows of a stream."""
+    columns = {name: column[:rows] for name, column in stream._asdict().items() if isinstance(column, np.ndarray)}
+    return stream._replace(**columns)
 
 
 def test_a_fold_learns_its_threshold_from_its_past(learnt: dict[str, Dataset], tmp_path: Path) -> None:
@@ -252,7 +275,9 @@ def test_refused(tmp_path: Path) -> None:
     one = dataclasses.replace(DATASET, streams=(FIRST,))
     with pytest.raises(DataError, match=r"leave-one-out: only \['market_0'\] in the data; expected at least two"):
         leave_one_out(CONFIG, one, tmp_path)
-    with pytest.raises(DataError, match=r"stream 'market_0': 30 rows to learn from or to validate with before row 181"):
+    with pytest.raises(
+        DataError, match=r"stream 'market_0': \d+ rows to learn from and 0 to validate with .* row 181;"
+    ):
         walk_forward(CONFIG, one, tmp_path, 10)
     guessed = dataclasses.replace(DATASET, streams=(FIRST, SECOND._replace(instrument_declared=False)))
     with pytest.raises(DataError, match=r"of 1 series, such as 'market_1' .*--instruments"):
