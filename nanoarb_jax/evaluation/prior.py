@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.data.streams import Stream
 
-# Rows added to those counted, shared out evenly between the classes: a class that never occurred stays possible.
-ADDED_ROWS = 3.0
+# Rows that are counted beside those of the stream, with the classes that the model itself expects. Labels that overlap
+# say much the same, so that a few hundred rows say little of frequencies; and a class that never occurred stays
+# possible.
+ADDED_ROWS = 100
 TOLERANCE = 1e-7  # of the mean probabilities
 
 
@@ -53,8 +55,8 @@ def with_own_priors(log_probs: Sequence[NDArray[np.floating]], streams: Sequence
 def fit_class_bias(log_probs: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.float64]:
     """The bias per class (c,) that makes labels most likely under softmax(log p + bias); its mean is 0.
 
-    Maximum likelihood, which is convex in the bias; at its maximum the mean probabilities are the class frequencies
-    (with `ADDED_ROWS`, so that the bias is finite when a class is missing).
+    Maximum likelihood, which is convex in the bias; at its maximum the mean probabilities are the class frequencies,
+    `ADDED_ROWS` included, so that the bias is finite when a class is missing.
 
     Args:
         log_probs: (n, c), n at least 1.
@@ -63,9 +65,9 @@ def fit_class_bias(log_probs: NDArray[np.floating], labels: NDArray[np.integer])
     from scipy.optimize import minimize  # type: ignore[import-untyped]
 
     log_probs = np.asarray(log_probs, np.float64)
-    classes = log_probs.shape[1]
-    counts = np.bincount(labels.astype(np.int64), minlength=classes)
-    frequencies = (counts + ADDED_ROWS / classes) / (len(labels) + ADDED_ROWS)
+    expected = np.exp(log_probs).mean(axis=0)
+    counts = np.bincount(labels.astype(np.int64), minlength=len(expected))
+    frequencies = (counts + ADDED_ROWS * expected) / (len(labels) + ADDED_ROWS)
 
     def loss(bias: NDArray[np.float64]) -> float:
         return float(np.logaddexp.reduce(log_probs + bias, axis=1).mean() - frequencies @ bias)
@@ -77,7 +79,7 @@ def fit_class_bias(log_probs: NDArray[np.floating], labels: NDArray[np.integer])
         probabilities = np.exp(_normalised(log_probs + bias))
         return np.diag(probabilities.mean(axis=0)) - probabilities.T @ probabilities / len(probabilities)
 
-    start = np.log(frequencies) - np.log(np.exp(log_probs).mean(axis=0))
+    start = np.log(frequencies) - np.log(expected)
     found = minimize(
         loss, start, jac=gradient, hess=curvature, method="trust-exact", options={"gtol": TOLERANCE, "maxiter": 200}
     )

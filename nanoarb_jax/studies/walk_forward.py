@@ -75,7 +75,7 @@ def walk_forward(
             (*forecasts.streams, *(stream._replace(name=f"{stream.name} fold {number}") for stream in streams)),
             forecasts.log_probs + log_probs,
             forecasts.origins + [{"version": version, "without": {"row": stream.test[0]}} for stream in streams],
-            left_out=forecasts.left_out | {f"{name} fold {number}": why for name, why in left_out.items()},
+            left_out={**forecasts.left_out, **{f"{name} fold {number}": why for name, why in left_out.items()}},
         )
     return forecasts
 

@@ -30,7 +30,8 @@ def test_mean_probabilities_become_the_frequencies(shares: list[float], sharpnes
     log_probs, labels = forecasts(500, sharpness, np.array(tilt)), drawn(500, shares)
     biased = log_probs + fit_class_bias(log_probs, labels)[None]
     means = np.exp(biased - np.logaddexp.reduce(biased, axis=1, keepdims=True)).mean(axis=0)
-    wanted = (np.bincount(labels, minlength=3) + ADDED_ROWS / 3) / (500 + ADDED_ROWS)
+    added = ADDED_ROWS * np.exp(log_probs).mean(axis=0)
+    wanted = (np.bincount(labels, minlength=3) + added) / (500 + ADDED_ROWS)
     np.testing.assert_allclose(means, wanted, atol=1e-5)
 
 
