@@ -35,8 +35,8 @@ def evaluate(
     output: Annotated[
         Path | None,
         typer.Option(
-            help="Where these models' runs are kept; finished ones are used again.  "
-            "[default: runs/PROTOCOL_VERSION, of the checkpoint's version]"
+            help="Where models' runs and fitted baselines are kept; finished ones are used again.  "
+            "[default: runs/PROTOCOL_VERSION, of the checkpoint's version; of split: nowhere]"
         ),
     ] = None,
     window_mode: Annotated[
@@ -48,14 +48,14 @@ def evaluate(
     instruments: InstrumentsOption = None,
     json_path: JsonOption = None,
 ) -> None:
-    """Judge a model beside six baselines on the same rows."""
+    """Judge a model beside baselines on the same rows: a verdict in two sentences, then tables."""
     _check_protocol(protocol, split, window_mode)
     claim_json(json_path)
     if picture is not None:
         claim_picture(picture, "--picture")
     model, dataset = _read(checkpoint, data, instruments)
     if protocol == "split":
-        result = _as_it_is(model, dataset, split, window_mode)
+        result = _as_it_is(model, dataset, split, window_mode, output)
     else:
         result = _by_protocol(protocol, model, dataset, output or Path(f"runs/{protocol}_{model.version}"), folds)
     _show(result, picture)
@@ -79,9 +79,12 @@ def _check_protocol(protocol: str, split: str, window_mode: bool) -> None:
 
 
 def _show(result: Mapping[str, Any], picture: Path | None) -> None:
-    """Print the tables, and draw the reliability diagram where it is asked for."""
+    """Print the verdict and the tables, and draw the reliability diagram where it is asked for."""
+    console.print(f"{result['verdict']}\n", markup=False, highlight=False)
     console.print(metrics_table(result))
     console.print(evaluation_tables(result))
+    for why in result.get("left_out", {}).values():
+        say(f"not judged in a fold: {why}")
     for name, why in result.get("learnt", {}).items():
         say(f"the model learnt from {name}, or a part of it ({why})")
     if result.get("unseen"):
@@ -93,12 +96,18 @@ def _show(result: Mapping[str, Any], picture: Path | None) -> None:
         say(f"picture: {picture}")
 
 
-def _as_it_is(model: Checkpoint, dataset: Dataset, split: str, window_mode: bool) -> dict[str, Any]:
+def _as_it_is(
+    model: Checkpoint, dataset: Dataset, split: str, window_mode: bool, output: Path | None
+) -> dict[str, Any]:
     """Judge the checkpoint itself."""
     from nanoarb_jax.evaluation.validation import evaluate as judge
 
-    with console.status(f"judging {len(dataset.streams)} series"):
-        return judge(model, dataset, split, window_mode=window_mode)
+    with noting(f"judging {len(dataset.streams)} series") as note:
+        return judge(model, dataset, split, window_mode=window_mode, keep=_baselines(output), note=note)
+
+
+def _baselines(output: Path | None) -> Path | None:
+    return None if output is None else output / "baselines"
 
 
 def _by_protocol(protocol: str, model: Checkpoint, dataset: Dataset, output: Path, folds: int) -> dict[str, Any]:
@@ -114,6 +123,6 @@ def _by_protocol(protocol: str, model: Checkpoint, dataset: Dataset, output: Pat
         else:
             forecasts = walk_forward(settings, dataset, output, folds, note=note)
     say(f"{protocol}: {len({origin['version'] for origin in forecasts.origins})} models, kept in {output}")
-    with console.status(f"judging {len(forecasts.streams)} series"):
-        judged = judge_forecasts(forecasts, dataset.horizons)
+    with noting(f"judging {len(forecasts.streams)} series") as note:
+        judged = judge_forecasts(forecasts, dataset.horizons, keep=_baselines(output), note=note)
     return {"protocol": protocol, "settings_of": model.version, **judged}

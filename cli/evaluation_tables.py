@@ -13,19 +13,17 @@ from .tables import figure_table, mcc, strongest, with_interval
 
 
 def evaluation_tables(result: Mapping[str, Any]) -> Group:
-    """All of them, of the model (with and without carried state) and the two strongest baselines."""
+    """All of them, of the model (in all of its ways) and the two strongest baselines."""
     judges = [judge for judge in result["mean"] if judge.startswith("model")] + strongest(result["mean"], 2)
-    paired = result["paired"]
     return Group(
-        *_titled("the model's mean MCC less each other judge's [95 %]", _differences(paired)),
-        *_titled("two-sided p of these differences", _by_judge(paired, list(paired), lambda of: _p(of["p_value"]))),
+        *_comparisons(result["paired"], judges),
         *_titled("ECE as it comes → scaled (floor), mean over series", _calibration(result["mean"], judges)),
         *_titled("ECE as it comes → scaled (floor), all series together", _calibration(result["pooled"], judges)),
         *_titled("log loss as it comes → temperature-scaled", _log_losses(result["mean"], judges)),
         *_titled("p_T, share of correct transactions (their number), by confidence", _transactions(result, judges[0])),
         *_titled("profit per trade after the spread, bp [ticks], mean over series", _profits(result["mean"], judges)),
         *_regimes(result["regimes"], judges),
-        *_titled("MCC of the model by UTC hour (rows)", _hours(result["hours"], judges[0])),
+        *_titled(f"MCC of {judges[0]} by UTC hour (rows)", _hours(result["hours"], judges[0])),
     )
 
 
@@ -43,8 +41,46 @@ def _by_judge(of: Mapping[str, Any], judges: Sequence[str], cell: Callable[[Mapp
     return figure_table(["judge", *_headings(horizons)], rows)
 
 
-def _differences(paired: Mapping[str, Any]) -> Table:
-    return _by_judge(paired, list(paired), lambda of: with_interval(of["difference"], (of["low"], of["high"]), "+"))
+def _comparisons(paired: Mapping[str, Any], judges: Sequence[str]) -> list[RenderableType]:
+    """The first judge less every other: intervals and p-values, over instruments too where there are several.
+
+    Args:
+        paired: of the result.
+        judges: the first, and those that it is compared with by macro-F1 and log loss as well.
+    """
+
+    def table(cell: Callable[[Mapping[str, Any]], str]) -> Table:
+        return _by_judge(paired, list(paired), cell)
+
+    first = judges[0]
+    if not paired:
+        return []
+    tests = next(iter(paired.values())).values()
+    several = all(test["p_value_series"] is not None for test in tests)
+    suffix, over = ("_series", "instruments and blocks") if several else ("", "blocks")
+    shown = [*_titled(f"mean MCC of {first} less each other judge's [95 % over {over}]", table(_interval(suffix)))]
+    if several:
+        shown += _titled("the same [95 % over blocks: other hours of the same series]", table(_interval("")))
+        shown += _titled(
+            "two-sided p over blocks, and over instruments",
+            table(lambda of: f"{_p(of['p_value'])}, {_p(of['p_value_series'])}"),
+        )
+    else:
+        shown += _titled("two-sided p over blocks", table(lambda of: _p(of["p_value"])))
+    for figure, title in (("macro_f1", "macro-F1"), ("log_loss", "log loss (below 0: the better one)")):
+        compared = _by_judge(paired, judges[1:], _interval(suffix, figure))
+        shown += _titled(f"{title}, {first} less each other judge's", compared)
+    return shown
+
+
+def _interval(suffix: str, figure: str | None = None) -> Callable[[Mapping[str, Any]], str]:
+    """Writes the difference of a comparison with its interval; `figure`: another than the MCC."""
+
+    def cell(of: Mapping[str, Any]) -> str:
+        test = of if figure is None else of[figure]
+        return with_interval(test["difference"], (test[f"low{suffix}"], test[f"high{suffix}"]), "+")
+
+    return cell
 
 
 def _p(value: float) -> str:

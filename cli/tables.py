@@ -11,9 +11,10 @@ from rich.text import Text
 
 
 def metrics_table(result: Mapping[str, Any]) -> Group:
-    """Mean MCC of every judge with its interval; per series the model and the two strongest baselines, best in bold."""
-    mean, shown = result["mean"], ["model", *strongest(result["mean"], 2)]
-    horizons = list(mean["model"])
+    """Mean MCC of every judge with its interval; per series the first and the two strongest baselines, best in bold."""
+    mean = result["mean"]
+    first = next(iter(mean))
+    shown, horizons = [first, *strongest(mean, 2)], list(mean[first])
     headings = [f"{horizon.removeprefix('h')} ticks" for horizon in horizons]
     means = [
         [name, *(with_interval(judge[h]["mcc"], result["intervals"][name][h]["mcc"]) for h in horizons)]

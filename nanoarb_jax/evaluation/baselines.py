@@ -7,6 +7,7 @@ Each sees one stream, learns from its training range alone, and gives log-probab
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,6 +18,7 @@ from nanoarb_jax.errors import DataError
 from nanoarb_jax.evaluation.baseline_inputs import baseline_inputs, order_flow_inputs
 from nanoarb_jax.evaluation.metrics import CLASSES, class_prior
 from nanoarb_jax.features.lob44 import FEATURE_NAMES, IMBALANCE
+from nanoarb_jax.progress import Note, silent
 
 LogProbs: TypeAlias = NDArray[np.float32]
 Baseline: TypeAlias = Callable[[Stream, Sequence[int]], LogProbs]
@@ -99,7 +101,9 @@ BASELINES: dict[str, Baseline] = {
 }
 
 
-def baseline_log_probs(streams: Sequence[Stream], horizons: Sequence[int]) -> dict[str, list[LogProbs]]:
+def baseline_log_probs(
+    streams: Sequence[Stream], horizons: Sequence[int], *, keep: Path | None = None, note: Note = silent
+) -> dict[str, list[LogProbs]]:
     """Every baseline over every stream, ready for `judge_streams`.
 
     Args:

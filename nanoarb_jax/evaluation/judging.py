@@ -21,8 +21,10 @@ from nanoarb_jax.evaluation import summaries
 from nanoarb_jax.evaluation.bootstrap import block_length
 from nanoarb_jax.evaluation.calibration import fit_temperature, reliability_bins, scale, scaled_metrics, scatter
 from nanoarb_jax.evaluation.metrics import CLASSES, choose_tau, class_prior, decide, horizon_metrics, mean_over_series
-from nanoarb_jax.evaluation.summaries import Verdict
+from nanoarb_jax.evaluation.summaries import Judgement
 from nanoarb_jax.evaluation.trading import Decisions, trades, transactions
+from nanoarb_jax.evaluation.uncertainty import uncertainty
+from nanoarb_jax.evaluation.verdict import verdict
 
 # Rows of its stream that must come before a judged row, so that a judge that carries a state has one by then.
 LEAST_HISTORY = 500
@@ -45,32 +47,36 @@ def judge_streams(
 
     Returns:
         Plain JSON values. A horizon's key is "h10" and so on.
+        "verdict": two sentences, see `verdict`.
         "series": {name: {judge: {horizon: metrics}}}, see `judge`.
+        "instruments": {series: its instrument}.
         "mean": {judge: {horizon: means over series}}.
         "pooled": {judge: {horizon: calibration and p_t of all series together}}.
-        "intervals", "paired": of the mean MCC, see `summaries.uncertainty`.
+        "intervals", "paired", "best_baseline": of mean MCC, macro-F1 and log loss, see `uncertainty`.
         "regimes", "hours": see `summaries`.
 
     Raises:
         DataError: no such split, no row to judge, arrays of another shape, or two streams of one name.
     """
     _check(judges, streams, horizons)
-    verdicts = {
+    judgements = {
         stream.name: {name: judge_stream(stream, log_probs[i], split, horizons) for name, log_probs in judges.items()}
         for i, stream in enumerate(streams)
     }
     series = {
-        name: {judge: {key: verdict.metrics for key, verdict in by.items()} for judge, by in each.items()}
-        for name, each in verdicts.items()
+        name: {judge: {key: judgement.metrics for key, judgement in by.items()} for judge, by in each.items()}
+        for name, each in judgements.items()
     }
-    return {
+    result = {
         "series": series,
+        "instruments": {stream.name: stream.instrument for stream in streams},
         "mean": mean_over_series(series),
-        "pooled": summaries.pooled(verdicts),
-        **summaries.uncertainty(verdicts),
+        "pooled": summaries.pooled(judgements),
+        **uncertainty(streams, judgements),
         "regimes": summaries.regimes(streams, series),
-        "hours": summaries.hours(streams, verdicts),
+        "hours": summaries.hours(streams, judgements),
     }
+    return {"verdict": verdict(result), **result}
 
 
 class _Rows(NamedTuple):
@@ -82,8 +88,8 @@ class _Rows(NamedTuple):
 
 def judge_stream(
     stream: Stream, log_probs: NDArray[np.floating], split: str, horizons: Sequence[int]
-) -> dict[str, Verdict]:
-    """One judge on one series: a verdict per horizon.
+) -> dict[str, Judgement]:
+    """One judge on one series: a judgement per horizon.
 
     τ and temperature come from the validation rows; decisions are corrected by τ, confidences are temperature-scaled.
 
@@ -93,7 +99,7 @@ def judge_stream(
         split: rows to judge.
         horizons: their lengths in ticks.
     """
-    verdicts = {}
+    judgements = {}
     for i, (horizon, prior) in enumerate(zip(horizons, train_priors(stream), strict=True)):
         fit, rows = (_known_rows(stream, part, i, horizon) for part in ("validation", split))
         tau = choose_tau(log_probs[fit.at, i], fit.labels, prior)
@@ -110,15 +116,18 @@ def judge_stream(
             "p_t": transactions(decisions),
         }
         bins = np.stack([reliability_bins(of, rows.labels) for of in (raw, scaled)])
-        verdicts[f"h{horizon}"] = Verdict(horizon, metrics, decisions, bins, scatter(scaled, rows.labels, block))
-    return verdicts
+        losses = -raw[np.arange(len(decided)), rows.labels].astype(np.float64)
+        judgements[f"h{horizon}"] = Judgement(
+            horizon, metrics, decisions, losses, bins, scatter(scaled, rows.labels, block)
+        )
+    return judgements
 
 
 def judge(
     stream: Stream, log_probs: NDArray[np.floating], split: str, horizons: Sequence[int]
 ) -> dict[str, dict[str, Any]]:
     """The metrics of `judge_stream`, per horizon: `horizon_metrics`, `scaled_metrics`, `trades` and "p_t"."""
-    return {key: verdict.metrics for key, verdict in judge_stream(stream, log_probs, split, horizons).items()}
+    return {key: judgement.metrics for key, judgement in judge_stream(stream, log_probs, split, horizons).items()}
 
 
 def rows_of(stream: Stream, split: str) -> tuple[int, int]:

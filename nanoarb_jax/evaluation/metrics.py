@@ -90,6 +90,13 @@ def mcc_of_confusions(confusions: ArrayLike) -> NDArray[np.float64]:
     return np.where(spread > 0, covariance / np.sqrt(np.where(spread > 0, spread, 1.0)), 0.0)
 
 
+def f1_of_confusions(confusions: ArrayLike) -> NDArray[np.float64]:
+    """F1 of every class, of many count matrices at once: (…, c, c) counts give (…, c); 0 for a class never met."""
+    counts = np.asarray(confusions, dtype=np.float64)
+    right = np.diagonal(counts, axis1=-2, axis2=-1)
+    return 2 * right / np.maximum(counts.sum(axis=-1) + counts.sum(axis=-2), 1)
+
+
 def choose_tau(log_probs: ArrayLike, labels: ArrayLike, prior: ArrayLike) -> float:
     """The tau of `TAU_GRID` with the best MCC on these (validation) rows; the smallest one on a tie.
 
@@ -126,8 +133,7 @@ def horizon_metrics(log_probs: ArrayLike, labels: ArrayLike, prior: ArrayLike, t
     _require_defined(labels)
     log_probs, labels = np.asarray(log_probs, dtype=np.float64), np.asarray(labels, dtype=np.int64)
     confusion = confusion_counts(labels, decide(log_probs, prior, tau))
-    right, truths, decided = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
-    f1 = 2 * right / np.maximum(truths + decided, 1)
+    right, truths, f1 = np.diag(confusion), confusion.sum(axis=1), f1_of_confusions(confusion)
     return {
         "n": len(labels),
         "accuracy": float(right.sum() / len(labels)),

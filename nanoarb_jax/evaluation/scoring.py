@@ -6,25 +6,29 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import DataError
+from nanoarb_jax.evaluation.lanes import choose_shape, lay_out
 from nanoarb_jax.model.mamba import MambaLOB, ModelState
 from nanoarb_jax.model.transform import Statistic
 
-CHUNK = 512
 WINDOWS = 128  # scored at a time
 
-Score = Callable[[Any, np.ndarray, ModelState], tuple[jax.Array, ModelState]]
+# (params, x (s, l, f), state, fresh (s,) bool) -> (log-probabilities (s, l, h, c), state)
+Score = Callable[[Any, np.ndarray, ModelState, np.ndarray], tuple[jax.Array, ModelState]]
 
 
 def make_score(model: MambaLOB) -> Score:
-    """Compile `(params, x (s, l, f), state) -> (log-probabilities (s, l, h, c), state)`."""
+    """Compile the scoring of some rows of several lanes; the state of lanes that are `fresh` starts anew."""
     graph, _, *frozen = nnx.split(model, nnx.Param, Statistic)
 
-    def score(params: Any, x: jax.Array, state: ModelState) -> tuple[jax.Array, ModelState]:
+    def score(params: Any, x: jax.Array, state: ModelState, fresh: jax.Array) -> tuple[jax.Array, ModelState]:
+        initial = model.initial_state(len(x))
+        state = jax.tree.map(lambda a, b: jnp.where(fresh.reshape(-1, *(1,) * (a.ndim - 1)), a, b), initial, state)
         logits, state = nnx.merge(graph, params, *frozen).scan(x, state)
         return jax.nn.log_softmax(logits), state
 
@@ -34,7 +38,9 @@ def make_score(model: MambaLOB) -> Score:
 def score_streams(
     score: Score, params: Any, model: MambaLOB, streams: Sequence[Stream], rows: Sequence[tuple[int, int]]
 ) -> list[np.ndarray]:
-    """Score the given rows of each stream, all streams side by side.
+    """Score the given rows of each stream, as if each were scored alone.
+
+    Sessions are laid into lanes that are scored side by side, see `lanes`; only the rows of a call are read at a time.
 
     Args:
         score: from `make_score`, compiled once and used for many weights.
@@ -47,21 +53,32 @@ def score_streams(
     Returns:
         One (rows, h, c) array of log-probabilities per stream.
     """
-    lanes = [(s, *part) for s, (start, stop) in zip(streams, rows, strict=True) for part in s.sessions(start, stop)]
-    longest = max(stop - start for _, start, stop in lanes)
-    state, parts = model.initial_state(len(lanes)), []
-    for begin in range(0, longest, CHUNK):
-        x = np.stack([_chunk(stream, start + begin, stop) for stream, start, stop in lanes])
-        log_p, state = score(params, x, state)
-        parts.append(np.asarray(log_p))
-    joined = np.concatenate(parts, axis=1)
-    scored = iter([joined[i, : stop - start] for i, (_, start, stop) in enumerate(lanes)])
-    return [np.concatenate([next(scored) for _ in s.sessions(*part)]) for s, part in zip(streams, rows, strict=True)]
+    shape = (len(model.config.horizons), model.config.num_classes)
+    scored = [np.empty((stop - start, *shape), np.float32) for start, stop in rows]
+    sessions = [
+        (stream.features[first:last], out[first - start : last - start])
+        for stream, out, (start, stop) in zip(streams, scored, rows, strict=True)
+        for first, last in stream.sessions(start, stop)
+    ]
+    lengths = [len(features) for features, _ in sessions]
+    lanes, chunk = choose_shape(lengths)
+    state = model.initial_state(lanes)
+    x = np.zeros((lanes, chunk, model.config.input_dim), np.float32)
+    for session, first in zip(*lay_out(lengths, lanes, chunk), strict=True):
+        turns = [(lane, *sessions[session[lane]], first[lane]) for lane in np.flatnonzero(session >= 0)]
+        for lane, features, _, row in turns:
+            _fill(x[lane], features[row : row + chunk])
+        scores, state = score(params, x, state, first == 0)
+        log_p = np.asarray(scores)  # waits, so that x may be written again
+        for lane, _, out, row in turns:
+            out[row : row + chunk] = log_p[lane, : len(out) - row]
+    return scored
 
 
-def _chunk(stream: Stream, start: int, stop: int) -> np.ndarray:
-    """CHUNK rows from `start`; past `stop` the last row repeats, and what is scored there is thrown away."""
-    return stream.features[np.clip(np.arange(start, start + CHUNK), 0, stop - 1)]
+def _fill(x: np.ndarray, features: np.ndarray) -> None:
+    """Write rows to the start of x; after the last it repeats, and what is scored there is thrown away."""
+    x[: len(features)] = features
+    x[len(features) :] = features[-1]
 
 
 def score_windows(

@@ -1,4 +1,4 @@
-"""From verdicts, one per series, judge and horizon, to what is said of all series together."""
+"""From judgements, one per series, judge and horizon, to what is said of all series together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.data.streams import Stream
-from nanoarb_jax.evaluation.bootstrap import block_length, interval, paired, resampled_mcc
 from nanoarb_jax.evaluation.calibration import ece_floor, ece_of_bins, reliability_lists
 from nanoarb_jax.evaluation.metrics import confusion_counts, mcc_from_confusion, mean_over_series
 from nanoarb_jax.evaluation.trading import Decisions, transaction_shares
@@ -19,13 +18,14 @@ REGIME_KEYS = ("mcc", "macro_f1", "profit_per_trade_ticks", "profit_per_trade_bp
 HOUR_NS = 3_600_000_000_000
 
 
-class Verdict(NamedTuple):
+class Judgement(NamedTuple):
     """What one judge came to on one series and horizon.
 
     Attributes:
         horizon: in ticks.
         metrics: plain JSON values.
         decisions: of the judged rows.
+        losses: (n,) -log p of what came true, as the probabilities come.
         bins: (2, 3, ECE_BINS) `reliability_bins`, raw and temperature-scaled.
         scatter: (ECE_BINS,) of the scaled ones.
     """
@@ -33,14 +33,15 @@ class Verdict(NamedTuple):
     horizon: int
     metrics: dict[str, Any]
     decisions: Decisions
+    losses: NDArray[np.float64]
     bins: NDArray[np.float64]
     scatter: NDArray[np.float64]
 
 
-Verdicts: TypeAlias = Mapping[str, Mapping[str, Mapping[str, Verdict]]]  # {series: {judge: {"h10": verdict}}}
+Judgements: TypeAlias = Mapping[str, Mapping[str, Mapping[str, Judgement]]]  # {series: {judge: {"h10": judgement}}}
 
 
-def pooled(verdicts: Verdicts) -> dict[str, dict[str, dict[str, Any]]]:
+def pooled(judgements: Judgements) -> dict[str, dict[str, dict[str, Any]]]:
     """Calibration of all series together, each weighing the same, and p_T of all their transactions.
 
     A thousand rows that hang together leave a calibration error of some hundredths to a perfect forecaster (see
@@ -51,52 +52,23 @@ def pooled(verdicts: Verdicts) -> dict[str, dict[str, dict[str, Any]]]:
         scaled, and its "n" a share of all rows.
     """
     return {
-        judge: {key: _pool([each[judge][key] for each in verdicts.values()]) for key in horizons}
-        for judge, horizons in _first(verdicts).items()
+        judge: {key: _pool([each[judge][key] for each in judgements.values()]) for key in horizons}
+        for judge, horizons in _first(judgements).items()
     }
 
 
-def _pool(verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    raw, scaled = np.mean([verdict.bins / len(verdict.decisions.rows) for verdict in verdicts], axis=0)
-    lists = [verdict.metrics["p_t"] for verdict in verdicts]
+def _pool(judgements: Sequence[Judgement]) -> dict[str, Any]:
+    raw, scaled = np.mean([judgement.bins / len(judgement.decisions.rows) for judgement in judgements], axis=0)
+    lists = [judgement.metrics["p_t"] for judgement in judgements]
     counted, correct = (np.sum([one[key] for one in lists], axis=0).tolist() for key in ("transactions", "correct"))
     return {
         "ece": ece_of_bins(raw),
         "ece_scaled": ece_of_bins(scaled),
-        "ece_floor": ece_floor(np.sum([verdict.scatter for verdict in verdicts], axis=0) / len(verdicts) ** 2),
+        "ece_floor": ece_floor(np.sum([judgement.scatter for judgement in judgements], axis=0) / len(judgements) ** 2),
         "reliability_raw": reliability_lists(raw),
         "reliability": reliability_lists(scaled),
         "p_t": transaction_shares(counted, correct),
     }
-
-
-def uncertainty(verdicts: Verdicts) -> dict[str, Any]:
-    """Block-bootstrap 95 % intervals of the mean MCC over series, and the first judge against every other.
-
-    Series are resampled independently of each other, judges together.
-
-    Returns:
-        {"intervals": {judge: {"h10": {"mcc": [low, high]}}},
-         "paired": {other judge: {"h10": {"difference", "low", "high", "p_value"}}}}, differences first less other.
-    """
-    judges = list(_first(verdicts))
-    intervals: dict[str, Any] = {judge: {} for judge in judges}
-    tests: dict[str, Any] = {judge: {} for judge in judges[1:]}
-    for key in _first(verdicts)[judges[0]]:
-        measured = [np.mean([each[judge][key].metrics["mcc"] for each in verdicts.values()]) for judge in judges]
-        samples = np.mean([_resampled(each, key, i) for i, each in enumerate(verdicts.values())], axis=0)  # (r, j)
-        for i, judge in enumerate(judges):
-            intervals[judge][key] = {"mcc": interval(samples[:, i])}
-        for i, judge in enumerate(judges[1:], start=1):
-            tests[judge][key] = paired(float(measured[0] - measured[i]), samples[:, 0] - samples[:, i])
-    return {"intervals": intervals, "paired": tests}
-
-
-def _resampled(judges: Mapping[str, Mapping[str, Verdict]], key: str, series: int) -> NDArray[np.float64]:
-    verdicts = [horizons[key] for horizons in judges.values()]
-    decided = np.stack([verdict.decisions.decided for verdict in verdicts])
-    horizon = verdicts[0].horizon
-    return resampled_mcc(verdicts[0].decisions.labels, decided, block_length(horizon), (series, horizon))
 
 
 def regimes(streams: Sequence[Stream], series: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -119,24 +91,24 @@ def regimes(streams: Sequence[Stream], series: Mapping[str, Any]) -> dict[str, d
     }
 
 
-def hours(streams: Sequence[Stream], verdicts: Verdicts) -> dict[str, dict[str, Any]]:
+def hours(streams: Sequence[Stream], judgements: Judgements) -> dict[str, dict[str, Any]]:
     """MCC by UTC hour of the judged row, of the confusion counts of all series together.
 
     Returns:
         {"03": {judge: {"h10": {"n", "mcc"}}}}, hours in order, every horizon in each; "mcc" is None where no row of an
         hour is judged at a horizon, as in the last minutes of a series.
     """
-    horizons = next(iter(_first(verdicts).values()))
+    horizons = next(iter(_first(judgements).values()))
     nothing = {key: np.zeros((3, 3), np.int64) for key in horizons}
     counts: dict[str, dict[str, dict[str, NDArray[np.int64]]]] = {}
     for stream in streams:
         hour_of_row = stream.ts_ns // HOUR_NS % 24
-        for judge, horizons in verdicts[stream.name].items():
-            for key, verdict in horizons.items():
-                rows, labels, decided, _ = verdict.decisions
+        for judge, horizons in judgements[stream.name].items():
+            for key, judgement in horizons.items():
+                rows, labels, decided, _ = judgement.decisions
                 for hour in np.unique(hour_of_row[rows]):
                     at = hour_of_row[rows] == hour
-                    judges = counts.setdefault(f"{hour:02d}", {judge: dict(nothing) for judge in _first(verdicts)})
+                    judges = counts.setdefault(f"{hour:02d}", {judge: dict(nothing) for judge in _first(judgements)})
                     judges[judge][key] = judges[judge][key] + confusion_counts(labels[at], decided[at])
     return {
         hour: {
@@ -149,6 +121,6 @@ def hours(streams: Sequence[Stream], verdicts: Verdicts) -> dict[str, dict[str, 
     }
 
 
-def _first(verdicts: Verdicts) -> Mapping[str, Mapping[str, Verdict]]:
+def _first(judgements: Judgements) -> Mapping[str, Mapping[str, Judgement]]:
     """Judges and horizons, which are the same for every series."""
-    return next(iter(verdicts.values()))
+    return next(iter(judgements.values()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from nanoarb_jax.evaluation.baselines import baseline_log_probs
 from nanoarb_jax.evaluation.calibration import log_loss
 from nanoarb_jax.evaluation.judging import judge_streams, rows_of, train_priors
 from nanoarb_jax.evaluation.metrics import choose_tau, confusion_counts, decide, mcc_from_confusion
+from nanoarb_jax.evaluation.prior import with_own_priors
+from nanoarb_jax.progress import Note, silent
 
 if TYPE_CHECKING:
     from nanoarb_jax.artifacts.checkpoint import Checkpoint
@@ -64,11 +67,18 @@ def _over_series(
 
 
 def evaluate(
-    checkpoint: Checkpoint, dataset: Dataset, split: str = "test", *, window_mode: bool = False
+    checkpoint: Checkpoint,
+    dataset: Dataset,
+    split: str = "test",
+    *,
+    window_mode: bool = False,
+    keep: Path | None = None,
+    note: Note = silent,
 ) -> dict[str, Any]:
     """Judge a model beside the baselines, on the same rows by the same rule.
 
-    The model reads every stream from its first row, state carried, as it would in production.
+    The model reads every stream from its first row, state carried, as it would in production; as "model_own_prior" it
+    forecasts with the class frequencies of each stream's training part, see `prior`.
 
     Args:
         checkpoint: the model.
@@ -76,6 +86,8 @@ def evaluate(
         split: "train", "validation" or "test".
         window_mode: also judge it with a fresh state and the last `config.window` ticks at every row
             ("model_window"), which costs that many times as much.
+        keep: folder where fitted baselines are kept and found again; None: nowhere.
+        note: told which baseline's turn it is.
 
     Returns:
         the `evaluate` JSON of DESIGN, see `judge_streams`, with the protocol and split, the checkpoint's version, and
@@ -89,12 +101,15 @@ def evaluate(
         check_input(dataset, checkpoint.input)
     streams, horizons = dataset.streams, checkpoint.config.horizons
     judged = [[rows_of(stream, part) for part in ("validation", split)] for stream in streams]
-    judges = {"model": carried_log_probs(checkpoint, streams)}
+    note("the model")
+    scored = carried_log_probs(checkpoint, streams)
+    judges = {"model": scored, "model_own_prior": with_own_priors(scored, streams)}
     if window_mode:
         from nanoarb_jax.evaluation.scoring import score_windows
 
         judges["model_window"] = score_windows(checkpoint.model, streams, judged)
-    result = judge_streams({**judges, **baseline_log_probs(streams, horizons)}, streams, horizons, split)
+    judges |= baseline_log_probs(streams, horizons, keep=keep, note=note)
+    result = judge_streams(judges, streams, horizons, split)
     learnt = {stream.name: how_learnt(stream, checkpoint.learnt) for stream in streams}
     return {
         "protocol": "split",

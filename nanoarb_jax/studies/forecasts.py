@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +26,9 @@ from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import CheckpointError, ConfigError
 from nanoarb_jax.evaluation.baselines import baseline_log_probs
 from nanoarb_jax.evaluation.judging import judge_streams
+from nanoarb_jax.evaluation.prior import with_own_priors
 from nanoarb_jax.evaluation.validation import carried_log_probs
+from nanoarb_jax.progress import Note, silent
 from nanoarb_jax.training.loop import train
 
 
@@ -37,11 +40,15 @@ class Forecasts(NamedTuple):
         log_probs: one (n, h, c) array of log-probabilities per stream, state carried from its first row.
         origins: of each stream's predictions, plain JSON values: "version" of the model, and "without", what it was
             trained without: all rows of the "streams", or of every stream those from "row" on.
+        zero_shot: the models saw nothing of the instruments that they forecast.
+        left_out: {name: why} of streams that are too short to be judged.
     """
 
     streams: tuple[Stream, ...]
     log_probs: list[NDArray[np.float32]]
     origins: list[dict[str, Any]]
+    zero_shot: bool = False
+    left_out: Mapping[str, str] = MappingProxyType({})
 
 
 def training_settings_of(checkpoint: Checkpoint) -> Config:
@@ -60,23 +67,35 @@ def training_settings_of(checkpoint: Checkpoint) -> Config:
     return config_from_dict(tables, f"checkpoint {checkpoint.path}")
 
 
-def judge_forecasts(forecasts: Forecasts, horizons: Sequence[int]) -> dict[str, Any]:
+def judge_forecasts(
+    forecasts: Forecasts, horizons: Sequence[int], *, keep: Path | None = None, note: Note = silent
+) -> dict[str, Any]:
     """Judge forecasts beside the baselines, on the same rows by the same rule.
+
+    Each stream's own class frequencies in its training part, which comes before what is judged, give the judge
+    "model_own_prior", see `prior`. It is the first judge where forecasts are zero-shot: the models have learnt of other
+    instruments how often prices move, and of this one nothing.
 
     Args:
         forecasts: of `leave_one_out` or `walk_forward`.
         horizons: of the streams' labels, in ticks.
+        keep: folder where fitted baselines are kept and found again; None: nowhere.
+        note: told which baseline's turn it is.
 
     Returns:
-        What `judge_streams` gives, with "split", "test", and "origins", {series: its origin}.
+        What `judge_streams` gives, with "split", "test", "origins", {series: its origin}, and "left_out".
 
     Raises:
         DataError: a stream has too few rows to judge.
     """
     streams = forecasts.streams
-    judges = {"model": forecasts.log_probs, **baseline_log_probs(streams, horizons)}
+    models = {"model": forecasts.log_probs, "model_own_prior": with_own_priors(forecasts.log_probs, streams)}
+    if forecasts.zero_shot:
+        models = dict(reversed(models.items()))
+    judges = models | baseline_log_probs(streams, horizons, keep=keep, note=note)
     origins = {stream.name: origin for stream, origin in zip(streams, forecasts.origins, strict=True)}
-    return {"split": "test", "origins": origins, **judge_streams(judges, streams, horizons)}
+    judged = judge_streams(judges, streams, horizons)
+    return {"split": "test", "origins": origins, "left_out": dict(forecasts.left_out), **judged}
 
 
 def train_and_forecast(

@@ -24,7 +24,7 @@ def leave_one_out(config: Config, dataset: Dataset, work_dir: str | Path, *, not
 
     Weights, input statistics and the epoch kept come from the other instruments' training and validation parts alone.
     Of the one left out a judge needs, as for any stream, its tick size, and from the rows before those judged: quantity
-    scale and label threshold (training part), τ and temperature (validation part).
+    scale, label threshold and class frequencies (training part), τ and temperature (validation part).
 
     Args:
         config: settings of every run; its data table is replaced by the dataset's.
@@ -52,7 +52,7 @@ def leave_one_out(config: Config, dataset: Dataset, work_dir: str | Path, *, not
         origin = {"version": version, "without": {"streams": [stream.name for stream in left_out]}}
         found |= {stream.name: (log_p, origin) for stream, log_p in zip(left_out, log_probs, strict=True)}
     in_order = [found[stream.name] for stream in streams]
-    return Forecasts(streams, [log_p for log_p, _ in in_order], [origin for _, origin in in_order])
+    return Forecasts(streams, [log_p for log_p, _ in in_order], [origin for _, origin in in_order], zero_shot=True)
 
 
 def _refuse_undeclared(dataset: Dataset) -> None:

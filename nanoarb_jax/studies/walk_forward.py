@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,15 @@ from nanoarb_jax.data.labelling import LEAST_PART_ROWS, Level1Medians
 from nanoarb_jax.data.labels import UNDEFINED, count_magnitudes, label_moves, label_threshold, quantile_thresholds
 from nanoarb_jax.data.splits import Fold, Parts
 from nanoarb_jax.data.streams import Stream
-from nanoarb_jax.errors import DataError
+from nanoarb_jax.errors import DataError, ShortSeriesError
+from nanoarb_jax.evaluation.judging import LEAST_HISTORY
 from nanoarb_jax.features.feature_set import feature_set_of
 from nanoarb_jax.features.lob44 import ASK_SIZES, BID_SIZES
 from nanoarb_jax.features.rescale import rescale
+from nanoarb_jax.files import first_line
 from nanoarb_jax.progress import Note, silent
 from nanoarb_jax.studies.forecasts import Forecasts, learnt_rows, refuse_learnt, train_and_forecast
+from nanoarb_jax.training.run_plan import trained_sessions
 
 
 def walk_forward(
@@ -35,7 +39,8 @@ def walk_forward(
 
     See `splits.walk_forward`; the last rows before a test block validate, in the proportion of the data's own split.
     Quantity scale, spread scale and label threshold are learnt again from each fold's training rows, and the features
-    are put into these scales. Past and future are each stream's own: where streams are of different days, one may be
+    are put into these scales. A fold in which a stream is too short yet to be learnt from and judged is played without
+    it. Past and future are each stream's own: where streams are of different days, one may be
     learnt from that was recorded after another is judged.
 
     Args:
@@ -44,13 +49,13 @@ def walk_forward(
         work_dir: a run's folder for each fold, "fold_1_of_4" and so on.
         folds: test blocks per stream.
         expanding: learn from all rows before the test; False: from as many as the first block has, the latest.
-        note: told which fold's turn it is.
+        note: told which fold's turn it is, and which streams it is played without.
 
     Returns:
         Forecasts of every fold's streams, named "NAME fold 1" and so on.
 
     Raises:
-        DataError: a stream too short for so many folds.
+        DataError: all streams too short for one of the folds.
         ConfigError: weights to begin from, or a teacher, that learnt from a stream of the dataset.
         others: see `train`.
     """
@@ -60,7 +65,9 @@ def walk_forward(
     forecasts = Forecasts((), [], [])
     for number, fold in enumerate(zip(*each, strict=True), 1):
         note(f"fold {number}/{folds}")
-        streams = tuple(_split_anew(s, part, dataset.config) for s, part in zip(dataset.streams, fold, strict=True))
+        streams, left_out = _long_enough(config, dataset, fold)
+        if left_out:
+            note(f"fold {number}/{folds}, without {len(left_out)} streams that are too short for it yet")
         folder = Path(work_dir) / f"fold_{number}_of_{folds}"
         train_data = dataclasses.replace(dataset, streams=streams)
         version, log_probs = train_and_forecast(config, train_data, folder, streams)
@@ -68,13 +75,28 @@ def walk_forward(
             (*forecasts.streams, *(stream._replace(name=f"{stream.name} fold {number}") for stream in streams)),
             forecasts.log_probs + log_probs,
             forecasts.origins + [{"version": version, "without": {"row": stream.test[0]}} for stream in streams],
+            left_out={**forecasts.left_out, **{f"{name} fold {number}": why for name, why in left_out.items()}},
         )
     return forecasts
 
 
-def _split_anew(stream: Stream, fold: Fold, config: DataConfig) -> Stream:
+def _long_enough(config: Config, dataset: Dataset, fold: Sequence[Fold]) -> tuple[tuple[Stream, ...], dict[str, str]]:
+    """The streams with the parts of their fold; and those that are too short for it, with the reason."""
+    streams, left_out = [], {}
+    for stream, part in zip(dataset.streams, fold, strict=True):
+        try:
+            parts = _fold_parts(stream, part, dataset.config)
+            trained_sessions(config, [stream._replace(train=parts.train)])
+            streams.append(_split_anew(stream, parts, dataset.config))
+        except ShortSeriesError as error:
+            left_out[stream.name] = first_line(error)
+    if not streams:
+        raise DataError(next(iter(left_out.values())))
+    return tuple(streams), left_out
+
+
+def _split_anew(stream: Stream, parts: Parts, config: DataConfig) -> Stream:
     """The stream with the parts of a fold, in scales and with label thresholds learnt from its training rows."""
-    parts = _fold_parts(stream, fold, config)
     moves = np.where(stream.labels == UNDEFINED, np.nan, stream.moves.astype(np.float64))
     learnt = slice(*parts.train)
     floor = label_threshold(stream.spread[learnt], config.threshold_ticks, config.threshold_spreads)
@@ -108,10 +130,11 @@ def _fold_parts(stream: Stream, fold: Fold, config: DataConfig) -> Parts:
     share = config.validation_fraction / (config.train_fraction + config.validation_fraction)
     validation = stop - int(share * (stop - start))
     train = (start, validation - config.purge)
-    least = min(train[1] - train[0], stop - validation)
-    if least < LEAST_PART_ROWS:
-        raise DataError(
-            f"stream {stream.name!r}: {least} rows to learn from or to validate with before row {fold.test[0]}; "
-            f"expected at least {LEAST_PART_ROWS}; give a longer stream or fewer folds"
+    found = (train[1] - train[0], stop - max(validation, LEAST_HISTORY))
+    if min(found) < LEAST_PART_ROWS:
+        raise ShortSeriesError(
+            f"stream {stream.name!r}: {found[0]} rows to learn from and {max(found[1], 0)} to validate with (after "
+            f"{LEAST_HISTORY} of warm-up) before row {fold.test[0]}; expected at least {LEAST_PART_ROWS} of both; give "
+            "a longer stream or fewer folds"
         )
     return Parts(train, (validation, stop), fold.test)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nanoarb_jax.data.streams import Stream
-from nanoarb_jax.errors import ConfigError, DataError, SettingError
+from nanoarb_jax.errors import ConfigError, DataError, SettingError, ShortSeriesError
 
 
 class EpochPlan(NamedTuple):
@@ -169,8 +169,9 @@ def training_sessions(
         burn_in: ticks of a stream that do not count in the loss.
 
     Raises:
-        DataError: no streams, or one of whose training sessions none is as long as one chunk or window, or longer than
-            the burn-in.
+        DataError: no streams.
+        ShortSeriesError: one of whose training sessions none is as long as one chunk or window, or longer than the
+            burn-in.
     """
     if not streams:
         raise DataError("no streams to train on; give at least one")
@@ -194,4 +195,4 @@ def _refuse_short(stream: Stream, longest: int, ticks: int, setting: str, burn_i
     wanted = f"train.burn_in={burn_in} leaves none that counts"
     if longest < ticks:
         wanted = f"{setting}={ticks} needs at least as many"
-    raise DataError(f"stream {stream.name!r}: {met}, {wanted}; shorten it or leave the stream out")
+    raise ShortSeriesError(f"stream {stream.name!r}: {met}, {wanted}; shorten it or leave the stream out")

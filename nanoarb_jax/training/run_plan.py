@@ -17,7 +17,7 @@ from nanoarb_jax.artifacts.checkpoint import Checkpoint
 from nanoarb_jax.config import Config
 from nanoarb_jax.data.dataset import Dataset, check_fit
 from nanoarb_jax.data.provenance import provenance
-from nanoarb_jax.data.streams import describe_stream
+from nanoarb_jax.data.streams import Stream, describe_stream
 from nanoarb_jax.training.device import default_batch, matmul_dtype
 from nanoarb_jax.training.lineage import origin
 from nanoarb_jax.training.plan import EpochPlan, TrainingSession, plan_streams, plan_windows, training_sessions
@@ -95,13 +95,21 @@ def plan_run(config: Config, dataset: Dataset, devices: Sequence[jax.Device]) ->
         DataError: the data do not fit the model, or a stream is too short.
     """
     check_fit(dataset, config.model)
-    windows = config.train.objective == "window"
-    ticks, setting = config.train.chunk_length, "train.chunk_length"
-    if windows:
-        ticks, setting = config.model.window, "model.window"
-    sessions = training_sessions(dataset.streams, ticks, setting, config.train.burn_in)
+    ticks, sessions = trained_sessions(config, dataset.streams)
     updates, lanes = _plan_epoch(config, dataset, devices, ticks, sessions, 0).start.shape
     return RunPlan(config, dataset, tuple(devices), ticks, sessions, lanes, updates)
+
+
+def trained_sessions(config: Config, streams: Sequence[Stream]) -> tuple[int, tuple[TrainingSession, ...]]:
+    """Rows per lane and update, and the sessions of the streams that are long enough for them.
+
+    Raises:
+        DataError: see `training_sessions`.
+    """
+    ticks, setting = config.train.chunk_length, "train.chunk_length"
+    if config.train.objective == "window":
+        ticks, setting = config.model.window, "model.window"
+    return ticks, training_sessions(streams, ticks, setting, config.train.burn_in)
 
 
 def _plan_epoch(

@@ -9,14 +9,15 @@ import jax
 import numpy as np
 
 from nanoarb_jax.data.streams import Stream
-from nanoarb_jax.evaluation.judging import LEAST_HISTORY
 from nanoarb_jax.evaluation.scoring import Score, score_streams
 from nanoarb_jax.evaluation.validation import validation_loss, validation_mcc
 from nanoarb_jax.model.mamba import MambaLOB
 
 
 def validation_log_probs(score: Score, weights: Any, model: MambaLOB, streams: Sequence[Stream]) -> list[np.ndarray]:
-    """Log-probabilities (rows, h, c) of each stream's validation part; the state starts some rows before it.
+    """Log-probabilities (rows, h, c) of each stream's validation part, state carried as `evaluate` carries it.
+
+    The state is that of all earlier rows of the session in which the validation part begins.
 
     Args:
         score: from `make_score`.
@@ -24,12 +25,17 @@ def validation_log_probs(score: Score, weights: Any, model: MambaLOB, streams: S
         model: gives the initial state.
         streams: to score.
     """
-    rows = [(max(0, stream.validation[0] - LEAST_HISTORY), stream.validation[1]) for stream in streams]
+    rows = [(_session_start(stream), stream.validation[1]) for stream in streams]
     weights = jax.device_get(weights)  # so that one device scores: with weights on several, each would do all the work
     scored = score_streams(score, weights, model, streams, rows)
     return [
         log_p[stream.validation[0] - start :] for log_p, stream, (start, _) in zip(scored, streams, rows, strict=True)
     ]
+
+
+def _session_start(stream: Stream) -> int:
+    """First row of the session that holds the first validation row."""
+    return stream.sessions(0, stream.validation[0] + 1)[-1][0]
 
 
 def validation_figures(

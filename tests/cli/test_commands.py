@@ -137,7 +137,7 @@ def test_train_and_measure(world: World, tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_evaluate(world: World) -> None:
     figures = read(world.folder / "evaluate.json")
-    judges = ["model", *BASELINES]
+    judges = ["model", "model_own_prior", *BASELINES]
     assert set(figures["series"]) == {"synthetic_00", "synthetic_01"} and figures["unseen"] == []
     for by_judge in [*figures["series"].values(), figures["mean"]]:
         assert list(by_judge) == judges
@@ -150,8 +150,9 @@ def test_evaluate(world: World) -> None:
 def test_evaluate_says_what_it_found(world: World) -> None:
     figures, said = read(world.folder / "evaluate.json"), world.said["evaluate"]
     lines = said.splitlines()
-    assert lines[0] == "MCC [95 %], mean over 2 series (test part, prior-corrected)"
-    judge, value, *interval = lines[2].split()[:4]
+    assert " ".join(said[: said.index("\n\n")].split()) == figures["verdict"]
+    begin = lines.index("MCC [95 %], mean over 2 series (test part, prior-corrected)")
+    judge, value, *interval = lines[begin + 2].split()[:4]
     low, high = figures["intervals"]["model"]["h10"]["mcc"]
     assert (judge, value) == ("model", mcc(figures["mean"]["model"]["h10"]["mcc"], 3))
     assert interval == [f"[{mcc(low)},", f"{mcc(high)}]"]

@@ -47,7 +47,11 @@ def judged() -> dict:
 
 def test_plain_json_of_every_judge_and_horizon(judged: dict) -> None:
     assert json.loads(json.dumps(judged)) == judged
-    assert judged.keys() == {"series", "mean", "pooled", "intervals", "paired", "regimes", "hours"}
+    assert judged.keys() == {
+        "verdict", "series", "instruments", "mean", "pooled", "intervals", "paired", "best_baseline", "regimes",
+        "hours",
+    }  # fmt: skip
+    assert judged["instruments"] == {stream.name: stream.instrument for stream in STREAMS}
     tables = [*judged["series"].values(), judged["mean"], judged["pooled"], judged["intervals"]]
     assert all(list(table) == ["model", "weaker", "none"] for table in tables)
     assert list(judged["paired"]) == ["weaker", "none"]
@@ -106,6 +110,45 @@ def test_the_better_judge_is_told_from_the_weaker(judged: dict) -> None:
         test = judged["paired"]["weaker"][horizon]
         assert test["difference"] == pytest.approx(means["model"] - means["weaker"])
         assert test["low"] < test["difference"] < test["high"]
+
+
+def test_the_lead_in_every_figure(judged: dict) -> None:
+    """Macro-F1 and log loss beside the MCC, over blocks and over instruments."""
+    means = judged["mean"]
+    for other, horizons in judged["paired"].items():
+        for key, test in horizons.items():
+            for figure, of in (("mcc", test), ("macro_f1", test["macro_f1"]), ("log_loss", test["log_loss"])):
+                assert of["difference"] == pytest.approx(means["model"][key][figure] - means[other][key][figure])
+                assert of["low"] < of["difference"] < of["high"] and of["low_series"] < of["high_series"]
+                assert of["p_value_series"] >= 0.25  # of three instruments
+                low, high = judged["intervals"][other][key][figure]
+                assert low < means[other][key][figure] < high
+            assert test["log_loss"]["high"] < 0 < test["macro_f1"]["low"]
+    one = [stream._replace(instrument="the same") for stream in STREAMS]
+    alone = judge_streams(JUDGES, one, HORIZONS)["paired"]
+    assert alone["weaker"]["h2"]["p_value_series"] is None
+    assert alone["weaker"]["h2"]["low"] == judged["paired"]["weaker"]["h2"]["low"]
+
+
+def test_the_better_baseline_of_each_horizon(judged: dict) -> None:
+    """Of those that were fitted; neither guesses nor other models count, whatever they know."""
+    assert judged["best_baseline"] == {} and "no fitted baseline" in judged["verdict"]
+    first, second = ([log_p.copy() for log_p in JUDGES["weaker"]] for _ in range(2))
+    for log_p, worse in ((first, 1), (second, 0)):
+        for array, none in zip(log_p, JUDGES["none"], strict=True):
+            array[:, worse] = none[:, worse]
+    judges = {
+        "model": JUDGES["model"],
+        "logistic": first,
+        "gradient_boosting_flow": second,
+        "majority": JUDGES["model"],
+    }
+    met = judge_streams(judges, STREAMS, HORIZONS)
+    assert {key: best["judge"] for key, best in met["best_baseline"].items()} == {
+        "h2": "logistic", "h5": "gradient_boosting_flow",
+    }  # fmt: skip
+    assert met["best_baseline"]["h2"] == {"judge": "logistic", **met["paired"]["logistic"]["h2"]}
+    assert met["verdict"].startswith("On 3 series of 3 instruments, the model is level with the better fitted baseline")
 
 
 def test_pooled_calibration_weighs_series_alike(judged: dict) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 
 import jax
 import numpy as np
 import pytest
 from flax import nnx
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nanoarb_jax.artifacts.checkpoint import Checkpoint
 from nanoarb_jax.config import DataConfig, ModelConfig
@@ -18,6 +21,7 @@ from nanoarb_jax.errors import DataError
 from nanoarb_jax.evaluation import scoring
 from nanoarb_jax.evaluation.baselines import BASELINES, baseline_log_probs
 from nanoarb_jax.evaluation.judging import judge, judge_streams
+from nanoarb_jax.evaluation.lanes import CHUNKS
 from nanoarb_jax.evaluation.scoring import make_score, score_streams, score_windows
 from nanoarb_jax.evaluation.validation import evaluate, validation_loss, validation_mcc
 from nanoarb_jax.simulation.market import synthetic_books
@@ -48,7 +52,7 @@ def judged() -> dict:
 def test_scores_are_of_one_scan_over_each_stream() -> None:
     """Streams of different lengths, cut into chunks with the state carried, each as if it were alone."""
     scored = scores(STREAMS, ALL)
-    assert STREAMS[0].rows > 2 * scoring.CHUNK
+    assert STREAMS[0].rows > 2 * CHUNKS[1]
     scan = jax.jit(lambda x: jax.nn.log_softmax(MODEL.scan(x)[0]))
     for stream, log_p in zip(STREAMS, scored, strict=True):
         assert log_p.shape == (stream.rows, 2, 3)
@@ -63,7 +67,33 @@ def test_scores_of_a_part_begin_with_a_fresh_state() -> None:
     for stream, start, log_p in zip(STREAMS, (200, 650), scored, strict=True):
         other = stream._replace(features=stream.features[start:])
         expected = scores((other, other), [(0, len(log_p))] * 2)[0]
-        np.testing.assert_array_equal(log_p, expected)
+        np.testing.assert_allclose(log_p, expected, atol=1e-6)
+
+
+@given(st.lists(st.integers(0, 200), min_size=1, max_size=8))
+def test_streams_in_lanes_are_scored_as_if_alone(lengths: list[int]) -> None:
+    """Any lengths in any lanes: every session begins with a fresh state, and no row knows of another lane."""
+    plain = STREAMS[0]
+    night = plain._replace(ts_ns=plain.ts_ns + np.where(np.arange(plain.rows) < 77, 0, 10**15))
+    streams = [night if i % 2 else plain for i in range(len(lengths))]
+    rows = [(10 * i, 10 * i + length) for i, length in enumerate(lengths)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scoring, "choose_shape", lambda _: (3, 32))
+        scored = scores(tuple(streams), rows)
+    for stream, (start, stop), log_p in zip(streams, rows, scored, strict=True):
+        assert log_p.shape == (stop - start, 2, 3)
+        for first, last in stream.sessions(start, stop):
+            expected = one_scan(first)[: last - first]
+            np.testing.assert_allclose(log_p[first - start : last - start], expected, atol=1e-6)
+
+
+scan = jax.jit(lambda x: jax.nn.log_softmax(MODEL.scan(x)[0]))
+
+
+@functools.cache
+def one_scan(first: int) -> np.ndarray:
+    """Scores of the first stream's rows from this one on by a plain scan; a row does not depend on later ones."""
+    return np.asarray(scan(STREAMS[0].features[first : first + 200][None]))[0]
 
 
 def test_windows_are_scored_as_the_window_model_does() -> None:
@@ -81,8 +111,8 @@ def test_windows_are_scored_as_the_window_model_does() -> None:
 def test_keys_of_the_design(judged: dict) -> None:
     assert json.loads(json.dumps(judged)) == judged
     assert judged.keys() == {
-        "protocol", "split", "version", "learnt", "unseen", "series", "mean", "pooled", "intervals", "paired",
-        "regimes", "hours",
+        "protocol", "split", "version", "learnt", "unseen", "verdict", "series", "instruments", "mean", "pooled",
+        "intervals", "paired", "best_baseline", "regimes", "hours",
     }  # fmt: skip
     assert (judged["protocol"], judged["split"], judged["version"]) == ("split", "test", "0123456789ab")
     assert judged["unseen"] == ["market_1"]
@@ -90,7 +120,7 @@ def test_keys_of_the_design(judged: dict) -> None:
     assert judged["series"].keys() == {"market_0", "market_1"}
     for stream in STREAMS:
         judges = judged["series"][stream.name]
-        assert list(judges) == ["model", "model_window", *BASELINES]
+        assert list(judges) == ["model", "model_own_prior", "model_window", *BASELINES]
         for horizons in judges.values():
             assert horizons.keys() == {"h3", "h10"}
             for horizon, metrics in horizons.items():

@@ -16,6 +16,7 @@ from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint, save_c
 from nanoarb_jax.cli.main import app
 from nanoarb_jax.config import Config
 from nanoarb_jax.data.dataset import Dataset
+from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import CheckpointError, ConfigError, DataError, NanoarbError
 from nanoarb_jax.studies import forecasts as studied
 from nanoarb_jax.studies.forecasts import Forecasts, judge_forecasts, training_settings_of
@@ -96,6 +97,28 @@ def test_each_block_is_forecast_by_who_saw_what_came_before(
         assert stream.threshold_ticks == FIRST.threshold_ticks and np.array_equal(stream.labels, FIRST.labels)
 
 
+def test_a_short_stream_waits_for_a_fold_with_enough_of_its_past(learnt: dict[str, Dataset], tmp_path: Path) -> None:
+    """It is neither learnt from nor judged before; which streams and why is on record."""
+    said: list[str] = []
+    data = dataclasses.replace(DATASET, streams=(FIRST, cut(SECOND, 1_300)))
+    forecasts = walk_forward(CONFIG, data, tmp_path, 2, note=said.append)
+    assert [stream.name for stream in forecasts.streams] == ["market_0 fold 1", "market_0 fold 2", "market_1 fold 2"]
+    assert [len(data.streams) for data in learnt.values()] == [1, 2] and runs_of(forecasts) == [1, 2, 2]
+    (name,), (why,) = forecasts.left_out.keys(), forecasts.left_out.values()
+    assert name == "market_1 fold 1" and why.startswith("stream 'market_1': ") and "before row 433" in why
+    assert "fold 1/2, without 1 streams that are too short for it yet" in said
+    chunks = config_of(dataclasses.replace(STREAM, chunk_length=520))
+    data = dataclasses.replace(DATASET, streams=(FIRST, cut(SECOND, 1_900)))
+    (why,) = walk_forward(chunks, data, tmp_path / "chunks", 2).left_out.values()
+    assert "'market_1': 504 training rows, train.chunk_length=520 needs" in why
+
+
+def cut(stream: Stream, rows: int) -> Stream:
+    """The first rows of a stream."""
+    columns = {name: column[:rows] for name, column in stream._asdict().items() if isinstance(column, np.ndarray)}
+    return stream._replace(**columns)
+
+
 def test_a_fold_learns_its_threshold_from_its_past(learnt: dict[str, Dataset], tmp_path: Path) -> None:
     """A later spread or move changes nothing that is learnt or judged before it."""
     folds = []
@@ -140,6 +163,38 @@ def test_a_fold_measures_its_market_in_its_past(learnt: dict[str, Dataset], tmp_
     assert late.quantity_scale != folds["as it is"][1].quantity_scale
 
 
+def test_a_fold_is_judged_by_its_own_past(
+    learnt: dict[str, Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """τ, temperature, class prior and own prior know nothing of the fold's test rows, nor of what comes later.
+
+    Of a series of three sessions, one of which begins in a fold's training part and one in its test part.
+    """
+    monkeypatch.setattr(studied, "baseline_log_probs", lambda *_, **__: {})
+    sessions = np.searchsorted([300, 900], np.arange(FIRST.rows), side="right")
+    nights = FIRST._replace(ts_ns=FIRST.ts_ns + 10**15 * sessions)
+    folds = walk_forward(CONFIG, Dataset((nights,), DATA, []), tmp_path, 2).streams
+    assert folds[0].sessions(*folds[0].train) == [(0, 300), (300, folds[0].train[1])]
+    assert folds[0].sessions(*folds[0].test) == [(666, 900), (900, 1333)]
+    noise = np.random.default_rng(0).normal(size=(FIRST.rows, 3, 3)) + np.eye(3)[np.maximum(FIRST.labels, 0)]
+    log_probs = (noise - np.log(np.exp(noise).sum(axis=-1, keepdims=True))).astype(np.float32)
+    for stream in folds:
+        changed = stream.labels.copy()
+        changed[stream.test[0] :] = np.where(changed[stream.test[0] :] >= 0, 2, -1)
+        first, again = (
+            judge_forecasts(Forecasts((of,), [log_probs], [{}]), DATA.horizons)["series"][stream.name]
+            for of in (stream, stream._replace(labels=changed))
+        )
+        for judge in ("model", "model_own_prior"):
+            for horizon, metrics in first[judge].items():
+                for key in ("tau", "temperature"):
+                    assert metrics[key] == again[judge][horizon][key]
+                assert metrics["log_loss"] != again[judge][horizon]["log_loss"]
+                # the same decisions, of rows whose truth alone is another
+                decided = (np.sum(of[judge][horizon]["confusion"], axis=0).tolist() for of in (first, again))
+                assert next(decided) == next(decided)
+
+
 def test_a_finished_run_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And what was trained says with which settings."""
     monkeypatch.setattr(build, "make_update", count_only)
@@ -158,23 +213,36 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path, monkeypatch: pytest
     leave_one_out(config, DATASET, tmp_path / "runs")
 
 
-def test_forecasts_are_judged_beside_the_baselines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(studied, "baseline_log_probs", lambda streams, _: {"baseline": log_probs})
+def test_forecasts_are_judged_beside_the_baselines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    kept: list[Any] = []
+
+    def baselines(streams: Any, horizons: Any, *, keep: Any, note: Any) -> Any:
+        kept.append(keep)
+        return {"baseline": log_probs}
+
+    monkeypatch.setattr(studied, "baseline_log_probs", baselines)
     log_probs = [np.full((stream.rows, 3, 3), np.log(1 / 3), np.float32) for stream in DATASET.streams]
     origins = [{"version": str(i), "without": {"row": stream.test[0]}} for i, stream in enumerate(DATASET.streams)]
-    result = judge_forecasts(Forecasts(DATASET.streams, log_probs, origins), DATA.horizons)
+    forecasts = Forecasts(DATASET.streams, log_probs, origins)
+    result = judge_forecasts(forecasts, DATA.horizons, keep=tmp_path)
     assert result["split"] == "test" and result["origins"]["market_1"] == origins[1]
-    assert list(result["mean"]) == ["model", "baseline"]
-    assert result["series"]["market_0"]["model"]["h5"]["log_loss"] == pytest.approx(np.log(3))
+    assert list(result["mean"]) == ["model", "model_own_prior", "baseline"] and kept == [tmp_path]
+    met = result["series"]["market_0"]
+    assert met["model"]["h5"]["log_loss"] == pytest.approx(np.log(3))
+    assert met["model_own_prior"]["h5"]["log_loss"] < met["model"]["h5"]["log_loss"]
     json.dumps(result)
+    # who never saw an instrument is judged with the instrument's own prior first of all
+    again = judge_forecasts(forecasts._replace(zero_shot=True), DATA.horizons)
+    assert list(again["mean"]) == ["model_own_prior", "model", "baseline"] and "model" in again["paired"]
 
 
 def test_command(learnt: dict[str, Dataset], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Settings of the checkpoint, the protocol asked for, what it is asked with."""
-    model, judged = Checkpoint(random_model(MODEL), "abc", data={"streams": []}), list[Forecasts]()
+    model, judged, kept = Checkpoint(random_model(MODEL), "abc", data={"streams": []}), list[Forecasts](), list[Path]()
 
-    def judge(forecasts: Forecasts, horizons: Any) -> Any:
+    def judge(forecasts: Forecasts, horizons: Any, *, keep: Path, note: Any) -> Any:
         judged.append(forecasts)
+        kept.append(keep)
         raise NanoarbError("seen")
 
     def command(*arguments: object) -> Any:
@@ -191,6 +259,8 @@ def test_command(learnt: dict[str, Dataset], monkeypatch: pytest.MonkeyPatch, tm
     assert "error: seen" in command("walk-forward", "--folds", 2, "--work-dir", "mine").stderr
     assert (tmp_path / "mine" / "fold_2_of_2").is_dir()
     assert [len(forecasts.streams) for forecasts in judged] == [2, 4]
+    assert [forecasts.zero_shot for forecasts in judged] == [True, False]
+    assert kept == [Path("runs/leave-one-out_abc/baselines"), Path("mine/baselines")]
     for option in (["--split", "train"], ["--window-mode"]):
         refused = command("walk-forward", *option)
         assert refused.exit_code == 2 and f"{' '.join(option)}: --protocol walk-forward judges" in refused.stderr
@@ -205,7 +275,9 @@ def test_refused(tmp_path: Path) -> None:
     one = dataclasses.replace(DATASET, streams=(FIRST,))
     with pytest.raises(DataError, match=r"leave-one-out: only \['market_0'\] in the data; expected at least two"):
         leave_one_out(CONFIG, one, tmp_path)
-    with pytest.raises(DataError, match=r"stream 'market_0': 30 rows to learn from or to validate with before row 181"):
+    with pytest.raises(
+        DataError, match=r"stream 'market_0': \d+ rows to learn from and 0 to validate with .* row 181;"
+    ):
         walk_forward(CONFIG, one, tmp_path, 10)
     guessed = dataclasses.replace(DATASET, streams=(FIRST, SECOND._replace(instrument_declared=False)))
     with pytest.raises(DataError, match=r"of 1 series, such as 'market_1' .*--instruments"):

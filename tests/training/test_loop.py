@@ -18,6 +18,7 @@ from unittest.mock import ANY
 import jax
 import numpy as np
 import pytest
+from flax import nnx
 
 from nanoarb_jax.artifacts.checkpoint import MANIFEST, load_checkpoint
 from nanoarb_jax.config import Config, TrainConfig, load_config
@@ -32,6 +33,8 @@ from nanoarb_jax.errors import (
     SettingError,
     TrainingError,
 )
+from nanoarb_jax.evaluation import validation
+from nanoarb_jax.evaluation.scoring import make_score
 from nanoarb_jax.training import build, loop, validate
 from nanoarb_jax.training.balance import class_weights, log_prior
 from nanoarb_jax.training.device import choose_device, choose_devices, matmul_dtype
@@ -97,6 +100,30 @@ def test_it_learns(request: pytest.FixtureRequest, name: str) -> None:
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < 0.98 * best_constant_loss() < losses[0]
     assert run.result.best_mcc > 0.2  # on rows it has not seen
+
+
+def test_validation_is_that_of_evaluate(streams: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same weights get the same figures, whoever asks: state carried from the first row of the session."""
+    monkeypatch.setattr(validation, "baseline_log_probs", lambda *_, **__: {})
+    nights = tuple(  # one before the validation part, one in it
+        stream._replace(ts_ns=stream.ts_ns + 10**15 * (np.arange(stream.rows)[:, None] > [700, 1_600]).sum(axis=1))
+        for stream in DATASET.streams
+    )
+    checkpoint = load_checkpoint(streams.folder)
+    model = checkpoint.model
+    for dataset in (DATASET, dataclasses.replace(DATASET, streams=nights)):
+        judged = validation.evaluate(checkpoint, dataset, "validation")["mean"]["model"]
+        weights = nnx.state(model, nnx.Param)
+        log_probs = validate.validation_log_probs(make_score(model), weights, model, dataset.streams)
+        met = validate.validation_figures(dataset.streams, log_probs, HORIZONS)
+        for horizon, metrics in judged.items():
+            assert met["validation_loss"][horizon] == pytest.approx(metrics["log_loss"], abs=1e-6)
+            assert met["validation_mcc"][horizon] == pytest.approx(metrics["mcc"], abs=1e-6)
+        if dataset is DATASET:  # and those figures are what the run wrote down
+            kept = streams.lines[streams.result.best_epoch]
+            assert met == {key: pytest.approx(kept[key], abs=1e-6) for key in met}
+        else:
+            assert met["validation_loss"]["mean"] != pytest.approx(kept["validation_loss"]["mean"], abs=1e-6)
 
 
 def test_what_a_run_leaves(streams: Run) -> None:

@@ -1,0 +1,117 @@
+"""What a result of `judge_streams` comes to, in two sentences for someone who reads nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# a lead that chance alone shows more often than this is none
+SIGNIFICANCE = 0.05
+JUDGE_WORDS = {"model": "the model", "model_own_prior": "the model with each instrument's own class prior"}
+STANDINGS = ("ahead of", "level with", "behind")
+
+
+def verdict(result: Mapping[str, Any]) -> str:
+    """Two sentences: the first judge against the better fitted baseline, and what it is worth and where it is worst.
+
+    "ahead" and "behind" are said where the two-sided p-value of the difference in mean MCC is below SIGNIFICANCE: the
+    one over instruments where there are several, else the one over blocks of time. "level" is everything else.
+
+    Args:
+        result: "series", "instruments", "mean", "intervals" and "best_baseline" of `judge_streams`.
+
+    Example:
+        >>> print(verdict(result))  # doctest: +SKIP
+        On 27 series of 19 instruments, the model is ahead of the better fitted baseline at 10 ticks (MCC +.012 [+.004,
+        +.020] against gradient_boosting), and level with it at 100 ticks (MCC -.002 [-.010, +.007] against logistic),
+        with 95 % intervals over instruments and blocks of time. After the spread …
+    """
+    judge = next(iter(result["mean"]))
+    return f"{_standing(result, judge)} {_worth(result, judge)}"
+
+
+def _standing(result: Mapping[str, Any], judge: str) -> str:
+    opening = f"On {_where(result)}, {JUDGE_WORDS.get(judge, judge)}"
+    best = result["best_baseline"]
+    if not best:
+        means = [f"{_mean_mcc(result, judge, key)} at {_ticks(key)}" for key in result["mean"][judge]]
+        return f"{opening} has a mean MCC of {_listed(means)}; no fitted baseline was judged beside it."
+    groups: dict[str, list[str]] = {standing: [] for standing in STANDINGS}
+    for key, test in best.items():
+        groups[_standing_of(test)].append(f"{_ticks(key)} (MCC {_difference(test)} against {test['judge']})")
+    said, named = [], "the better fitted baseline"
+    for standing, horizons in groups.items():
+        if horizons:
+            said.append(f"{standing} {named} at {_listed(horizons)}")
+            named = "it"
+    over = "instruments and blocks of time" if _over_instruments(next(iter(best.values()))) else "blocks of time alone"
+    return f"{opening} is {', and '.join(said)}, with 95 % intervals over {over}."
+
+
+def _mean_mcc(result: Mapping[str, Any], judge: str, key: str) -> str:
+    low, high = result["intervals"][judge][key]["mcc"]
+    return f"{_figure(result['mean'][judge][key]['mcc'])} [{_figure(low)}, {_figure(high)}]"
+
+
+def _where(result: Mapping[str, Any]) -> str:
+    series, instruments = len(result["series"]), len(set(result["instruments"].values()))
+    if series == 1:
+        return "one series"
+    return f"{series} series of {instruments} instruments" if instruments > 1 else f"{series} series of one instrument"
+
+
+def _over_instruments(test: Mapping[str, Any]) -> bool:
+    return test["p_value_series"] is not None
+
+
+def _standing_of(test: Mapping[str, Any]) -> str:
+    p_value = test["p_value_series"] if _over_instruments(test) else test["p_value"]
+    if p_value >= SIGNIFICANCE:
+        return "level with"
+    return "ahead of" if test["difference"] > 0 else "behind"
+
+
+def _difference(test: Mapping[str, Any]) -> str:
+    suffix = "_series" if _over_instruments(test) else ""
+    difference, low, high = (_figure(test[key], "+") for key in ("difference", f"low{suffix}", f"high{suffix}"))
+    return f"{difference} [{low}, {high}]"
+
+
+def _worth(result: Mapping[str, Any], judge: str) -> str:
+    """Profit per trade after the spread, and the series on which the judge is furthest behind."""
+    traded = {key: of.get("profit_per_trade_bp") for key, of in result["mean"][judge].items()}
+    profits = [f"{bp:+.2f} bp at {_ticks(key)}" for key, bp in traded.items() if bp is not None]
+    worth = f"After the spread a trade on its decisions makes {_listed(profits)}" if profits else "It never trades"
+    return f"{worth}{_worst(result, judge)}."
+
+
+def _worst(result: Mapping[str, Any], judge: str) -> str:
+    leads = [
+        (judges[judge][key]["mcc"] - judges[test["judge"]][key]["mcc"], series, key)
+        for key, test in result["best_baseline"].items()
+        for series, judges in result["series"].items()
+    ]
+    if not leads or len(result["series"]) == 1:
+        return ""
+    behind = len({series for lead, series, _ in leads if lead < 0})
+    if not behind:
+        return "; it is behind that baseline on no series"
+    lead, series, key = min(leads)
+    return (
+        f"; on {behind} of {len(result['series'])} series it is behind that baseline somewhere, furthest on {series} "
+        f"({_figure(lead, '+')} at {_ticks(key)})"
+    )
+
+
+def _ticks(key: str) -> str:
+    return f"{key.removeprefix('h')} ticks"
+
+
+def _figure(value: float, sign: str = "-") -> str:
+    """A correlation without its leading zero: .236, or +.012 with `sign` "+"."""
+    return f"{value:{sign}z.3f}".replace("0.", ".", 1)
+
+
+def _listed(words: Sequence[str]) -> str:
+    """One, two and three."""
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
