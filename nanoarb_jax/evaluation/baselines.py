@@ -164,7 +164,7 @@ def baseline_forecasts(
     from threadpoolctl import threadpool_limits
 
     names, largest_first = baselines_for(streams), sorted(streams, key=lambda stream: -stream.rows)
-    # on so few rows threads only wait for each other, on a busy machine sixty times as long as they work
+    # BLAS has one limit for all threads, which must outlast those that `_learn` sets
     with threadpool_limits(1), ThreadPoolExecutor(usable_cores()) as pool:
         tasks = {
             pool.submit(_forecast, stream, horizons, name, tuning, keep): (stream.name, name)
@@ -194,18 +194,14 @@ def baseline_log_probs(
 
 def _forecast(stream: Stream, horizons: Sequence[int], name: str, tuning: Tuning, keep: Path | None) -> Forecast:
     """One baseline over one stream, kept or fitted."""
-    from threadpoolctl import threadpool_limits
-
     baseline = BASELINES[name]
     if keep is None or baseline in (persistence, majority):
-        with threadpool_limits(1):  # OpenMP's limit is of each thread
-            return baseline(stream, horizons, tuning)
+        return baseline(stream, horizons, tuning)
     path = forecast_file(keep, name, stream, horizons, tuning)
     found = kept_forecast(path, (stream.rows, len(horizons), CLASSES))
     if found is not None:
         return Forecast(*found)
-    with threadpool_limits(1):
-        made = baseline(stream, horizons, tuning)
+    made = baseline(stream, horizons, tuning)
     keep_forecast(path, *made)
     return made
 
@@ -219,6 +215,8 @@ def _learn(
     stream: Stream, inputs_of: Callable[[Stream], NDArray[np.float32]], fit: Fit, tuning: Tuning, mirrored: bool = False
 ) -> Forecast:
     """One model per horizon, of inputs (n, k) of the stream and perhaps of its mirror image."""
+    from threadpoolctl import threadpool_limits
+
     inputs, twin = inputs_of(stream), mirror_stream(stream) if mirrored else None
     twin_inputs = None if twin is None else inputs_of(twin)
     if not (stream.labels[slice(*stream.train)] >= 0).any(axis=0).all():
@@ -233,7 +231,9 @@ def _learn(
             None if twin is None or twin_inputs is None else _known(twin_inputs, twin, stream.train, column),
             _known(inputs, stream, stream.validation, column),
         )
-        probabilities, choice = fit(problem, inputs, tuning)
+        # on so few rows threads only wait for each other, on a busy machine sixty times as long as they work
+        with threadpool_limits(1):
+            probabilities, choice = fit(problem, inputs, tuning)
         forecasts.append(_log(probabilities))
         choices.append(choice)
     return Forecast(np.stack(forecasts, axis=1), choices)

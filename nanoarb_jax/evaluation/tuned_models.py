@@ -33,11 +33,11 @@ class Tuning:
         leaves: per tree of the boosting to try.
         most_rounds: of boosting; fewer where `patience` rounds bring the validation rows nothing.
         patience: rounds without a gain after which boosting stops.
-        choosing_rows: C and leaves are chosen with every k-th training and every k-th validation row, k the least that
-            leaves no more rows than this of each. What was chosen is then fitted to every training row.
+        choosing_rows: C and leaves are chosen with every k-th training and every j-th validation row, k and j the least
+            that leave no more rows than this of each. What was chosen is then fitted to every training row.
         mirrored_rows: up to so many training rows, boosting learns from these and from them mirrored.
-        least_of_class: a validation part that shows fewer rows of some class that training showed chooses nothing: its
-            log loss only says how rare the class is there.
+        least_of_class: where the rows to choose with or by show fewer of some class of training, nothing is chosen: log
+            loss only says how rare the class is there.
         usual_strength, usual_leaves, usual_rounds: settings where none are clearly better.
         standard_errors: of the mean gain that make it clear.
     """
@@ -101,18 +101,17 @@ def fit_logistic(problem: Problem, inputs: NDArray[np.float32], tuning: Tuning) 
     seen = np.unique(train.y)
     if len(seen) == 1:
         return _only(seen, len(inputs)), {}
-    strength = tuning.usual_strength
-    if _can_choose(problem, tuning):
-        step, validation = _steps(problem, tuning)
-        few = train.every(step)
+    strength, choosing = tuning.usual_strength, _choosing(problem, None, tuning)
+    if choosing is not None:
 
         def losses(c: float) -> NDArray[np.float64]:
             # a row stands for `step` rows, so that the penalty weighs what it does in the fit to all of them
-            return _losses(_logistic(c * step).fit(*few).predict_proba(validation.x), validation.y, seen)
+            model = _logistic(c * choosing.step).fit(*choosing.train)
+            return _losses(model.predict_proba(choosing.validation.x), choosing.validation.y, seen)
 
-        tried = {c: losses(c) for c in tuning.strengths}
+        tried = {c: losses(c) for c in (*tuning.strengths, strength)}
         best = min(tried, key=lambda c: float(tried[c].mean()))
-        if _clearly_less(tried[best], losses(strength), tuning):
+        if _clearly_less(tried[best], tried[strength], tuning):
             strength = best
     return _spread(_logistic(strength).fit(*train).predict_proba(inputs), seen), {"C": strength}
 
@@ -134,17 +133,40 @@ def fit_boosting(problem: Problem, inputs: NDArray[np.float32], tuning: Tuning) 
     seen = np.unique(train.y)
     if len(seen) == 1:
         return _only(seen, len(inputs)), {}
-    leaves, validation = _choose_leaves(problem, twin, tuning) if _can_choose(problem, tuning) else (None, None)
-    model = _boosted(train, validation, leaves or tuning.usual_leaves, 1, tuning)
-    rounds = tuning.usual_rounds if validation is None else _best_round(model)
-    probabilities = _after_rounds(model, rounds, inputs)
-    return _spread(probabilities, seen), {"leaves": leaves or tuning.usual_leaves, "rounds": rounds}
+    leaves, rounds, choosing = tuning.usual_leaves, tuning.usual_rounds, _choosing(problem, twin, tuning)
+    better = None if choosing is None else _better_leaves(choosing, tuning)
+    if choosing is None or better is None:
+        model = _boosted(train, None, leaves, 1, tuning)
+    else:
+        leaves, model = better, _boosted(train, choosing.validation, better, 1, tuning)
+        rounds = _best_round(model)
+    return _spread(_after_rounds(model, rounds, inputs), seen), {"leaves": leaves, "rounds": rounds}
 
 
-def _choose_leaves(problem: Problem, twin: Rows | None, tuning: Tuning) -> tuple[int | None, Rows | None]:
-    """Leaves per tree, and the validation rows to choose the rounds by; None and None: the usual settings do."""
-    step, validation = _steps(problem, tuning)
-    few = _joined(problem.train.every(step), twin and twin.every(step))
+class _Choosing(NamedTuple):
+    """Every `step`-th training row, some with their mirror images, and the validation rows to choose by."""
+
+    train: Rows
+    validation: Rows
+    step: int
+
+
+def _choosing(problem: Problem, twin: Rows | None, tuning: Tuning) -> _Choosing | None:
+    """What settings are chosen with; None where some class of training has too few rows for that."""
+    step, validation_step = (-(-len(rows.y) // tuning.choosing_rows) for rows in (problem.train, problem.validation))
+    few, seen = problem.train.every(step), np.unique(problem.train.y)
+    if not len(problem.validation.y):
+        return None
+    validation = problem.validation.every(validation_step).of_classes(seen)
+    counts = [np.bincount(rows.y, minlength=CLASSES)[seen] for rows in (few, validation)]
+    if np.min(counts) < tuning.least_of_class:
+        return None
+    return _Choosing(_joined(few, twin and twin.every(step)), validation, step)
+
+
+def _better_leaves(choosing: _Choosing, tuning: Tuning) -> int | None:
+    """Leaves per tree with which boosting, its rounds chosen, is clearly better than the usual one; None: none."""
+    few, validation, step = choosing
     seen = np.unique(few.y)
 
     def losses(model: Any, rounds: int) -> NDArray[np.float64]:
@@ -153,21 +175,8 @@ def _choose_leaves(problem: Problem, twin: Rows | None, tuning: Tuning) -> tuple
     models = {leaves: _boosted(few, validation, leaves, step, tuning) for leaves in tuning.leaves}
     tried = {leaves: losses(model, _best_round(model)) for leaves, model in models.items()}
     best = min(tried, key=lambda leaves: float(tried[leaves].mean()))
-    usual = _boosted(few, None, tuning.usual_leaves, step, tuning)
-    clear = _clearly_less(tried[best], losses(usual, tuning.usual_rounds), tuning)
-    return (best, validation) if clear else (None, None)
-
-
-def _can_choose(problem: Problem, tuning: Tuning) -> bool:
-    """Whether the validation rows show every class of training often enough."""
-    counts = np.bincount(problem.validation.y, minlength=CLASSES)
-    return bool((counts[np.unique(problem.train.y)] >= max(tuning.least_of_class, 1)).all())
-
-
-def _steps(problem: Problem, tuning: Tuning) -> tuple[int, Rows]:
-    """Every how manieth training row to choose with; and the validation rows to choose by."""
-    step, validation_step = (-(-len(rows.y) // tuning.choosing_rows) for rows in (problem.train, problem.validation))
-    return step, problem.validation.every(validation_step).of_classes(np.unique(problem.train.y))
+    usual = losses(_boosted(few, None, tuning.usual_leaves, step, tuning), tuning.usual_rounds)
+    return best if _clearly_less(tried[best], usual, tuning) else None
 
 
 def _logistic(strength: float) -> Any:
