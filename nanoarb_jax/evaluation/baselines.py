@@ -33,6 +33,7 @@ from nanoarb_jax.evaluation.tuned_models import (
     Tuning,
     fit_boosting,
     fit_logistic,
+    one_thread,
 )
 from nanoarb_jax.features.lob44 import FEATURE_NAMES, IMBALANCE
 from nanoarb_jax.progress import Note, silent
@@ -161,11 +162,9 @@ def baseline_forecasts(
         DataError: a training range holds no defined label.
         OutputError: `keep` cannot be written to.
     """
-    from threadpoolctl import threadpool_limits
-
     names, largest_first = baselines_for(streams), sorted(streams, key=lambda stream: -stream.rows)
     # BLAS has one limit for all threads, which must outlast those that `_learn` sets
-    with threadpool_limits(1), ThreadPoolExecutor(usable_cores()) as pool:
+    with one_thread(), ThreadPoolExecutor(usable_cores()) as pool:
         tasks = {
             pool.submit(_forecast, stream, horizons, name, tuning, keep): (stream.name, name)
             for stream in largest_first
@@ -215,8 +214,6 @@ def _learn(
     stream: Stream, inputs_of: Callable[[Stream], NDArray[np.float32]], fit: Fit, tuning: Tuning, mirrored: bool = False
 ) -> Forecast:
     """One model per horizon, of inputs (n, k) of the stream and perhaps of its mirror image."""
-    from threadpoolctl import threadpool_limits
-
     inputs, twin = inputs_of(stream), mirror_stream(stream) if mirrored else None
     twin_inputs = None if twin is None else inputs_of(twin)
     if not (stream.labels[slice(*stream.train)] >= 0).any(axis=0).all():
@@ -231,8 +228,7 @@ def _learn(
             None if twin is None or twin_inputs is None else _known(twin_inputs, twin, stream.train, column),
             _known(inputs, stream, stream.validation, column),
         )
-        # on so few rows threads only wait for each other, on a busy machine sixty times as long as they work
-        with threadpool_limits(1):
+        with one_thread():
             probabilities, choice = fit(problem, inputs, tuning)
         forecasts.append(_log(probabilities))
         choices.append(choice)

@@ -51,9 +51,10 @@ def forecast_file(folder: Path, baseline: str, stream: Stream, horizons: Sequenc
 def kept_forecast(path: Path, shape: tuple[int, int, int]) -> tuple[NDArray[np.float32], list[Choice]] | None:
     """The log-probabilities and the chosen settings in a file; None where there is none, or it is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # opened here, since numpy leaves a file that it cannot read open
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             log_probs, choices = file["log_probs"], json.loads(str(file["choices"]))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, TypeError, zipfile.BadZipFile):
         return None
     whole = log_probs.shape == shape and log_probs.dtype == np.float32 and len(choices) == shape[1]
     return (log_probs, choices) if whole else None

@@ -6,16 +6,15 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_limits
 
-from nanoarb_jax.evaluation.tuned_models import Problem, Rows, Tuning, fit_boosting, fit_logistic
+from nanoarb_jax.evaluation.tuned_models import Problem, Rows, Tuning, fit_boosting, fit_logistic, one_thread
 
 BOOSTING = Tuning(leaves=(4, 8), most_rounds=60, patience=5, choosing_rows=1_000, usual_rounds=5)
 
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    with threadpool_limits(1):
+    with one_thread():
         yield
 
 
