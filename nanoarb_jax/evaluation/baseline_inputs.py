@@ -98,7 +98,7 @@ def _weighted_mid_offset(stream: Stream) -> NDArray[np.float64]:
     """(n,) depth-weighted mid of `lob44` less the mid, in ticks."""
     found = feature_set_of(stream.features.shape[1])
     if found is None or found.name != "flow":
-        return stream.features[:, 1] / stream.tick_size - _price_ticks(stream)
+        return stream.features[:, 1].astype(np.float64) / stream.tick_size - _price_ticks(stream)
     raw, half = stream.features.astype(np.float64), stream.spread.astype(np.float64)[:, None] / 2
     moment, mass, weight = 0.0, 0.0, 1.0 / np.arange(1, LEVELS + 1)
     for sign, sizes, gaps in ((-1, BID_SIZES, BID_GAP), (1, ASK_SIZES, ASK_GAP)):
