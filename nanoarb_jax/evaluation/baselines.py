@@ -1,51 +1,76 @@
 """What a model must beat on the same rows: from the last move repeated to gradient boosting.
 
-Each sees one stream, learns from its training range alone, and gives log-probabilities (n, h, c) for all of its rows:
-`BASELINES` has them by name.
+Each sees one stream, learns from its training range alone, chooses its settings on its validation range, and gives
+log-probabilities (n, h, c) for all of its rows: `BASELINES` has them by name.
+
+    forecasts = baseline_forecasts(streams, horizons, keep=Path("runs/baselines"))
+    result = judge_streams({"model": scores, **forecasts.log_probs}, streams, horizons)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nanoarb_jax.data.prepare import usable_cores
 from nanoarb_jax.data.streams import Stream, mirror_stream
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.evaluation.baseline_inputs import baseline_inputs, order_flow_inputs
+from nanoarb_jax.evaluation.flow_inputs import flow_inputs, has_flow
+from nanoarb_jax.evaluation.kept_forecasts import forecast_file, keep_forecast, kept_forecast
 from nanoarb_jax.evaluation.metrics import CLASSES, class_prior
+from nanoarb_jax.evaluation.tuned_models import (
+    PROBABILITY_FLOOR,
+    Choice,
+    Fit,
+    Problem,
+    Rows,
+    Tuning,
+    fit_boosting,
+    fit_logistic,
+    one_thread,
+)
 from nanoarb_jax.features.lob44 import FEATURE_NAMES, IMBALANCE
 from nanoarb_jax.progress import Note, silent
 
 LogProbs: TypeAlias = NDArray[np.float32]
-Baseline: TypeAlias = Callable[[Stream, Sequence[int]], LogProbs]
-
-# Probability of a class that is ruled out: log loss stays finite, and no prior correction lifts it (PRIOR_FLOOR).
-PROBABILITY_FLOOR = 1e-12
-# Inverse L2 strength, one for all. Of 1e-4 … 3e-2 the validation parts of ../shared/data/derived_top10 like 1e-4 to
-# 1e-3 alike (mean MCC .24, .24, .23) and larger ones less (1e-2: .21); 1e-3 of these, which short streams can bear.
-LOGISTIC_C = 1e-3
-CLIP = 5.0  # standard deviations beyond which an input counts no more
-# Chosen by mean MCC and log loss on those validation parts. Tried: 4, 7 and 15 leaves, 200 and 500 rows a leaf,
-# learning rates .02 and .05, L2 1 and 10, 15 to 150 rounds, with and without mirrored rows. Longer and larger only
-# overfit: 15 leaves, 150 rounds give MCC .20 and log loss 1.01; 4 leaves, 35 rounds .231 and .864, mirrored .235 and
-# .844.
-BOOSTING: dict[str, Any] = {
-    "learning_rate": 0.05,
-    "max_iter": 35,
-    "max_leaf_nodes": 4,
-    "min_samples_leaf": 200,
-    "l2_regularization": 10.0,
-    "early_stopping": False,
-    "random_state": 0,
-}
 NEUTRAL = 1
+TUNING = Tuning()
 
 
-def persistence(stream: Stream, horizons: Sequence[int]) -> LogProbs:
+class Forecast(NamedTuple):
+    """What a baseline says of one stream.
+
+    Attributes:
+        log_probs: (n, h, c) log-probabilities.
+        choices: the settings that were chosen, {name: value} per horizon; empty where there are none.
+    """
+
+    log_probs: LogProbs
+    choices: list[Choice]
+
+
+Baseline: TypeAlias = Callable[[Stream, Sequence[int], Tuning], Forecast]
+
+
+class BaselineForecasts(NamedTuple):
+    """What all baselines say of all streams.
+
+    Attributes:
+        log_probs: {baseline: one (n, h, c) array per stream}, ready for `judge_streams`.
+        choices: {series: {baseline: {"h10": {setting: value}}}}, plain JSON values.
+    """
+
+    log_probs: dict[str, list[LogProbs]]
+    choices: dict[str, dict[str, dict[str, Choice]]]
+
+
+def persistence(stream: Stream, horizons: Sequence[int], tuning: Tuning = TUNING) -> Forecast:
     """The last realised move over the same horizon repeats.
 
     At tick t that is the label anchored at t - horizon, just known; neutral before there is one. The answer is
@@ -55,40 +80,41 @@ def persistence(stream: Stream, horizons: Sequence[int]) -> LogProbs:
     for column, horizon in enumerate(horizons):
         repeated[horizon:, column] = stream.labels[:-horizon, column]
     repeated[repeated < 0] = NEUTRAL
-    return _log(np.eye(CLASSES)[repeated])
+    return Forecast(_log(np.eye(CLASSES)[repeated]), [{} for _ in horizons])
 
 
-def majority(stream: Stream, horizons: Sequence[int]) -> LogProbs:
+def majority(stream: Stream, horizons: Sequence[int], tuning: Tuning = TUNING) -> Forecast:
     """The class frequencies of the training rows, at every row."""
     labels = stream.labels[slice(*stream.train)]
     priors = np.stack([class_prior(labels[:, column]) for column in range(len(horizons))])
-    return _log(np.broadcast_to(priors, (stream.rows, *priors.shape)))
+    return Forecast(_log(np.broadcast_to(priors, (stream.rows, *priors.shape))), [{} for _ in horizons])
 
 
-def queue_imbalance(stream: Stream, horizons: Sequence[int]) -> LogProbs:
+def queue_imbalance(stream: Stream, horizons: Sequence[int], tuning: Tuning = TUNING) -> Forecast:
     """Logistic regression on the level-1 queue imbalance alone (Gould and Bonart 2016)."""
-    return _learn(stream, stream.features[:, IMBALANCE : IMBALANCE + 1], _logistic)
+    return _learn(stream, lambda of: of.features[:, IMBALANCE : IMBALANCE + 1], fit_logistic, tuning)
 
 
-def ofi_logistic(stream: Stream, horizons: Sequence[int]) -> LogProbs:
+def ofi_logistic(stream: Stream, horizons: Sequence[int], tuning: Tuning = TUNING) -> Forecast:
     """Logistic regression on level-1 order flow imbalance (Cont, Kukanov, Stoikov 2014) of the last 1 to 100 ticks."""
-    return _learn(stream, order_flow_inputs(stream), _logistic)
+    return _learn(stream, order_flow_inputs, fit_logistic, tuning)
 
 
-def logistic(stream: Stream, horizons: Sequence[int]) -> LogProbs:
+def logistic(stream: Stream, horizons: Sequence[int], tuning: Tuning = TUNING) -> Forecast:
     """Multinomial logistic regression on `baseline_inputs`."""
-    return _learn(stream, baseline_inputs(stream.features), _logistic)
+    return _learn(stream, baseline_inputs, fit_logistic, tuning)
 
 
-def gradient_boosting(stream: Stream, horizons: Sequence[int]) -> LogProbs:
-    """Boosted trees on `baseline_inputs` (scikit-learn's histogram gradient boosting).
+def gradient_boosting(stream: Stream, horizons: Sequence[int], tuning: Tuning = TUNING) -> Forecast:
+    """Boosted trees on `baseline_inputs` (scikit-learn's histogram gradient boosting)."""
+    # features of no feature set begin with a book, too, and have no mirror image of their own
+    book = stream if has_flow(stream) else stream._replace(features=stream.features[:, : len(FEATURE_NAMES)])
+    return _learn(book, baseline_inputs, fit_boosting, tuning, mirrored=True)
 
-    They learn from the training rows and from these mirrored, bid and ask swapped, as the model does: half as many
-    accidents to learn by heart.
-    """
-    book = stream._replace(features=stream.features[:, : len(FEATURE_NAMES)])
-    mirrored = mirror_stream(book)
-    return _learn(stream, baseline_inputs(book.features), _boosting, (baseline_inputs(mirrored.features), mirrored))
+
+def gradient_boosting_flow(stream: Stream, horizons: Sequence[int], tuning: Tuning = TUNING) -> Forecast:
+    """Boosted trees on `flow_inputs`: what a model is given, and its means over the last ticks."""
+    return _learn(stream, flow_inputs, fit_boosting, tuning, mirrored=True)
 
 
 BASELINES: dict[str, Baseline] = {
@@ -98,76 +124,122 @@ BASELINES: dict[str, Baseline] = {
     "ofi_logistic": ofi_logistic,
     "logistic": logistic,
     "gradient_boosting": gradient_boosting,
+    "gradient_boosting_flow": gradient_boosting_flow,
 }
+
+
+def baselines_for(streams: Sequence[Stream]) -> dict[str, Baseline]:
+    """Those of `BASELINES` that these streams have the features for: `gradient_boosting_flow` needs `flow`."""
+    flow = all(has_flow(stream) for stream in streams)
+    return {name: baseline for name, baseline in BASELINES.items() if flow or name != "gradient_boosting_flow"}
+
+
+def baseline_forecasts(
+    streams: Sequence[Stream],
+    horizons: Sequence[int],
+    *,
+    keep: Path | None = None,
+    note: Note = silent,
+    tuning: Tuning = TUNING,
+) -> BaselineForecasts:
+    """Every baseline over every stream, as many at once as there are cores for this process.
+
+    On one core it is about a minute for a series of 150,000 rows and seconds for one of 5,000 (docs/training.md).
+
+    Args:
+        streams: the series; their `train` ranges are what is learnt from, their `validation` ranges choose settings.
+        horizons: h horizons in ticks, one per column of the streams' labels.
+        keep: folder in which forecasts are kept, so that the same streams with the same settings are not fitted again,
+            see `kept_forecasts`; None: they are not.
+        note: told of every forecast that is ready.
+        tuning: what settings are chosen from.
+
+    Returns:
+        Log-probabilities, in which a class that training never shows (or, to boosting, its mirror image) gets
+        PROBABILITY_FLOOR; and the settings chosen.
+
+    Raises:
+        DataError: a training range holds no defined label.
+        OutputError: `keep` cannot be written to.
+    """
+    names, largest_first = baselines_for(streams), sorted(streams, key=lambda stream: -stream.rows)
+    # BLAS has one limit for all threads, which must outlast those that `_learn` sets
+    with one_thread(), ThreadPoolExecutor(usable_cores()) as pool:
+        tasks = {
+            pool.submit(_forecast, stream, horizons, name, tuning, keep): (stream.name, name)
+            for stream in largest_first
+            for name in reversed(names)  # the slowest first, too
+        }
+        try:
+            for done, task in enumerate(as_completed(tasks), 1):
+                task.result()
+                note(f"baselines: {done} of {len(tasks)}, {' '.join(tasks[task])}")
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    made = {of: task.result() for task, of in tasks.items()}
+    return BaselineForecasts(
+        {name: [made[stream.name, name].log_probs for stream in streams] for name in names},
+        {stream.name: {name: _by_horizon(made[stream.name, name], horizons) for name in names} for stream in streams},
+    )
 
 
 def baseline_log_probs(
     streams: Sequence[Stream], horizons: Sequence[int], *, keep: Path | None = None, note: Note = silent
 ) -> dict[str, list[LogProbs]]:
-    """Every baseline over every stream, ready for `judge_streams`.
+    """The log-probabilities alone of `baseline_forecasts`."""
+    return baseline_forecasts(streams, horizons, keep=keep, note=note).log_probs
 
-    Args:
-        streams: the series; their `train` ranges are what is learnt from.
-        horizons: h horizons in ticks, one per column of the streams' labels.
 
-    Returns:
-        {name: one (n, h, c) array of log-probabilities per stream}; a class that training never shows (or, to
-        boosting, its mirror image) gets PROBABILITY_FLOOR.
+def _forecast(stream: Stream, horizons: Sequence[int], name: str, tuning: Tuning, keep: Path | None) -> Forecast:
+    """One baseline over one stream, kept or fitted."""
+    baseline = BASELINES[name]
+    if keep is None or baseline in (persistence, majority):
+        return baseline(stream, horizons, tuning)
+    path = forecast_file(keep, name, stream, horizons, tuning)
+    found = kept_forecast(path, (stream.rows, len(horizons), CLASSES))
+    if found is not None:
+        return Forecast(*found)
+    made = baseline(stream, horizons, tuning)
+    keep_forecast(path, *made)
+    return made
 
-    Raises:
-        DataError: a training range holds no defined label.
-    """
-    return {name: [baseline(stream, horizons) for stream in streams] for name, baseline in BASELINES.items()}
+
+def _by_horizon(forecast: Forecast, horizons: Sequence[int]) -> dict[str, Choice]:
+    chosen = zip(horizons, forecast.choices, strict=True)
+    return {f"h{horizon}": choice for horizon, choice in chosen if choice}
 
 
 def _learn(
-    stream: Stream,
-    inputs: NDArray[np.float32],
-    classifier: Callable[[], Any],
-    also: tuple[NDArray[np.float32], Stream] | None = None,
-) -> LogProbs:
-    """One classifier per horizon, of inputs (n, k); `also`: inputs and labels of a twin stream to learn from beside."""
-    sources = [(inputs, stream), *([] if also is None else [also])]
-    train = slice(*stream.train)
-    x = np.concatenate([rows[train] for rows, _ in sources]).astype(np.float64)
-    y = np.concatenate([source.labels[train] for _, source in sources])
-    if not (y >= 0).any(axis=0).all():
+    stream: Stream, inputs_of: Callable[[Stream], NDArray[np.float32]], fit: Fit, tuning: Tuning, mirrored: bool = False
+) -> Forecast:
+    """One model per horizon, of inputs (n, k) of the stream and perhaps of its mirror image."""
+    inputs, twin = inputs_of(stream), mirror_stream(stream) if mirrored else None
+    twin_inputs = None if twin is None else inputs_of(twin)
+    if not (stream.labels[slice(*stream.train)] >= 0).any(axis=0).all():
         raise DataError(
-            f"stream {stream.name!r}: training rows {train.start} to {train.stop} have a horizon without a defined "
-            "label; give a longer stream"
+            f"stream {stream.name!r}: training rows {stream.train[0]} to {stream.train[1]} have a horizon without a "
+            "defined label; give a longer stream"
         )
-    probabilities = [_fit(x[known], column[known], inputs, classifier()) for column in y.T for known in [column >= 0]]
-    return _log(np.stack(probabilities, axis=1))
+    forecasts, choices = [], []
+    for column in range(stream.labels.shape[1]):
+        problem = Problem(
+            _known(inputs, stream, stream.train, column),
+            None if twin is None or twin_inputs is None else _known(twin_inputs, twin, stream.train, column),
+            _known(inputs, stream, stream.validation, column),
+        )
+        with one_thread():
+            probabilities, choice = fit(problem, inputs, tuning)
+        forecasts.append(_log(probabilities))
+        choices.append(choice)
+    return Forecast(np.stack(forecasts, axis=1), choices)
 
 
-def _fit(
-    x: NDArray[np.float64], y: NDArray[np.int8], inputs: NDArray[np.float32], classifier: Any
-) -> NDArray[np.float64]:
-    """Probabilities (n, c) of one horizon."""
-    from threadpoolctl import threadpool_limits
-
-    seen = np.unique(y)
-    probabilities = np.zeros((len(inputs), CLASSES))
-    # on so few rows threads only wait for each other, on a busy machine sixty times as long as they work
-    with threadpool_limits(1):
-        # learning needs two classes; a stream that showed one promises that one
-        probabilities[:, seen] = classifier.fit(x, y).predict_proba(inputs) if len(seen) > 1 else 1.0
-    return probabilities
-
-
-def _logistic() -> Any:
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import FunctionTransformer, StandardScaler
-
-    clip = FunctionTransformer(np.clip, kw_args={"a_min": -CLIP, "a_max": CLIP})
-    return make_pipeline(StandardScaler(), clip, LogisticRegression(C=LOGISTIC_C, max_iter=1000))
-
-
-def _boosting() -> Any:
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
-    return HistGradientBoostingClassifier(**BOOSTING)
+def _known(inputs: NDArray[np.float32], stream: Stream, part: tuple[int, int], column: int) -> Rows:
+    """The rows of a part with a known label."""
+    labels = stream.labels[slice(*part), column]
+    at = np.flatnonzero(labels >= 0)
+    return Rows(inputs[part[0] + at], labels[at])
 
 
 def _log(probabilities: NDArray[np.float64]) -> LogProbs:

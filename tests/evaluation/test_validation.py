@@ -19,7 +19,7 @@ from nanoarb_jax.data.dataset import Dataset
 from nanoarb_jax.data.streams import make_stream
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.evaluation import scoring
-from nanoarb_jax.evaluation.baselines import BASELINES, baseline_log_probs
+from nanoarb_jax.evaluation.baselines import baseline_log_probs, baselines_for
 from nanoarb_jax.evaluation.judging import judge, judge_streams
 from nanoarb_jax.evaluation.lanes import CHUNKS
 from nanoarb_jax.evaluation.scoring import make_score, score_streams, score_windows
@@ -120,7 +120,7 @@ def test_keys_of_the_design(judged: dict) -> None:
     assert judged["series"].keys() == {"market_0", "market_1"}
     for stream in STREAMS:
         judges = judged["series"][stream.name]
-        assert list(judges) == ["model", "model_own_prior", "model_window", *BASELINES]
+        assert list(judges) == ["model", "model_own_prior", "model_window", *baselines_for(STREAMS)]
         for horizons in judges.values():
             assert horizons.keys() == {"h3", "h10"}
             for horizon, metrics in horizons.items():
