@@ -98,7 +98,7 @@ class TrainConfig:
     burn_in: int = 0
     class_weights: bool = False
     logit_adjustment: float = 0.0
-    magnitude_weight: Literal["capped", "root", "log"] = "log"
+    magnitude_weight: Literal["capped", "root", "log"] = "capped"
     magnitude_cap: float = 1.0
     fee_ticks: float = 0.0
     slippage_ticks: float = 0.0

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.config import TrainConfig
+from nanoarb_jax.data.labels import DOWN, NEUTRAL, UP
 from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.model.mamba import MambaLOB
 
@@ -24,8 +25,6 @@ Calibration = dict[str, dict[str, Any]]
 
 # far enough for any trained model, and near enough that a horizon without one class keeps finite logits
 LARGEST_TEMPERATURE, LARGEST_BIAS = 5.0, 3.0
-_ONE_BIAS = np.array([[1.0, 0.0, 1.0]])  # of down and up together
-_TWO_BIASES = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
 
 
 def calibrates(config: TrainConfig) -> bool:
@@ -50,7 +49,6 @@ def fit_calibration(
         horizons: their lengths in ticks.
         symmetric: down and up have one bias, so that mirrored markets have mirrored forecasts.
     """
-    directions = _ONE_BIAS if symmetric else _TWO_BIASES
     calibration = {}
     for i, horizon in enumerate(horizons):
         labels = [stream.labels[slice(*stream.validation), i] for stream in streams]
@@ -58,34 +56,39 @@ def fit_calibration(
         weights = np.concatenate([np.full(k.sum(), 1.0 / max(k.sum(), 1)) for k in known])
         rows = np.concatenate([log_p[k, i] for log_p, k in zip(log_probs, known, strict=True)]).astype(np.float64)
         hits = np.concatenate([y[k] for y, k in zip(labels, known, strict=True)]).astype(np.int64)
-        inverse, *sizes = _least_loss(rows, hits, weights / weights.sum(), directions)
-        calibration[f"h{horizon}"] = {"temperature": 1.0 / inverse, "bias": (np.array(sizes) @ directions).tolist()}
+        inverse, down, up = _least_loss(rows, hits, weights / weights.sum(), symmetric)
+        calibration[f"h{horizon}"] = {"temperature": 1.0 / inverse, "bias": [down, 0.0, up]}
     return calibration
 
 
 def _least_loss(
-    log_p: NDArray[np.float64], labels: NDArray[np.int64], weights: NDArray[np.float64], directions: NDArray[np.float64]
-) -> list[float]:
-    """1 / temperature and the size of the bias in each of the k directions (k, c), for rows (n, c) of weights (n,)."""
+    log_p: NDArray[np.float64], labels: NDArray[np.int64], weights: NDArray[np.float64], symmetric: bool
+) -> tuple[float, float, float]:
+    """1 / temperature and the biases of down and up, for rows (n, c) of weights (n,)."""
     from scipy.optimize import minimize  # type: ignore[import-untyped]
 
-    hit = np.arange(len(labels)), labels
+    # neutral has no bias, so logits are counted from it: two columns instead of three
+    down, up = (np.ascontiguousarray(log_p[:, c] - log_p[:, NEUTRAL]) for c in (DOWN, UP))
+    fell, rose = labels == DOWN, labels == UP
 
     def loss(at: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        scaled = at[0] * log_p + at[1:] @ directions
-        scaled -= scaled.max(axis=1, keepdims=True)
-        p = np.exp(scaled)
-        total = p.sum(axis=1)
-        value = np.sum(weights * (np.log(total) - scaled[hit]))
-        p /= total[:, None]
-        p[hit] -= 1.0
-        p *= weights[:, None]  # now the gradient in the scaled logits
-        return float(value), np.array([np.sum(p * log_p), *(directions @ p.sum(axis=0))])
+        inverse, bias_down, bias_up = at[0], at[1], at[-1]
+        low, high = inverse * down + bias_down, inverse * up + bias_up
+        most = np.maximum(np.maximum(low, high), 0.0)
+        p_down, p_up = np.exp(low - most), np.exp(high - most)
+        total = p_down + p_up + np.exp(-most)
+        value = np.sum(weights * (np.log(total) + most - low * fell - high * rose))
+        wrong_down = weights * (p_down / total - fell)  # the gradient in the logits
+        wrong_up = weights * (p_up / total - rose)
+        slopes = [np.sum(wrong_down), np.sum(wrong_up)]
+        of_inverse = np.sum(wrong_down * down) + np.sum(wrong_up * up)
+        return float(value), np.array([of_inverse, sum(slopes)] if symmetric else [of_inverse, *slopes])
 
-    start = np.array([1.0, *np.zeros(len(directions))])
-    bounds = [(1 / LARGEST_TEMPERATURE, LARGEST_TEMPERATURE), *[(-LARGEST_BIAS, LARGEST_BIAS)] * len(directions)]
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-12, "gtol": 1e-8})
-    return found.x.tolist()
+    biases = 1 if symmetric else 2
+    bounds = [(1 / LARGEST_TEMPERATURE, LARGEST_TEMPERATURE), *[(-LARGEST_BIAS, LARGEST_BIAS)] * biases]
+    start = np.array([1.0, *np.zeros(biases)])
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-12, "gtol": 1e-7}).x
+    return float(found[0]), float(found[1]), float(found[-1])
 
 
 def calibrated(log_probs: NDArray[np.floating], calibration: Calibration) -> NDArray[np.float64]:
