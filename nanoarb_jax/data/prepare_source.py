@@ -55,8 +55,8 @@ class Job(NamedTuple):
         """Checksum of these files and of every setting: a stream made under the same key is still good."""
         version = metadata.version("nanoarb-jax")
         instrument = instrument_of(self.source.name, self.instruments)
-        settings = [version, self.options._asdict(), dict(self.policy), manifest_head(self.config), instrument]
-        settings.append(self.period)
+        read = [self.options._asdict(), dict(self.policy), self.period]
+        settings = [version, *read, manifest_head(self.config), instrument]
         return hashlib.sha256(json.dumps([self.source.name, files, settings], default=str).encode()).hexdigest()
 
 

@@ -168,8 +168,10 @@ def write_book_npz(path: str | Path, books: BookSeries) -> None:
     traded = [key for key in _TRADES if getattr(books, key) is not None]
     keys = (*_ARRAYS, *traded, *_SCALARS)
     with new_file(path, "books") as file:
-        arrays = {key: getattr(books, _FIELDS.get(key, key)) for key in keys}
-        np.savez_compressed(file, **arrays, **({} if books.timed else {"timed": 0}))
+        fields = {key: getattr(books, _FIELDS.get(key, key)) for key in keys}
+        if not books.timed:
+            fields["timed"] = 0
+        np.savez_compressed(file, **fields)
 
 
 def _sniff(head: Head) -> bool:
@@ -191,8 +193,8 @@ def _open(files: Sequence[Path], options: ReadOptions) -> Feed:
     books = _read_rows(files[0])
     notes: list[str] = []
     chunks = (books.part(start, start + CHUNK) for start in range(0, books.rows, CHUNK))
-    chunks = sort_books(chunks, notes) if options.sort else chunks
-    return BookFeed(books.name, "book-npz", chunks, timed=books.timed, notes=notes)
+    ordered = sort_books(chunks, notes) if options.sort else chunks
+    return BookFeed(books.name, "book-npz", ordered, timed=books.timed, notes=notes)
 
 
 FORMAT = Format(name="book-npz", sniff=_sniff, open=_open, options=("sort",))
