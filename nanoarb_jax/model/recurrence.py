@@ -6,9 +6,10 @@ or a chunk of them is one piece of memory.
 
 Differentiating a `lax.scan` keeps what every tick computed. `recur_chunks` keeps the state before each chunk of ticks
 only; its backward pass recomputes the states within a chunk and walks it backwards. The ticks of a chunk are written
-out one after the other, not looped over: what one leaves to the next then need not be stacked and copied, which made
-the gradient 1.5 times faster on a CPU. With g the gradient with respect to the state after a tick, a = exp(Δ·A) and
-x = Δ·u:
+out one after the other, forward and backward, not looped over. Backward, what one tick leaves to the next then need not
+be stacked and copied, which made the gradient 1.5 times faster on a CPU. Forward, a chunk is one iteration of a loop
+instead of one per tick: a GPU spends about 8 µs on each, however little it computes. With g the gradient with respect
+to the state after a tick, a = exp(Δ·A) and x = Δ·u:
 
     h' = a·h + B·x      y = C·h'          →      g += C·dy     dC = Σ_d h'·dy     dB = Σ_d g·x     dx = Σ_n g·B
                                                  da·a = (a·g)·h     dΔ = Σ_n A·(da·a) + dx·u      dA = Σ_{b,l} Δ·(da·a)
@@ -70,9 +71,9 @@ def recur_sequence(
     return h, y[:ticks]
 
 
-def _scan(A: jax.Array, h: jax.Array, ticks: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
-    """Over u, delta, B, C."""
-    return jax.lax.scan(lambda h, tick: recur(h, tick[0], tick[1], A, tick[2], tick[3]), h, ticks)
+def _scan(A: jax.Array, h: jax.Array, ticks: tuple[jax.Array, ...], unroll: int = 1) -> tuple[jax.Array, jax.Array]:
+    """Over u, delta, B, C; so many ticks are written out in an iteration of the loop."""
+    return jax.lax.scan(lambda h, tick: recur(h, tick[0], tick[1], A, tick[2], tick[3]), h, ticks, unroll=unroll)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -87,7 +88,7 @@ def _forward(
     chunk: int, h: jax.Array, u: jax.Array, delta: jax.Array, A: jax.Array, B: jax.Array, C: jax.Array
 ) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, ...]]:
     def walk(h: jax.Array, ticks: tuple[jax.Array, ...]) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        after, y = _scan(A, h, ticks)
+        after, y = _scan(A, h, ticks, unroll=chunk)
         return after, (h, y)
 
     last, (before, y) = jax.lax.scan(walk, h, _split(chunk, u, delta, B, C))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import resource
 import sys
 
@@ -16,11 +18,15 @@ def choose_devices(name: str, count: int | None = None) -> list[jax.Device]:
 
     Args:
         name: "auto" (a GPU where there is one), "cpu" or "gpu".
-        count: how many; None: all.
+        count: how many; None: all. A CPU is one device to JAX unless it is asked to be several before its first use,
+            which this does, up to its cores.
 
     Raises:
         SettingError: a GPU was asked for and JAX sees none, or more devices than there are.
     """
+    if count is not None and count <= (os.cpu_count() or 1):
+        with contextlib.suppress(RuntimeError):  # JAX is in use already
+            jax.config.update("jax_num_cpu_devices", count)
     try:
         found = jax.devices(None if name == "auto" else name)
     except RuntimeError as error:

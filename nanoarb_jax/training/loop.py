@@ -107,12 +107,12 @@ def train(
         >>> result = train(nj.Config(), nj.open_dataset("books"), "runs/first")  # doctest: +SKIP
         >>> predictor = nj.StepPredictor.load(result.best)  # doctest: +SKIP
     """
+    devices = choose_devices(config.train.device, config.train.devices)
     if jax.process_count() > 1:
         raise DeviceError(
             f"train: {jax.process_count()} processes of jax.distributed, each of which would write the run; expected "
             "one per run; see docs/training.md for an update shared by several hosts"
         )
-    devices = choose_devices(config.train.device, config.train.devices)
     with jax.default_device(devices[0]):
         run = _open_run(config, dataset, Path(output_dir), resume, devices)
         try:
