@@ -1,10 +1,11 @@
 """What do changes in how a market is described do to forecasts? Some must change nothing, others show what counts.
 
-    python benchmarks/invariance.py --checkpoint checkpoints/nano --books ../shared/data/derived_more/lobster_GOOG*.npz \
-        --books ../shared/data/derived_more/kraken*.npz --json benchmarks/results/invariance.json
+    D=../shared/data/derived_more
+    python benchmarks/invariance.py --checkpoint checkpoints/nano --books $D/lobster_GOOG_20120621_L10.npz \
+        --books $D/nbbo_IBM_20131007.npz --json benchmarks/results/invariance.json
 
-Every series is changed in one way at a time, its scales and labels are measured anew, and the model forecasts it from its
-first row. MCC and log loss are of the test part and the model's own argmax after the prior correction of `evaluate`.
+Every series is changed in one way at a time, its scales and labels are measured anew, and the model forecasts it from
+its first row. MCC and log loss are of the test part, decisions prior-corrected as in `evaluate`.
 """
 
 from __future__ import annotations
@@ -38,9 +39,7 @@ def _prices(books: BookSeries, change: Callable[[NDArray], NDArray]) -> BookSeri
 
 def _quantities(books: BookSeries, factor: int) -> BookSeries:
     names = ("bid_lots", "ask_lots", "bought", "sold")
-    return books._replace(
-        **{name: getattr(books, name) * factor for name in names if getattr(books, name) is not None}
-    )
+    return books._replace(**{name: getattr(books, name) * factor for name in names if getattr(books, name) is not None})
 
 
 def _levels(books: BookSeries, levels: int) -> BookSeries:

@@ -1,4 +1,4 @@
-"""What changes nothing about a market changes no forecast: the level of its prices, and the units of price and quantity."""
+"""What says nothing of a market changes no forecast: the level of its prices, the units of price and quantity."""
 
 from __future__ import annotations
 
