@@ -57,7 +57,7 @@ class DataConfig:
         clock_interval_ms: milliseconds between two ticks of the time clock.
         timestamps: whose time dates the ticks: "local", when a message was received, or "exchange".
         session_gap_s: a longer time without a tick, in seconds, begins another session. Labels do not reach across it,
-            and features and model start anew.
+            and features and model start anew; counts of past outcomes among the features stay.
         label_price: price whose move is labelled.
         threshold_ticks: least move that is up or down, in price ticks.
         threshold_spreads: least move that is up or down, in training-median spreads; 0: any. A move must reach this

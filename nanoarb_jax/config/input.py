@@ -22,7 +22,7 @@ class InputSpec:
         clock_interval_ms: milliseconds between two ticks of the time clock.
         timestamps: whose time dates the ticks: "local", when a message was received, or "exchange".
         session_gap_s: a longer time without a tick, in seconds, begins another session: labels do not reach across it,
-            and features and model start anew.
+            and features and model start anew; counts of past outcomes among the features stay.
 
     Raises:
         SettingError: a value of another type or out of range.

@@ -69,10 +69,15 @@ class OutcomeMemory(NamedTuple):
 
 def outcome_memory() -> OutcomeMemory:
     """Before the first tick."""
-    shapes = ((RING,), (RING, 4), (2, len(TICKS), CELLS, 3), (len(TICKS), 2), (len(TICKS), 2))
-    types = (np.float64, np.int64, np.float64, np.float64, np.float64)
-    arrays = [np.zeros(shape, kind) for shape, kind in zip(shapes, types, strict=True)]
-    return OutcomeMemory(*arrays, np.zeros(1, RUNNING_OUTCOMES))
+    horizons = len(TICKS)
+    return OutcomeMemory(
+        np.zeros(RING),
+        np.zeros((RING, 4), np.int64),
+        np.zeros((2, horizons, CELLS, 3)),
+        np.zeros((horizons, 2)),
+        np.zeros((horizons, 2)),
+        np.zeros(1, RUNNING_OUTCOMES),
+    )
 
 
 @compiled

@@ -26,6 +26,7 @@ from nanoarb_jax.data.ticks import read_books
 from nanoarb_jax.errors import ConfigError, DataError
 from nanoarb_jax.features.clock import tick_clock
 from nanoarb_jax.features.feature_set import FEATURE_SETS
+from nanoarb_jax.features.flow import OUTCOMES
 from nanoarb_jax.features.live_state import read_state
 from nanoarb_jax.market.book.state import empty_state
 from nanoarb_jax.market.clocks.from_books import choose_rows
@@ -220,14 +221,17 @@ def test_snapshots_that_do_not_fit() -> None:
 
 
 def test_ready_after_a_session_has_warmed_up() -> None:
-    """A gap makes book, features and model begin anew; `ready` too."""
+    """After a gap features and model begin anew, and `ready` too; what was counted of the instrument stays."""
     live = LivePredictor(step_of("flow"), InputSpec("flow"), Instrument(TICK, LOT, 1.0, 1.0))
     books = [(t * 10**9, [10.0 + t % 2], [1.0], [12.0], [1.0]) for t in range(110)]
-    said = [live.apply_depth(*book) for book in books]
+    said = [live.apply_depth(*books[0])]
+    first = live.features
+    said += [live.apply_depth(*book) for book in books[1:]]
     assert [p.ready for p in said if p is not None] == [False] * 99 + [True] * 11
     later = live.apply_depth(10**15, *books[0][1:])
     assert later is not None and not later.ready and live.ticks == 1
-    np.testing.assert_array_equal(later.probabilities, said[0].probabilities if said[0] else None)
+    np.testing.assert_array_equal(live.features[:OUTCOMES], first[:OUTCOMES])
+    assert (live.features[OUTCOMES:] != first[OUTCOMES:]).any()
 
 
 def test_events_without_message_ends_are_refused() -> None:

@@ -119,7 +119,7 @@ def test_what_cannot_be_replayed(dataset: Dataset) -> None:
         replay_dataset(predictor(), Dataset(dataset.streams[2:], dataset.config, []), HORIZONS, ModelMetrics(), "test")
     with pytest.raises(DataError, match="split 'later': expected one of train, validation, test"):
         replay_dataset(predictor(), dataset, HORIZONS, ModelMetrics(), "later")
-    for features, remedy in ((10, "anew$"), (86, "anew with --feature-set flow$")):
+    for features, remedy in ((10, "anew$"), (101, "anew with --feature-set flow$")):
         with pytest.raises(DataError, match=f"'long': 44 features per tick, the model expects {features}; .* {remedy}"):
             replay_dataset(StepPredictor(FakeBackend(features=features)), dataset, HORIZONS, ModelMetrics())
 
