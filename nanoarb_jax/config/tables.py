@@ -20,8 +20,8 @@ Settings = TypeVar("Settings", ModelConfig, DataConfig, TrainConfig)
 # what differs between the sizes in how the shipped checkpoints were trained, see docs/training.md
 _RECIPES: dict[str, dict[str, dict[str, Any]]] = {
     "base": {"model": {"dropout": 0.3}, "train": {}},
-    "small": {"model": {"dropout": 0.3}, "train": {"epochs": 16, "lr": 5e-3}},
-    "nano": {"model": {"dropout": 0.0}, "train": {"epochs": 32, "lr": 1e-2}},
+    "small": {"model": {"dropout": 0.3}, "train": {"epochs": 10, "lr": 5e-3}},
+    "nano": {"model": {"dropout": 0.0}, "train": {"epochs": 20, "lr": 1e-2}},
 }
 
 
@@ -56,14 +56,14 @@ class Config:
 
     @staticmethod
     def recipe(preset: str) -> Config:
-        """How a model of this size is best trained, as far as is known: as the shipped one, but for its loss.
+        """How a model of this size is best trained, as far as is known: as the shipped one.
 
         Raises:
             ConfigError: the name is none of the presets.
 
         >>> from nanoarb_jax.config import Config
         >>> Config.recipe("nano").train.epochs
-        32
+        20
         """
         return Config(_recipe_model(preset), train=TrainConfig(**_RECIPES[preset]["train"]))
 

@@ -10,7 +10,7 @@ from nanoarb_jax.config.checks import check_types, require
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a model is trained. The defaults are how the shipped `base` was, but for its loss; see `Config.recipe`.
+    """How a model is trained. The defaults are how the shipped `base` was; see `Config.recipe`.
 
     The first sentence about a setting is also its help on the command line.
 
@@ -20,7 +20,7 @@ class TrainConfig:
             Windows are independent.
         loss: cross-entropy of the labels, weighted by what a trade could earn after costs ("cost-aware") or not. See
             `nanoarb_jax.training.trade_weights`.
-        epochs: passes over the training rows; of the preset small 16, of nano 32.
+        epochs: passes over the training rows; of the preset small 10, of nano 20.
         sampling: share of an instrument in an epoch: by its rows, by their square root, or the same for all. "rows" –
             every row comes once an epoch. "root" and "instrument" – an epoch is as long, but of a long stream it has
             only a part, another one each time, and a short stream is repeated. The streams of one instrument share its
@@ -78,8 +78,8 @@ class TrainConfig:
 
     objective: Literal["stream", "window"] = "stream"
     loss: Literal["cost-aware", "cross-entropy"] = "cost-aware"
-    epochs: int = 8
-    sampling: Literal["rows", "root", "instrument"] = "rows"
+    epochs: int = 6
+    sampling: Literal["rows", "root", "instrument"] = "root"
     batch_size: int | None = None
     accumulate: int = 1
     chunk_length: int = 64
