@@ -80,7 +80,7 @@ def test_toml_file(tmp_path: Path) -> None:
     file.write_text('[model]\npreset = "nano"\ndropout = 0.25\n[train]\nlr = 1\n')
     loaded = load_config(file)
     assert loaded.model == dataclasses.replace(ModelConfig.preset("nano"), dropout=0.25, feature_set="flow")
-    assert loaded.train == TrainConfig(lr=1.0, epochs=32) and loaded.data == DataConfig()
+    assert loaded.train == TrainConfig(lr=1.0, epochs=20) and loaded.data == DataConfig()
     file.write_text("")
     assert load_config(file) == Config()
 
