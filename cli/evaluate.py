@@ -48,7 +48,10 @@ def evaluate(
     instruments: InstrumentsOption = None,
     json_path: JsonOption = None,
 ) -> None:
-    """Judge a model beside baselines on the same rows: a verdict in two sentences, then tables."""
+    """Judge a model beside baselines on the same rows.
+
+    First a verdict in two sentences, then tables.
+    """
     _check_protocol(protocol, split, window_mode)
     claim_json(json_path)
     if picture is not None:
