@@ -48,7 +48,7 @@ def evaluate(
     instruments: InstrumentsOption = None,
     json_path: JsonOption = None,
 ) -> None:
-    """Judge a model beside six baselines on the same rows."""
+    """Judge a model beside seven baselines on the same rows."""
     _check_protocol(protocol, split, window_mode)
     claim_json(json_path)
     if picture is not None:
