@@ -100,7 +100,8 @@ def _weighted_mid_offset(stream: Stream) -> NDArray[np.float64]:
     if found is None or found.name != "flow":
         return stream.features[:, 1].astype(np.float64) / stream.tick_size - _price_ticks(stream)
     raw, half = stream.features.astype(np.float64), stream.spread.astype(np.float64)[:, None] / 2
-    moment, mass, weight = 0.0, 0.0, 1.0 / np.arange(1, LEVELS + 1)
+    weight = 1.0 / np.arange(1, LEVELS + 1)
+    moment, mass = np.zeros(stream.rows), np.zeros(stream.rows)
     for sign, sizes, gaps in ((-1, BID_SIZES, BID_GAP), (1, ASK_SIZES, ASK_GAP)):
         beyond = np.cumsum(raw[:, gaps : gaps + LEVELS - 1], axis=1)
         distance = sign * np.hstack([half, half + beyond])

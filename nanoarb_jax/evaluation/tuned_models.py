@@ -248,7 +248,7 @@ def _clearly_less(losses: NDArray[np.float64], usual: NDArray[np.float64], tunin
 
 
 def _joined(rows: Rows, more: Rows | None) -> Rows:
-    return rows if more is None else Rows(*(np.concatenate(pair) for pair in zip(rows, more, strict=True)))
+    return rows if more is None else Rows(np.concatenate([rows.x, more.x]), np.concatenate([rows.y, more.y]))
 
 
 def _only(seen: NDArray[np.int8], rows: int) -> NDArray[np.float64]:

@@ -171,15 +171,15 @@ def test_all_know_something_of_a_real_market(shared: Path) -> None:
 def test_all_over_all_streams() -> None:
     """In the order of the streams, whatever their lengths; flow's baseline only where all of them have its features."""
     config = DataConfig(horizons=HORIZONS, threshold_ticks=0.5, threshold_spreads=0.0)
-    streams = [make_stream(synthetic_books(rows, rows, name=str(rows)), config) for rows in (600, 700)]
+    streams = [make_stream(synthetic_books(rows, rows, name=str(rows)), config) for rows in (700, 800)]
     said: list[str] = []
     forecasts = baseline_forecasts(streams, HORIZONS, note=said.append, tuning=QUICK)
     assert list(forecasts.log_probs) == list(BASELINES) and len(said) == 2 * len(BASELINES)
     for log_probs in forecasts.log_probs.values():
-        assert [one.shape for one in log_probs] == [(rows, 2, 3) for rows in (600, 700)]
+        assert [one.shape for one in log_probs] == [(rows, 2, 3) for rows in (700, 800)]
     alone = gradient_boosting(streams[1], HORIZONS, QUICK)
     np.testing.assert_array_equal(forecasts.log_probs["gradient_boosting"][1], alone.log_probs)
-    chosen = forecasts.choices["700"]
+    chosen = forecasts.choices["800"]
     assert chosen["gradient_boosting"] == dict(zip(("h1", "h3"), alone.choices, strict=True))
     assert chosen["majority"] == {} and chosen["logistic"].keys() == {"h1", "h3"}
     books = [stream._replace(features=stream.features[:, :44]) for stream in streams]
