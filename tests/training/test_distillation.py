@@ -38,17 +38,17 @@ SETTINGS = TrainConfig(
 )
 
 
-def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Mean over all samples, of which the unknown count 0."""
-    each = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.maximum(labels, 0))
+def cross_entropy(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> jax.Array:
+    """Weighted mean over all samples, of which the unknown count 0."""
+    each = weights * optax.softmax_cross_entropy_with_integer_labels(logits, jnp.maximum(labels, 0))
     return jnp.where(labels >= 0, each, 0.0).mean()
 
 
-def loss_of(settings: TrainConfig, logits: jax.Array, taught: jax.Array, labels: jax.Array) -> jax.Array:
+def loss_of(settings: TrainConfig, logits: jax.Array, taught: jax.Array, batch: Batch) -> jax.Array:
     """Both losses over the ticks that count; logits and taught (s, l, 2, 3)."""
     last = slice(-1, None) if settings.objective == "window" else slice(None)
-    logits, taught, labels = logits[:, last], taught[:, last], labels[:, last]
-    hard = cross_entropy(logits, labels) / (labels >= 0).mean()
+    logits, taught, labels, weights = (a[:, last] for a in (logits, taught, batch.labels, batch.weights))
+    hard = cross_entropy(logits, labels, weights) / (labels >= 0).mean()
     return 0.7 * hard + 0.3 * distillation_loss(logits.reshape(-1, 2, 3), taught.reshape(-1, 2, 3), 1.5)
 
 
@@ -62,7 +62,7 @@ def test_the_update_written_plainly() -> None:
     unknown[0] = -1
 
     def plain(params: Any, batch: Batch, carried: ModelState, taught: jax.Array, key: jax.Array) -> jax.Array:
-        return loss_of(SETTINGS, labelled.scan(params, batch, carried, key)[0], taught, batch.labels)
+        return loss_of(SETTINGS, labelled.scan(params, batch, carried, key)[0], taught, batch)
 
     loss_and_gradient, scan = jax.jit(jax.value_and_grad(plain)), jax.jit(teaching.scan)
     carried, teacher_state = student.initial_state(LANES), teacher.initial_state(LANES)
@@ -88,7 +88,7 @@ def test_of_windows_the_last_tick_is_taught() -> None:
         for model in (student, teacher)
     )
     loss = compiled(student, optimizer, settings, None, teacher)(state, FIRST).loss
-    assert_near(loss, loss_of(settings, logits, taught, FIRST.labels))
+    assert_near(loss, loss_of(settings, logits, taught, FIRST))
 
 
 def test_without_a_teacher_nothing_is_kept_of_one() -> None:
