@@ -42,9 +42,11 @@ def flow_inputs(stream: Stream) -> NDArray[np.float32]:
 
 def _channels(stream: Stream) -> NDArray[np.float32]:
     """(n, g) channels of the model's first stage, before it standardises them."""
-    from nanoarb_jax.model.transform import CHANNEL_FUNCTIONS  # loads JAX
+    import jax.numpy as jnp
+
+    from nanoarb_jax.model.transform import CHANNEL_FUNCTIONS
 
     before = rows_before(session_starts(stream), 1)
     blocks = [slice(begin, begin + BLOCK) for begin in range(0, stream.rows, BLOCK)]
     flow, x = CHANNEL_FUNCTIONS["flow"], stream.features
-    return np.concatenate([np.asarray(flow(x[rows], x[before[rows]])) for rows in blocks])
+    return np.concatenate([np.asarray(flow(jnp.asarray(x[rows]), jnp.asarray(x[before[rows]]))) for rows in blocks])
