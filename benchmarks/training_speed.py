@@ -212,7 +212,7 @@ def measure(config: Config, devices: list[jax.Device], calls: int, profiled: boo
         peak = peak_memory_bytes(devices[0])
         speed = resident["ticks_per_second"]
         parts = {
-            "scan": time_scan(config.model, lanes, ticks, calls) / len(devices),
+            "scan": time_scan(config.model, lanes // len(devices), ticks, calls),
             "gather": time_gather(training, calls),
             "optimizer": time_optimizer(training, calls),
         }
