@@ -31,6 +31,7 @@ NEED_JAX = (
     "exporters",
     "bench",
     "artifacts.checkpoint",
+    "evaluation.flow_inputs",
     "evaluation.scoring",
     "evaluation.validation",
     "serving.backends.jax",

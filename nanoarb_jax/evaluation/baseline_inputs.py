@@ -13,8 +13,8 @@ from nanoarb_jax.features.feature_set import feature_set_of
 from nanoarb_jax.features.flow import ASK_GAP, BID_GAP
 from nanoarb_jax.features.lob44 import ASK_SIZES, BID_SIZES, FEATURE_NAMES, IMBALANCE
 from nanoarb_jax.features.order_flow import best_order_flow
-from nanoarb_jax.market.series import LEVELS
 
+LEVELS = ASK_SIZES - BID_SIZES
 PAST_TICKS = (1, 5, 20)
 FLOW_TICKS = (1, 5, 20, 100)
 MOVE_UNIT = 0.25  # of a spread scale: moves below it enter almost as they are, larger ones as logarithms

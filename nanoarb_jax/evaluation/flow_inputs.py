@@ -10,7 +10,7 @@ from nanoarb_jax.evaluation.baseline_inputs import rows_before, session_starts
 from nanoarb_jax.features.feature_set import feature_set_of
 
 MEAN_TICKS = (5, 20)
-BLOCK = 16_384  # rows at a time
+BLOCK = 4_096  # rows at a time
 
 
 def has_flow(stream: Stream) -> bool:
@@ -42,11 +42,14 @@ def flow_inputs(stream: Stream) -> NDArray[np.float32]:
 
 def _channels(stream: Stream) -> NDArray[np.float32]:
     """(n, g) channels of the model's first stage, before it standardises them."""
-    import jax.numpy as jnp
+    import jax
 
     from nanoarb_jax.model.transform import CHANNEL_FUNCTIONS
 
-    before = rows_before(session_starts(stream), 1)
-    blocks = [slice(begin, begin + BLOCK) for begin in range(0, stream.rows, BLOCK)]
-    flow, x = CHANNEL_FUNCTIONS["flow"], stream.features
-    return np.concatenate([np.asarray(flow(jnp.asarray(x[rows]), jnp.asarray(x[before[rows]]))) for rows in blocks])
+    channels, x, before = jax.jit(CHANNEL_FUNCTIONS["flow"]), stream.features, rows_before(session_starts(stream), 1)
+    blocks = []
+    for begin in range(0, stream.rows, BLOCK):
+        # one shape for all, compiled once: past the last row the last repeats
+        rows = np.minimum(np.arange(begin, begin + BLOCK), stream.rows - 1)
+        blocks.append(np.asarray(channels(x[rows], x[before[rows]])))
+    return np.concatenate(blocks)[: stream.rows]

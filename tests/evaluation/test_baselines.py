@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanoarb_jax.config import DataConfig
-from nanoarb_jax.data.streams import make_stream
+from nanoarb_jax.data.streams import Stream, make_stream
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.evaluation.baseline_inputs import order_flow_inputs
 from nanoarb_jax.evaluation.baselines import (
@@ -28,9 +28,10 @@ from nanoarb_jax.evaluation.baselines import (
 from nanoarb_jax.evaluation.judging import judge
 from nanoarb_jax.evaluation.metrics import TAU_GRID, class_prior, decide, horizon_metrics
 from nanoarb_jax.evaluation.tuned_models import PROBABILITY_FLOOR, Tuning
+from nanoarb_jax.features.feature_set import FEATURE_SETS
 from nanoarb_jax.readers.book_npz import read_book_npz
-from nanoarb_jax.simulation.market import synthetic_books
 from support.made_stream import random_features, stream_of
+from support.series import random_books
 
 HORIZONS = (1, 3)
 QUICK = Tuning(strengths=(1e-3,), leaves=(4,), most_rounds=25, patience=5)
@@ -168,18 +169,22 @@ def test_all_know_something_of_a_real_market(shared: Path) -> None:
     assert min(met["queue_imbalance"], met["ofi_logistic"]) > 0.1 and met["majority"] == 0
 
 
+def flow_stream(rows: int) -> Stream:
+    features = FEATURE_SETS["flow"].rows(random_books(rows, rows), 0.2)
+    return stream_of(labels_of(features), features, (0, 200), str(rows))
+
+
 def test_all_over_all_streams() -> None:
     """In the order of the streams, whatever their lengths; flow's baseline only where all of them have its features."""
-    config = DataConfig(horizons=HORIZONS, threshold_ticks=0.5, threshold_spreads=0.0)
-    streams = [make_stream(synthetic_books(rows, rows, name=str(rows)), config) for rows in (700, 800)]
+    streams = [flow_stream(rows) for rows in (300, 400)]
     said: list[str] = []
     forecasts = baseline_forecasts(streams, HORIZONS, note=said.append, tuning=QUICK)
     assert list(forecasts.log_probs) == list(BASELINES) and len(said) == 2 * len(BASELINES)
     for log_probs in forecasts.log_probs.values():
-        assert [one.shape for one in log_probs] == [(rows, 2, 3) for rows in (700, 800)]
+        assert [one.shape for one in log_probs] == [(rows, 2, 3) for rows in (300, 400)]
     alone = gradient_boosting(streams[1], HORIZONS, QUICK)
     np.testing.assert_array_equal(forecasts.log_probs["gradient_boosting"][1], alone.log_probs)
-    chosen = forecasts.choices["800"]
+    chosen = forecasts.choices["400"]
     assert chosen["gradient_boosting"] == dict(zip(("h1", "h3"), alone.choices, strict=True))
     assert chosen["majority"] == {} and chosen["logistic"].keys() == {"h1", "h3"}
     books = [stream._replace(features=stream.features[:, :44]) for stream in streams]
