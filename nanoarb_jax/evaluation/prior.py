@@ -33,9 +33,6 @@ def with_own_prior(log_probs: NDArray[np.floating], stream: Stream) -> NDArray[n
 
     Returns:
         (n, h, c), normalised. A horizon without a label in the training part stays as it is.
-
-    Example:
-        >>> judges = {"model_own_prior": with_own_priors(scores, streams)}  # doctest: +SKIP
     """
     train = slice(*stream.train)
     adjusted = np.array(log_probs, np.float32)
@@ -61,6 +58,12 @@ def fit_class_bias(log_probs: NDArray[np.floating], labels: NDArray[np.integer])
     Args:
         log_probs: (n, c), n at least 1.
         labels: (n,) defined labels.
+
+    Example:
+        >>> from nanoarb_jax.evaluation.prior import fit_class_bias
+        >>> even, labels = np.log(np.full((1_000, 3), 1 / 3)), np.repeat([0, 1, 2], [50, 900, 50])
+        >>> np.round(np.exp(np.diff(fit_class_bias(even, labels))), 1).tolist()
+        [11.2, 0.1]
     """
     from scipy.optimize import minimize  # type: ignore[import-untyped]
 

@@ -21,10 +21,12 @@ def verdict(result: Mapping[str, Any]) -> str:
         result: "series", "instruments", "mean", "intervals" and "best_baseline" of `judge_streams`.
 
     Example:
-        >>> print(verdict(result))  # doctest: +SKIP
-        On 27 series of 19 instruments, the model is ahead of the better fitted baseline at 10 ticks (MCC +.012 [+.004,
-        +.020] against gradient_boosting), and level with it at 100 ticks (MCC -.002 [-.010, +.007] against logistic),
-        with 95 % intervals over instruments and blocks of time. After the spread …
+        >>> from nanoarb_jax.evaluation.verdict import verdict
+        >>> means = {"model": {"h10": {"mcc": 0.21, "profit_per_trade_bp": -0.4}}}
+        >>> intervals = {"model": {"h10": {"mcc": [0.18, 0.24]}}}
+        >>> result = {"series": {"btcusdt": means}, "instruments": {"btcusdt": "btcusdt"}, "best_baseline": {}}
+        >>> print(verdict({**result, "mean": means, "intervals": intervals}).split("; ")[0])
+        On one series, the model has a mean MCC of .210 [.180, .240] at 10 ticks
     """
     judge = next(iter(result["mean"]))
     return f"{_standing(result, judge)} {_worth(result, judge)}"

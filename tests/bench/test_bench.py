@@ -150,7 +150,7 @@ def test_presets_side_by_side(counted: list[tuple[Checkpoint, Extras]]) -> None:
 
 def test_other_features_are_refused() -> None:
     model = random_model(ModelConfig(feature_set=10, hidden_dim=8, num_layers=1))
-    with pytest.raises(ConfigError, match=r"model.input_dim=10: expected 44 or 86"):
+    with pytest.raises(ConfigError, match=r"model.input_dim=10: expected 44 or 101"):
         run.bench(Checkpoint(model, "x"), 1)
 
 
@@ -170,7 +170,7 @@ def test_a_flow_model_is_fed_flow_features(monkeypatch: pytest.MonkeyPatch) -> N
     result = run.bench(Checkpoint(random_model(flow), "x"), 1)
     assert [row["path"] for row in result["rows"]] == list(fast) and result["model"]["features"] == "flow"
     (ticks,) = fed
-    assert ticks.shape == (run.TICKS, 86) and ticks[:, 84].any() and (ticks[:, 85] == 1).all()
+    assert ticks.shape == (run.TICKS, 101) and ticks[:, 84].any() and (ticks[:, 85] == 1).all()
 
 
 @pytest.mark.parametrize("extras", [{"lengths": (5, 0)}, {"batches": (-1,)}])
