@@ -214,6 +214,7 @@ def _learn(
     stream: Stream, inputs_of: Callable[[Stream], NDArray[np.float32]], fit: Fit, tuning: Tuning, mirrored: bool = False
 ) -> Forecast:
     """One model per horizon, of inputs (n, k) of the stream and perhaps of its mirror image."""
+    mirrored = mirrored and stream.train[1] - stream.train[0] <= tuning.mirrored_rows
     inputs, twin = inputs_of(stream), mirror_stream(stream) if mirrored else None
     twin_inputs = None if twin is None else inputs_of(twin)
     if not (stream.labels[slice(*stream.train)] >= 0).any(axis=0).all():

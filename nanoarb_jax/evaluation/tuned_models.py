@@ -8,7 +8,6 @@ settings there is the luckiest.
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
@@ -32,10 +31,12 @@ class Tuning:
     Args:
         strengths: inverse L2 strengths C of the logistic regression to try.
         leaves: per tree of the boosting to try.
-        most_rounds: of boosting; fewer where `patience` rounds bring the validation rows nothing.
+        most_rounds: of boosting; it ends after `patience` rounds that bring the validation rows nothing.
         patience: rounds without a gain after which boosting stops.
         choosing_rows: C and leaves are chosen with every k-th training and every j-th validation row, k and j the least
-            that leave no more rows than this of each. What was chosen is then fitted to every training row.
+            that leave no more rows than this of each.
+        most_rows: of training that boosting learns from, every k-th of more. Ticks that follow each other say much the
+            same, and the time it takes is that of the rows.
         mirrored_rows: up to so many training rows, boosting learns from these and from them mirrored.
         least_of_class: where the rows to choose with or by show fewer of some class of training, nothing is chosen: log
             loss only says how rare the class is there.
@@ -45,10 +46,11 @@ class Tuning:
 
     strengths: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
     leaves: tuple[int, ...] = (4, 8, 16)
-    most_rounds: int = 500
-    patience: int = 20
+    most_rounds: int = 300
+    patience: int = 10
     choosing_rows: int = 10_000
-    mirrored_rows: int = 30_000
+    most_rows: int = 50_000
+    mirrored_rows: int = 25_000
     least_of_class: int = 20
     usual_strength: float = 1e-3
     usual_leaves: int = 4
@@ -143,18 +145,17 @@ def fit_boosting(problem: Problem, inputs: NDArray[np.float32], tuning: Tuning) 
         probabilities (n, 3), 0 for classes that neither training nor its mirror image shows; {"leaves", "rounds"}.
     """
     twin = problem.mirrored if len(problem.train.y) <= tuning.mirrored_rows else None
-    train = _joined(problem.train, twin)
+    train = _joined(problem.train.every(-(-len(problem.train.y) // tuning.most_rows)), twin)
     seen = np.unique(train.y)
     if len(seen) == 1:
         return _only(seen, len(inputs)), {}
-    leaves, rounds, choosing = tuning.usual_leaves, tuning.usual_rounds, _choosing(problem, twin, tuning)
+    leaves, choosing = tuning.usual_leaves, _choosing(problem, twin, tuning)
     better = None if choosing is None else _better_leaves(choosing, tuning)
     if choosing is None or better is None:
         model = _boosted(train, None, leaves, 1, tuning)
     else:
         leaves, model = better, _boosted(train, choosing.validation, better, 1, tuning)
-        rounds = _best_round(model)
-    return _spread(_after_rounds(model, rounds, inputs), seen), {"leaves": leaves, "rounds": rounds}
+    return _spread(model.predict_proba(inputs), seen), {"leaves": leaves, "rounds": model.n_iter_}
 
 
 class _Choosing(NamedTuple):
@@ -183,13 +184,13 @@ def _better_leaves(choosing: _Choosing, tuning: Tuning) -> int | None:
     few, validation, step = choosing
     seen = np.unique(few.y)
 
-    def losses(model: Any, rounds: int) -> NDArray[np.float64]:
-        return _losses(_after_rounds(model, rounds, validation.x), validation.y, seen)
+    def losses(model: Any) -> NDArray[np.float64]:
+        return _losses(model.predict_proba(validation.x), validation.y, seen)
 
     models = {leaves: _boosted(few, validation, leaves, step, tuning) for leaves in tuning.leaves}
-    tried = {leaves: losses(model, _best_round(model)) for leaves, model in models.items()}
+    tried = {leaves: losses(model) for leaves, model in models.items()}
     best = min(tried, key=lambda leaves: float(tried[leaves].mean()))
-    usual = losses(_boosted(few, None, tuning.usual_leaves, step, tuning), tuning.usual_rounds)
+    usual = losses(_boosted(few, None, tuning.usual_leaves, step, tuning))
     return best if _clearly_less(tried[best], usual, tuning) else None
 
 
@@ -220,16 +221,6 @@ def _boosted(train: Rows, validation: Rows | None, leaves: int, step: int, tunin
         random_state=0,
     )
     return model.fit(*train) if validation is None else model.fit(*train, X_val=validation.x, y_val=validation.y)
-
-
-def _best_round(model: Any) -> int:
-    """The round, from 1 on, after which the log loss of the validation rows was least."""
-    return int(np.argmax(model.validation_score_[1:])) + 1  # the first score is before any round
-
-
-def _after_rounds(model: Any, rounds: int, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Probabilities that the first so many rounds give."""
-    return next(itertools.islice(model.staged_predict_proba(inputs), rounds - 1, None))
 
 
 def _losses(
