@@ -98,7 +98,7 @@ def main(
     model, series = load_checkpoint(checkpoint), [read_book_npz(path) for path in books]
     config = DataConfig(feature_set=model.config.input_transform, horizons=model.config.horizons)
     usual, found = None, {}
-    print("| change | mean |Δp| | largest | MCC | log loss |\n|---|---|---|---|---|")
+    print("| change | mean change of p | largest | MCC | log loss |\n|---|---|---|---|---|")
     for name, change in CHANGES.items():
         streams = [make_stream(change(one), config) for one in series]
         found[name], scored = figures(model, streams, usual)

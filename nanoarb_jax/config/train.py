@@ -55,8 +55,8 @@ class TrainConfig:
             added to the logits that the labels are compared with (Menon et al. 2021), so that those served are of more
             equal classes. They are then no estimates of the classes' probabilities, and a teacher should be trained
             alike.
-        magnitude_weight: how the cost-aware loss weighs a trade's gain: up to a cap, by its root or by its logarithm. The
-            gain is the move less the spread at that tick, the fees and the slippage.
+        magnitude_weight: how the cost-aware loss weighs a trade's gain: up to a cap, by its root or by its logarithm.
+            The gain is the move less the spread at that tick, the fees and the slippage.
         magnitude_cap: largest gain that counts in full with magnitude_weight "capped", in mean gains of the series.
         fee_ticks: fees, in ticks, of a unit bought and sold again, in the cost-aware loss.
         slippage_ticks: slippage, in ticks, of a unit bought and sold again, in the cost-aware loss.

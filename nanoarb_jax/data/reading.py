@@ -5,6 +5,7 @@ A pattern with a slash, such as "spot/btcusdt_*", is compared with the names of 
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -32,6 +33,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "policy": (dict,),
 }
 _FORM = f'expected tables such as ["btc_*"] with {", ".join(list(_KINDS)[:-1])} or {list(_KINDS)[-1]}'
+_NAME = re.compile(r"[\w*][\w*.@+-]*")  # of a series, and of its files
 _NO_OPTIONS = ("policy", "from", "to", "name")
 
 
@@ -111,6 +113,9 @@ def read_readings(path: str | Path) -> dict[str, dict[str, Any]]:
             kinds = _KINDS.get(key, ())
             if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
                 raise DataError(f"--reading {path}: [{pattern!r}] {key} = {value!r}; {_FORM}")
+        if not _NAME.fullmatch(options.get("name", "*")):
+            expected = "expected letters, digits and . - _ @ +, with * for the name found"
+            raise DataError(f"--reading {path}: [{pattern!r}] name = {options['name']!r}; {expected}")
         try:
             policies(options.get("policy"))
             parse_period(options.get("from"), options.get("to"))

@@ -24,14 +24,19 @@ from nanoarb_jax.errors import OutputError
 from nanoarb_jax.evaluation.tuned_models import Choice, Tuning
 from nanoarb_jax.files import replace_file, sha256
 
-# what forecasts are computed with; the text is what counts, so a new comment costs a new fit and no stale one is read
+# what forecasts are computed with; compared as text, so that any edit makes forecasts anew
 _SOURCES = (
+    "data/labels.py",
+    "data/streams.py",
     "evaluation/baselines.py",
     "evaluation/baseline_inputs.py",
     "evaluation/flow_inputs.py",
     "evaluation/tuned_models.py",
+    "features/flow.py",
+    "features/lob44.py",
     "features/mirror.py",
     "features/order_flow.py",
+    "features/outcomes.py",
     "model/transform.py",
 )
 
@@ -41,7 +46,7 @@ def forecast_file(folder: Path, baseline: str, stream: Stream, horizons: Sequenc
     checksum = hashlib.sha256(_version().encode())
     parts = (stream.train, stream.validation, stream.tick_size, stream.spread_scale, stream.session_gap_ns)
     checksum.update(repr((baseline, tuple(horizons), tuning, parts)).encode())
-    # the test part's labels are not among what a forecast follows from, but they may stay
+    # labels of the test part change no forecast but that of `persistence`; hashing them costs a fit at most
     for column in (stream.features, stream.labels, stream.mid, stream.spread, stream.ts_ns):
         checksum.update(repr((column.shape, column.dtype.str)).encode())
         checksum.update(np.ascontiguousarray(column).data)

@@ -24,7 +24,7 @@ def with_own_prior(log_probs: NDArray[np.floating], stream: Stream) -> NDArray[n
     """Forecasts whose mean probabilities are the class frequencies of the stream's training rows.
 
     A bias per class is added to the log-probabilities of each horizon, fitted by `fit_class_bias` to the training rows,
-    which come before all rows that are judged. In other words: the model's evidence with the instrument's own prior
+    which come before validation and test rows. In other words: the model's evidence with the instrument's own prior
     (Saerens, Latinne, Decaestecker 2002, here with known frequencies).
 
     Args:

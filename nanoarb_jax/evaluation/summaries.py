@@ -92,7 +92,7 @@ def regimes(streams: Sequence[Stream], series: Mapping[str, Any]) -> dict[str, d
 
 
 def hours(streams: Sequence[Stream], judgements: Judgements) -> dict[str, dict[str, Any]]:
-    """MCC by UTC hour of the judged row, of the confusion counts of all series together.
+    """MCC by UTC hour of the judged row, of the confusion counts of all series together that have real times.
 
     Returns:
         {"03": {judge: {"h10": {"n", "mcc"}}}}, hours in order, every horizon in each; "mcc" is None where no row of an
@@ -101,7 +101,7 @@ def hours(streams: Sequence[Stream], judgements: Judgements) -> dict[str, dict[s
     horizons = next(iter(_first(judgements).values()))
     nothing = {key: np.zeros((3, 3), np.int64) for key in horizons}
     counts: dict[str, dict[str, dict[str, NDArray[np.int64]]]] = {}
-    for stream in streams:
+    for stream in (one for one in streams if one.timed):
         hour_of_row = stream.ts_ns // HOUR_NS % 24
         for judge, horizons in judgements[stream.name].items():
             for key, judgement in horizons.items():

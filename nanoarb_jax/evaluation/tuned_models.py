@@ -125,7 +125,7 @@ def fit_logistic(problem: Problem, inputs: NDArray[np.float32], tuning: Tuning) 
             model = _logistic(c * choosing.step).fit(*choosing.train)
             return _losses(model.predict_proba(choosing.validation.x), choosing.validation.y, seen)
 
-        tried = {c: losses(c) for c in (*tuning.strengths, strength)}
+        tried = {c: losses(c) for c in {*tuning.strengths, strength}}
         best = min(tried, key=lambda c: float(tried[c].mean()))
         if _clearly_less(tried[best], tried[strength], tuning):
             strength = best

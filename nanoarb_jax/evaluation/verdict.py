@@ -38,15 +38,21 @@ def _standing(result: Mapping[str, Any], judge: str) -> str:
     if not best:
         means = [f"{_mean_mcc(result, judge, key)} at {_ticks(key)}" for key in result["mean"][judge]]
         return f"{opening} has a mean MCC of {_listed(means)}; no fitted baseline was judged beside it."
+    instruments = len(set(result["instruments"].values()))
     groups: dict[str, list[str]] = {standing: [] for standing in STANDINGS}
     for key, test in best.items():
-        groups[_standing_of(test)].append(f"{_ticks(key)} (MCC {_difference(test)} against {test['judge']})")
+        difference = f"MCC {_difference(test, instruments)} against {test['judge']}"
+        groups[_standing_of(test, instruments)].append(f"{_ticks(key)} ({difference})")
     said, named = [], "the better fitted baseline"
     for standing, horizons in groups.items():
         if horizons:
             said.append(f"{standing} {named} at {_listed(horizons)}")
             named = "it"
-    over = "instruments and blocks of time" if _over_instruments(next(iter(best.values()))) else "blocks of time alone"
+    over = (
+        "instruments and blocks of time"
+        if _over_instruments(next(iter(best.values())), instruments)
+        else "blocks of time alone"
+    )
     return f"{opening} is {', and '.join(said)}, with 95 % intervals over {over}."
 
 
@@ -62,19 +68,20 @@ def _where(result: Mapping[str, Any]) -> str:
     return f"{series} series of {instruments} instruments" if instruments > 1 else f"{series} series of one instrument"
 
 
-def _over_instruments(test: Mapping[str, Any]) -> bool:
-    return test["p_value_series"] is not None
+def _over_instruments(test: Mapping[str, Any], instruments: int) -> bool:
+    """Whether so many instruments can show anything: agreement of five by chance alone is not rare enough."""
+    return test["p_value_series"] is not None and 2.0 ** (1 - instruments) < SIGNIFICANCE
 
 
-def _standing_of(test: Mapping[str, Any]) -> str:
-    p_value = test["p_value_series"] if _over_instruments(test) else test["p_value"]
+def _standing_of(test: Mapping[str, Any], instruments: int) -> str:
+    p_value = test["p_value_series"] if _over_instruments(test, instruments) else test["p_value"]
     if p_value >= SIGNIFICANCE:
         return "level with"
     return "ahead of" if test["difference"] > 0 else "behind"
 
 
-def _difference(test: Mapping[str, Any]) -> str:
-    suffix = "_series" if _over_instruments(test) else ""
+def _difference(test: Mapping[str, Any], instruments: int) -> str:
+    suffix = "_series" if _over_instruments(test, instruments) else ""
     difference, low, high = (_figure(test[key], "+") for key in ("difference", f"low{suffix}", f"high{suffix}"))
     return f"{difference} [{low}, {high}]"
 

@@ -1,4 +1,4 @@
-"""The model's first stage: raw features to stationary, scale-free inputs.
+"""The model's first stage: raw features to stationary inputs, of `flow` without units.
 
 A price of 4,800 dollars or a queue of 300 contracts means nothing to a model that must also read bitcoin. `flow`
 measures quantities and moves by the scales of the instrument that its features carry, and knows neither the level of
@@ -67,7 +67,7 @@ def signed_log(x: Float[Array, ...]) -> Float[Array, ...]:
 
 
 def lob44_channels(x: Float[Array, "... 44"], previous: Float[Array, "... 44"]) -> Float[Array, "... 55"]:
-    """Scale-free channels of one tick of `lob44` features and the tick before it.
+    """Channels of one tick of `lob44` features and the tick before it, moves as shares of the price.
 
     Args:
         x: raw features, order as in `nanoarb_jax.features.lob44`.

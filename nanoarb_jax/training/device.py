@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import resource
 import sys
 
 import jax
 import jax.numpy as jnp
 
+from nanoarb_jax.data.prepare import usable_cores
 from nanoarb_jax.errors import SettingError
 
 
@@ -24,7 +24,7 @@ def choose_devices(name: str, count: int | None = None) -> list[jax.Device]:
     Raises:
         SettingError: a GPU was asked for and JAX sees none, or more devices than there are.
     """
-    if count is not None and count <= (os.cpu_count() or 1):
+    if count is not None and 1 < count <= usable_cores() and name != "gpu":
         with contextlib.suppress(RuntimeError):  # JAX is in use already
             jax.config.update("jax_num_cpu_devices", count)
     try:
@@ -34,7 +34,7 @@ def choose_devices(name: str, count: int | None = None) -> list[jax.Device]:
         remedy = "a GPU needs nanoarb-jax[cuda12] or [cuda13], and a machine with an NVIDIA one"
         raise SettingError("train.device", name, f"{seen}; {remedy}") from error
     if count is not None and count > len(found):
-        expected = f"at most {len(found)}, as many as JAX sees of kind {found[0].platform}"
+        expected = f"at most {len(found)}, as many as JAX sees of kind {found[0].platform} in this process"
         raise SettingError("train.devices", count, expected)
     return found[:count]
 

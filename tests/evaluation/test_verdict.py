@@ -37,12 +37,12 @@ def result_of(tests: dict[str, dict], leads: dict[str, float], judge: str = "mod
 
 def test_all_standings() -> None:
     tests = {"h10": compared(0.05, 0.001, 0.01), "h50": compared(0.0, 0.001, 0.4), "h100": compared(-0.02, 0.2, 0.03)}
-    assert verdict(result_of(tests, {"a": 0.1, "b": -0.03, "c": -0.2})) == (
-        "On 3 series of 3 instruments, the model is ahead of the better fitted baseline at 10 ticks (MCC +.050 [+.035, "
+    assert verdict(result_of(tests, {**dict.fromkeys("adefg", 0.1), "b": -0.03, "c": -0.2})) == (
+        "On 7 series of 7 instruments, the model is ahead of the better fitted baseline at 10 ticks (MCC +.050 [+.035, "
         "+.065] against logistic), and level with it at 50 ticks (MCC +.000 [-.015, +.015] against logistic), and "
         "behind it at 100 ticks (MCC -.020 [-.035, -.005] against logistic), with 95 % intervals over instruments and "
         "blocks of time. After the spread a trade on its decisions makes +0.50 bp at 10 ticks, +0.50 bp at 50 ticks "
-        "and +0.50 bp at 100 ticks; on 2 of 3 series it is behind that baseline somewhere, furthest on c (-.200 at 10 "
+        "and +0.50 bp at 100 ticks; on 2 of 7 series it is behind that baseline somewhere, furthest on c (-.200 at 10 "
         "ticks)."
     )
 
@@ -58,7 +58,14 @@ def test_one_standing_of_one_series() -> None:
 
 
 def test_a_lead_over_blocks_alone_is_none_over_instruments() -> None:
-    assert "is level with the better" in verdict(result_of({"h10": compared(0.05, 0.001, 0.3)}, {"a": 0.1, "b": 0.1}))
+    tests = {"h10": compared(0.05, 0.001, 0.3)}
+    assert "is level with the better" in verdict(result_of(tests, dict.fromkeys("abcdefg", 0.1)))
+
+
+def test_so_few_instruments_that_blocks_decide() -> None:
+    """Five that agree are no evidence beyond chance over instruments, whatever their lead."""
+    said = verdict(result_of({"h10": compared(0.05, 0.001, 0.0625)}, dict.fromkeys("abcde", 0.1)))
+    assert "is ahead of the better" in said and "over blocks of time alone" in said
 
 
 def test_nobody_to_compare_with() -> None:
