@@ -74,8 +74,8 @@ def order_flow_imbalance(stream: Stream) -> NDArray[np.float64]:
     """(n,) what each tick added to demand less supply at the best prices, in quantity scales; first row 0."""
     bid_qty, ask_qty = (stream.features[:, column].astype(np.float64) for column in (BID_SIZES, ASK_SIZES))
     # best prices in ticks; rounded, as the mid of an odd spread lies between ticks and a float is never quite there
-    # and counted from the first one, since a mirrored market's prices may lie between ticks
     middle, half = stream.mid / stream.tick_size, stream.spread.astype(np.float64) / 2
+    # and counted from the first one: a mirrored market's prices may all lie just between two ticks
     first = middle[0] - half[0]
     return best_order_flow(np.rint(middle - half - first), bid_qty, np.rint(middle + half - first), ask_qty)
 

@@ -48,9 +48,9 @@ class Tuning:
     leaves: tuple[int, ...] = (4, 8, 16)
     most_rounds: int = 300
     patience: int = 10
-    choosing_rows: int = 10_000
+    choosing_rows: int = 5_000
     most_rows: int = 50_000
-    mirrored_rows: int = 25_000
+    mirrored_rows: int = 10_000
     least_of_class: int = 20
     usual_strength: float = 1e-3
     usual_leaves: int = 4

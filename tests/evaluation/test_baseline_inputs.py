@@ -6,11 +6,13 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nanoarb_jax.data.streams import Stream
+from nanoarb_jax.config import DataConfig
+from nanoarb_jax.data.streams import Stream, make_stream, mirror_stream
 from nanoarb_jax.evaluation.baseline_inputs import baseline_inputs, order_flow_imbalance, order_flow_inputs
 from nanoarb_jax.evaluation.flow_inputs import flow_inputs, has_flow
 from nanoarb_jax.features.feature_set import FEATURE_SETS
 from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries
+from nanoarb_jax.simulation.market import synthetic_books
 from support.made_stream import random_features, stream_of
 from support.series import random_books
 
@@ -116,3 +118,11 @@ def test_inputs_never_look_ahead(now: int) -> None:
     for inputs in (baseline_inputs, order_flow_inputs):
         first, second = (inputs(plain_stream(features))[:now] for features in (before, after))
         np.testing.assert_array_equal(first, second)
+
+
+def test_order_flow_of_a_mirrored_market_whose_prices_lie_between_ticks() -> None:
+    """Reflected about a first microprice a quarter tick away, all prices lie in the middle between two ticks."""
+    books = synthetic_books(2_000, 1)
+    books.bid_lots[0, 0], books.ask_lots[0, 0] = 3, 1
+    stream = make_stream(books, DataConfig())
+    np.testing.assert_array_equal(order_flow_imbalance(mirror_stream(stream)), -order_flow_imbalance(stream))

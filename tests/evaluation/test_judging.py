@@ -148,7 +148,7 @@ def test_the_better_baseline_of_each_horizon(judged: dict) -> None:
         "h2": "logistic", "h5": "gradient_boosting_flow",
     }  # fmt: skip
     assert met["best_baseline"]["h2"] == {"judge": "logistic", **met["paired"]["logistic"]["h2"]}
-    assert met["verdict"].startswith("On 3 series of 3 instruments, the model is level with the better fitted baseline")
+    assert met["verdict"].startswith("On 3 series of 3 instruments, the model is ahead of the better fitted baseline")
 
 
 def test_pooled_calibration_weighs_series_alike(judged: dict) -> None:
