@@ -37,20 +37,20 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         moved = events.copy()
         moved["px"][priced] = np.round(moved["px"][priced] - shift * typical, 6)
         np.savez(folder / f"{name}.npz", data=moved)
-        feed, dataset = folder / f"{name}.npz", folder / f"{name}_dataset"
-        done("data", "prepare", feed, "--output", dataset)
-        done("evaluate", "--checkpoint", NANO, "--data", dataset, "--json", folder / f"{name}.json")
-        predicted = folder / f"{name}_p.npz"
+        feed, predicted = folder / f"{name}.npz", folder / f"{name}_p.npz"
         done("predict", "--checkpoint", NANO, "--data", feed, "--scales-from", feed, "--output", predicted)
+    dataset = folder / "dataset"
+    done("data", "prepare", *(folder / f"{name}.npz" for name in SHIFTS), "--output", dataset)
+    done("evaluate", "--checkpoint", NANO, "--data", dataset, "--json", folder / "evaluation.json")
     return folder
 
 
 def test_evaluations_are_whole(world: Path) -> None:
     """What does not depend on the price level is the same at all: labels, and what the queues say."""
-    found: dict[str, Any] = {name: json.loads((world / f"{name}.json").read_text()) for name in SHIFTS}
-    above = found["above"]["series"]["above"]["queue_imbalance"]
+    series: dict[str, Any] = json.loads((world / "evaluation.json").read_text())["series"]
+    above = series["above"]["queue_imbalance"]
     for name in ("through", "below"):
-        shifted = found[name]["series"][name]
+        shifted = series[name]
         for horizon, metrics in shifted["queue_imbalance"].items():
             assert metrics["confusion"] == above[horizon]["confusion"]
             assert metrics["log_loss"] == pytest.approx(above[horizon]["log_loss"])
