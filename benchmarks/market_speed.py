@@ -22,6 +22,7 @@ from nanoarb_jax.bench import machine
 from nanoarb_jax.bench.market_stages import EVENTS, EventLoop
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.prepare import prepare
+from nanoarb_jax.features.flow import FLOW_NAMES
 from nanoarb_jax.features.live import LobFeatureExtractor
 from nanoarb_jax.market.book.order_book import OrderBook
 from nanoarb_jax.market.event import CLEAR, KIND_MASK
@@ -31,7 +32,13 @@ from nanoarb_jax.readers.sources import find_sources, open_source
 from nanoarb_jax.simulation.config import MarketConfig
 from nanoarb_jax.simulation.market import synthetic_events
 
-LOOKS = {"book": (0, 10), "top 10": (1, 10), "top 20": (1, 20), "book + lob44": (44, 10), "book + flow": (101, 10)}
+LOOKS = {
+    "book": (0, 10),
+    "top 10": (1, 10),
+    "top 20": (1, 20),
+    "book + lob44": (44, 10),
+    "book + flow": (len(FLOW_NAMES), 10),
+}
 REAL = {
     "CME ESH4, L3": "cme_es/esh4-glbx-mdp3-20231225.mbo.dbn.zst",
     "Nasdaq ARL, L3": "nasdaq_arl/mbo.csv.xz",

@@ -116,7 +116,7 @@ def prepare(
 ) -> None:
     """Turn market data into features, labels and splits on disk."""
     from nanoarb_jax.data import prepare as preparing
-    from nanoarb_jax.data.reading import read_readings
+    from nanoarb_jax.data.reading import join_readings
     from nanoarb_jax.data.stored import read_accounts
     from nanoarb_jax.readers.feed import ReadOptions
 
@@ -130,7 +130,7 @@ def prepare(
             tell,
             options=ReadOptions(tick_size, lot_size, symbol, sort=sort, snapshot=snapshot, timed=not untimed),
             policy=parse_policy(policy),
-            readings={key: said for file in reading or () for key, said in read_readings(file).items()},
+            readings=join_readings(reading or ()),
             instruments=parse_instruments(instrument, instruments),
             jobs=jobs or preparing.usable_cores(),
         )

@@ -56,14 +56,14 @@ def _comparisons(paired: Mapping[str, Any], judges: Sequence[str]) -> list[Rende
     if not paired:
         return []
     tests = next(iter(paired.values())).values()
-    several = all(test["p_value_series"] is not None for test in tests)
+    several = all(test["p_value_instruments"] is not None for test in tests)
     suffix, over = ("_series", "instruments and blocks") if several else ("", "blocks")
     shown = [*_titled(f"mean MCC of {first} less each other judge's [95 % over {over}]", table(_interval(suffix)))]
     if several:
         shown += _titled("the same [95 % over blocks: other hours of the same series]", table(_interval("")))
         shown += _titled(
             "two-sided p over blocks, and over instruments",
-            table(lambda of: f"{_p(of['p_value'])}, {_p(of['p_value_series'])}"),
+            table(lambda of: f"{_p(of['p_value'])}, {_p(of['p_value_instruments'])}"),
         )
     else:
         shown += _titled("two-sided p over blocks", table(lambda of: _p(of["p_value"])))

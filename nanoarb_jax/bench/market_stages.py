@@ -14,7 +14,7 @@ from nanoarb_jax.bench.measure import Candidate
 from nanoarb_jax.features.feature_set import FeatureSet
 from nanoarb_jax.features.flow import FLOW_NAMES, flow_memory, flow_row
 from nanoarb_jax.features.live import book_flow, book_lob44
-from nanoarb_jax.features.lob44 import FeatureScale, lob44_row
+from nanoarb_jax.features.lob44 import FEATURE_NAMES, FeatureScale, lob44_row
 from nanoarb_jax.market.book.apply import apply_event
 from nanoarb_jax.market.book.ladder import ASK, BID, copy_top
 from nanoarb_jax.market.book.state import APPLIED, empty_state, grow
@@ -26,13 +26,16 @@ from nanoarb_jax.simulation.market import synthetic_books, synthetic_events
 EVENTS = 1_000
 MARKET = MarketConfig.preset("crypto")
 
+_LOB44, _FLOW = len(FEATURE_NAMES), len(FLOW_NAMES)
+
 
 @compiled
 def apply_and_look(state, events, start, stop, scale, traded, memory, top, out, features):  # type: ignore[no-untyped-def]
     """Apply events start … stop; after each, where the book is valid, copy its top or make its features.
 
     Args:
-        features: 0 none, 1 the best levels of both sides into `top` (4, levels) alone, 44 `lob44`, 101 `flow`.
+        features: 0 none, 1 the best levels of both sides into `top` (4, levels) alone; `lob44` or `flow` by how many
+            these have.
 
     Returns:
         (first index not applied, status), as `apply_events`.
@@ -42,9 +45,9 @@ def apply_and_look(state, events, start, stop, scale, traded, memory, top, out, 
         if status != APPLIED:
             return i, status
         if features and state.meta[0].quoted:
-            if features == 101:
+            if features == _FLOW:
                 book_flow(state, scale, traded, memory, top, out)
-            elif features == 44:
+            elif features == _LOB44:
                 book_lob44(state, scale, top, out)
             else:
                 copy_top(state.levels, BID, top[0], top[1], EMPTY_PRICE)

@@ -93,6 +93,21 @@ def check_patterns(readings: Readings | None, sources: Sequence[Source]) -> None
             )
 
 
+def join_readings(paths: Sequence[str | Path]) -> dict[str, dict[str, Any]]:
+    """The tables of several files, in their order.
+
+    Raises:
+        DataError: a pattern stands in two of them; or see `read_readings`.
+    """
+    joined: dict[str, dict[str, Any]] = {}
+    for path in paths:
+        found = read_readings(path)
+        if twice := joined.keys() & found.keys():
+            raise DataError(f"--reading {path}: [{min(twice)!r}] stands in an earlier file, too; keep one of them")
+        joined |= found
+    return joined
+
+
 def read_readings(path: str | Path) -> dict[str, dict[str, Any]]:
     """The tables of a TOML file; `snapshot` is a path relative to it.
 

@@ -80,6 +80,12 @@ class Stream(NamedTuple):
         begins = start + 1 + np.flatnonzero(np.diff(self.ts_ns[start:stop]) > self.session_gap_ns)
         return list(pairwise([start, *begins.tolist(), stop]))
 
+    @property
+    def session_starts(self) -> NDArray[np.int64]:
+        """The first row of every row's session, (n,)."""
+        sessions = self.sessions(0, self.rows)
+        return np.repeat([start for start, _ in sessions], [stop - start for start, stop in sessions])
+
 
 def make_stream(
     books: BookSeries, config: DataConfig, instruments: Instruments | None = None, sources: Sequence[str] = ()

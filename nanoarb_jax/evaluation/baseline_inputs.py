@@ -36,7 +36,7 @@ def baseline_inputs(stream: Stream) -> NDArray[np.float32]:
     raw = np.asarray(stream.features[:, : len(FEATURE_NAMES)], dtype=np.float64)
     sizes = np.split(raw[:, BID_SIZES:], range(LEVELS, 4 * LEVELS, LEVELS), axis=1)
     bid, ask, bid_cumulative, ask_cumulative = sizes
-    first, imbalance, spread = session_starts(stream), raw[:, IMBALANCE], stream.spread.astype(np.float64)
+    first, imbalance, spread = stream.session_starts, raw[:, IMBALANCE], stream.spread.astype(np.float64)
     mid = _price_ticks(stream)
     micro_offset, weighted_offset = imbalance * spread / 2, _weighted_mid_offset(stream)
     flow = np.cumsum(order_flow_imbalance(stream))
@@ -66,7 +66,7 @@ def baseline_inputs(stream: Stream) -> NDArray[np.float32]:
 
 def order_flow_inputs(stream: Stream) -> NDArray[np.float32]:
     """Level-1 order flow imbalance, summed over the last 1, 5, 20 and 100 ticks, in quantity scales: (n, 4)."""
-    flow, first = np.cumsum(order_flow_imbalance(stream)), session_starts(stream)
+    flow, first = np.cumsum(order_flow_imbalance(stream)), stream.session_starts
     return np.column_stack([flow - flow[rows_before(first, ticks)] for ticks in FLOW_TICKS]).astype(np.float32)
 
 
@@ -78,12 +78,6 @@ def order_flow_imbalance(stream: Stream) -> NDArray[np.float64]:
     # and counted from the first one: a mirrored market's prices may all lie just between two ticks
     first = middle[0] - half[0]
     return best_order_flow(np.rint(middle - half - first), bid_qty, np.rint(middle + half - first), ask_qty)
-
-
-def session_starts(stream: Stream) -> NDArray[np.int64]:
-    """The first row of every row's session, (n,)."""
-    sessions = stream.sessions(0, stream.rows)
-    return np.repeat([start for start, _ in sessions], [stop - start for start, stop in sessions])
 
 
 def rows_before(first: NDArray[np.int64], ticks: int) -> NDArray[np.int64]:

@@ -184,13 +184,6 @@ def baseline_forecasts(
     )
 
 
-def baseline_log_probs(
-    streams: Sequence[Stream], horizons: Sequence[int], *, keep: Path | None = None, note: Note = silent
-) -> dict[str, list[LogProbs]]:
-    """The log-probabilities alone of `baseline_forecasts`."""
-    return baseline_forecasts(streams, horizons, keep=keep, note=note).log_probs
-
-
 def _forecast(stream: Stream, horizons: Sequence[int], name: str, tuning: Tuning, keep: Path | None) -> Forecast:
     """One baseline over one stream, kept or fitted."""
     baseline = BASELINES[name]
@@ -214,6 +207,7 @@ def _learn(
     stream: Stream, inputs_of: Callable[[Stream], NDArray[np.float32]], fit: Fit, tuning: Tuning, mirrored: bool = False
 ) -> Forecast:
     """One model per horizon, of inputs (n, k) of the stream and perhaps of its mirror image."""
+    # of a long series nobody looks at the mirror image, see `fit_boosting`
     mirrored = mirrored and stream.train[1] - stream.train[0] <= tuning.mirrored_rows
     inputs, twin = inputs_of(stream), mirror_stream(stream) if mirrored else None
     twin_inputs = None if twin is None else inputs_of(twin)

@@ -113,16 +113,16 @@ def paired(
         instruments: how many there are.
 
     Returns:
-        "difference", "low", "high", "p_value", and "low_series", "high_series", "p_value_series", which are None
-        without `over`.
+        "difference", "low", "high", "p_value", and "low_instruments", "high_instruments", "p_value_instruments", which
+        are None without `over`.
     """
     low, high = interval(samples)
     found: dict[str, float | None] = {"difference": difference, "low": low, "high": high, "p_value": _p_value(samples)}
     if over is None:
-        return found | dict.fromkeys(("low_series", "high_series", "p_value_series"))
+        return found | dict.fromkeys(("low_instruments", "high_instruments", "p_value_instruments"))
     low, high = interval(over)
     least = 2.0 ** (1 - instruments)
-    return found | {"low_series": low, "high_series": high, "p_value_series": max(_p_value(over), least)}
+    return found | {"low_instruments": low, "high_instruments": high, "p_value_instruments": max(_p_value(over), least)}
 
 
 def _p_value(samples: NDArray[np.float64]) -> float:

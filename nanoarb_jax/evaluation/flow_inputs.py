@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.data.streams import Stream
-from nanoarb_jax.evaluation.baseline_inputs import rows_before, session_starts
+from nanoarb_jax.evaluation.baseline_inputs import rows_before
 from nanoarb_jax.features.feature_set import feature_set_of
 
 MEAN_TICKS = (5, 20)
@@ -30,7 +30,7 @@ def flow_inputs(stream: Stream) -> NDArray[np.float32]:
     Returns:
         (n, 3 g) float32, of g channels.
     """
-    channels, first = _channels(stream), session_starts(stream)
+    channels, first = _channels(stream), stream.session_starts
     sums = np.vstack([np.zeros((1, channels.shape[1])), np.cumsum(channels, axis=0, dtype=np.float64)])
     after = np.arange(stream.rows) + 1
     columns = [channels]
@@ -46,7 +46,7 @@ def _channels(stream: Stream) -> NDArray[np.float32]:
 
     from nanoarb_jax.model.transform import CHANNEL_FUNCTIONS
 
-    channels, x, before = jax.jit(CHANNEL_FUNCTIONS["flow"]), stream.features, rows_before(session_starts(stream), 1)
+    channels, x, before = jax.jit(CHANNEL_FUNCTIONS["flow"]), stream.features, rows_before(stream.session_starts, 1)
     blocks = []
     for begin in range(0, stream.rows, BLOCK):
         # one shape for all, compiled once: past the last row the last repeats

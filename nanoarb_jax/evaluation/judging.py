@@ -2,7 +2,7 @@
 
 A judge is one (n, h, c) array of log-probabilities per stream, from a model, a baseline or anything else: no JAX here.
 
-    judges = {"model": scores, **baseline_log_probs(streams, horizons)}
+    judges = {"model": scores, **baseline_forecasts(streams, horizons).log_probs}
     result = judge_streams(judges, streams, horizons)
 """
 

@@ -115,7 +115,7 @@ def score_windows(
                 f"stream {stream.name!r}: row {asked[0]} has no window of {window} ticks; expected rows from "
                 f"{window - 1} on"
             )
-        first = _session_starts(stream)
+        first = stream.session_starts
         for begin in range(0, len(asked), WINDOWS):
             at = asked[begin : begin + WINDOWS]
             # one shape for all: past the last the last repeats
@@ -124,9 +124,3 @@ def score_windows(
             log_probs[at] = np.asarray(score(weights, stream.features[ticks]))[: len(at)]
         scored.append(log_probs)
     return scored
-
-
-def _session_starts(stream: Stream) -> np.ndarray:
-    """The first row of every row's session, (n,)."""
-    sessions = stream.sessions(0, stream.rows)
-    return np.repeat([start for start, _ in sessions], [stop - start for start, stop in sessions])

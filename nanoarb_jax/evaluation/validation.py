@@ -11,7 +11,7 @@ import numpy as np
 from nanoarb_jax.data.dataset import Dataset, check_fit, check_input
 from nanoarb_jax.data.provenance import how_learnt
 from nanoarb_jax.data.streams import Stream
-from nanoarb_jax.evaluation.baselines import baseline_log_probs
+from nanoarb_jax.evaluation.baselines import baseline_forecasts
 from nanoarb_jax.evaluation.calibration import log_loss
 from nanoarb_jax.evaluation.judging import judge_streams, rows_of, train_priors
 from nanoarb_jax.evaluation.metrics import choose_tau, confusion_counts, decide, mcc_from_confusion
@@ -103,13 +103,15 @@ def evaluate(
     judged = [[rows_of(stream, part) for part in ("validation", split)] for stream in streams]
     note("the model")
     scored = carried_log_probs(checkpoint, streams)
-    judges = {"model": scored, "model_own_prior": with_own_priors(scored, streams)}
+    judges = {"model": scored}
+    if split != "train":  # the prior is that of the training rows
+        judges["model_own_prior"] = with_own_priors(scored, streams)
     if window_mode:
         from nanoarb_jax.evaluation.scoring import score_windows
 
         judges["model_window"] = score_windows(checkpoint.model, streams, judged)
-    judges |= baseline_log_probs(streams, horizons, keep=keep, note=note)
-    result = judge_streams(judges, streams, horizons, split)
+    baselines = baseline_forecasts(streams, horizons, keep=keep, note=note)
+    result = judge_streams(judges | baselines.log_probs, streams, horizons, split)
     learnt = {stream.name: how_learnt(stream, checkpoint.learnt) for stream in streams}
     return {
         "protocol": "split",
@@ -117,6 +119,7 @@ def evaluate(
         "version": checkpoint.version,
         "learnt": {name: why for name, why in learnt.items() if why},
         "unseen": sorted(name for name, why in learnt.items() if not why),
+        "baseline_settings": baselines.choices,
         **result,
     }
 

@@ -12,7 +12,7 @@ STANDINGS = ("ahead of", "level with", "behind")
 
 
 def verdict(result: Mapping[str, Any]) -> str:
-    """Two sentences: the first judge against the better fitted baseline, and what it is worth and where it is worst.
+    """Two sentences: the first judge against the best baseline, and what it is worth and where it is worst.
 
     "ahead" and "behind" are said where the two-sided p-value of the difference in mean MCC is below SIGNIFICANCE: the
     one over instruments where there are several, else the one over blocks of time. "level" is everything else.
@@ -43,7 +43,7 @@ def _standing(result: Mapping[str, Any], judge: str) -> str:
     for key, test in best.items():
         difference = f"MCC {_difference(test, instruments)} against {test['judge']}"
         groups[_standing_of(test, instruments)].append(f"{_ticks(key)} ({difference})")
-    said, named = [], "the better fitted baseline"
+    said, named = [], "the best baseline"
     for standing, horizons in groups.items():
         if horizons:
             said.append(f"{standing} {named} at {_listed(horizons)}")
@@ -70,18 +70,18 @@ def _where(result: Mapping[str, Any]) -> str:
 
 def _over_instruments(test: Mapping[str, Any], instruments: int) -> bool:
     """Whether so many instruments can show anything: agreement of five by chance alone is not rare enough."""
-    return test["p_value_series"] is not None and 2.0 ** (1 - instruments) < SIGNIFICANCE
+    return test["p_value_instruments"] is not None and 2.0 ** (1 - instruments) < SIGNIFICANCE
 
 
 def _standing_of(test: Mapping[str, Any], instruments: int) -> str:
-    p_value = test["p_value_series"] if _over_instruments(test, instruments) else test["p_value"]
+    p_value = test["p_value_instruments"] if _over_instruments(test, instruments) else test["p_value"]
     if p_value >= SIGNIFICANCE:
         return "level with"
     return "ahead of" if test["difference"] > 0 else "behind"
 
 
 def _difference(test: Mapping[str, Any], instruments: int) -> str:
-    suffix = "_series" if _over_instruments(test, instruments) else ""
+    suffix = "_instruments" if _over_instruments(test, instruments) else ""
     difference, low, high = (_figure(test[key], "+") for key in ("difference", f"low{suffix}", f"high{suffix}"))
     return f"{difference} [{low}, {high}]"
 

@@ -56,7 +56,8 @@ class OutcomeMemory(NamedTuple):
             more than the one before, instead of all others less.
         totals: (3, 2) float64, of all cells together: down or up, which are as many, and still.
         recent: (3, 2) float64, outcomes of the latest ticks that stayed, and that moved.
-        running: (1,) record.
+        running: (1,) record: mean order flow of the last ticks, direction of the last move (-1, 0, 1), the mid of the
+            tick before, and how much a new outcome weighs (`grown`).
     """
 
     mids: NDArray[np.float64]
@@ -119,9 +120,9 @@ def _learn(tick, memory, scale, weight):  # type: ignore[no-untyped-def]
         began = (tick - TICKS[h]) % RING
         move = now - memory.mids[began]
         outcome = 2 if move >= reached else (0 if move <= -reached else 1)
-        for what in range(2):
-            memory.counts[what, h, memory.cells[began, 2 * what], outcome] += weight
-            memory.counts[what, h, memory.cells[began, 2 * what + 1], 2 - outcome] += weight
+        for description in range(2):
+            memory.counts[description, h, memory.cells[began, 2 * description], outcome] += weight
+            memory.counts[description, h, memory.cells[began, 2 * description + 1], 2 - outcome] += weight
         if outcome == 1:
             memory.totals[h, 1] += 2.0 * weight
         else:
@@ -134,6 +135,7 @@ def _learn(tick, memory, scale, weight):  # type: ignore[no-untyped-def]
 
 @compiled
 def _odds(a, b):  # type: ignore[no-untyped-def]
+    """Of a against b, as the module writes them; both above 0, since a part of a count is added to each."""
     return (a - b) / min(a, b)
 
 
@@ -181,7 +183,7 @@ def outcome_row(tick, mid, imbalance, spread, order_flow, scale, memory, out):  
     _learn(tick, memory, scale, weight)
     for h in range(len(TICKS)):
         total, recent = memory.totals[h], memory.recent[h]
-        # one count of each kind stands before the first
+        # shrinkage: DRAWN counts with the frequencies of all cells, in which one of each kind stands before the first
         drawn = DRAWN * weight / (2.0 * total[0] + total[1] + 3.0 * weight)
         directional, still = drawn * (total[0] + weight), drawn * (total[1] + weight)
         _cell_odds(memory.counts[0, h, cells[0]], directional, still, out, h)

@@ -24,7 +24,7 @@ from nanoarb_jax.data.dataset import Dataset
 from nanoarb_jax.data.provenance import how_learnt
 from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import CheckpointError, ConfigError
-from nanoarb_jax.evaluation.baselines import baseline_log_probs
+from nanoarb_jax.evaluation.baselines import baseline_forecasts
 from nanoarb_jax.evaluation.judging import judge_streams
 from nanoarb_jax.evaluation.prior import with_own_priors
 from nanoarb_jax.evaluation.validation import carried_log_probs
@@ -92,10 +92,11 @@ def judge_forecasts(
     models = {"model": forecasts.log_probs, "model_own_prior": with_own_priors(forecasts.log_probs, streams)}
     if forecasts.zero_shot:
         models = dict(reversed(models.items()))
-    judges = models | baseline_log_probs(streams, horizons, keep=keep, note=note)
+    baselines = baseline_forecasts(streams, horizons, keep=keep, note=note)
     origins = {stream.name: origin for stream, origin in zip(streams, forecasts.origins, strict=True)}
-    judged = judge_streams(judges, streams, horizons)
-    return {"split": "test", "origins": origins, "left_out": dict(forecasts.left_out), **judged}
+    judged = judge_streams(models | baselines.log_probs, streams, horizons)
+    study = {"split": "test", "origins": origins, "left_out": dict(forecasts.left_out)}
+    return {**study, "baseline_settings": baselines.choices, **judged}
 
 
 def train_and_forecast(

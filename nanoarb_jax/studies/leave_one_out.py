@@ -24,7 +24,8 @@ def leave_one_out(config: Config, dataset: Dataset, work_dir: str | Path, *, not
 
     Weights, input statistics and the epoch kept come from the other instruments' training and validation parts alone.
     Of the one left out a judge needs, as for any stream, its tick size, and from the rows before those judged: quantity
-    scale, label threshold and class frequencies (training part), τ and temperature (validation part).
+    scale, label threshold and class frequencies (training part), τ and temperature (validation part). And the `flow`
+    features count how moves of this instrument ended, up to the very row that is forecast.
 
     Args:
         config: settings of every run; its data table is replaced by the dataset's.

@@ -8,7 +8,7 @@ import pytest
 
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.prepare import prepare
-from nanoarb_jax.data.reading import Reading, read_readings, reading_of
+from nanoarb_jax.data.reading import Reading, join_readings, read_readings, reading_of
 from nanoarb_jax.data.stored import read_accounts
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.readers.feed import ReadOptions
@@ -92,3 +92,20 @@ def test_what_such_a_file_cannot_say(tmp_path: Path, text: str, met: str) -> Non
         read_readings(tmp_path / "reading.toml")
     with pytest.raises(DataError, match=r"^--reading .*No such file"):
         read_readings(tmp_path / "none.toml")
+
+
+def test_a_pattern_in_two_files_is_refused(tmp_path: Path) -> None:
+    one, other, third = (tmp_path / name for name in ("one.toml", "other.toml", "third.toml"))
+    for file, pattern in ((one, "btc*"), (other, "eth*"), (third, "btc*")):
+        file.write_text(f'["{pattern}"]\ntick_size = 0.1\n', encoding="utf-8")
+    assert list(join_readings([one, other])) == ["btc*", "eth*"]
+    with pytest.raises(DataError, match=r"third\.toml: \['btc\*'\] stands in an earlier file, too"):
+        join_readings([one, other, third])
+
+
+@pytest.mark.parametrize("name", ["", "../outside", "spot/x", "a\\\\b"])
+def test_names_that_are_no_names_of_files(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "reading.toml"
+    file.write_text(f'["btc*"]\nname = "{name}"\n', encoding="utf-8")
+    with pytest.raises(DataError, match="expected letters, digits"):
+        read_readings(file)

@@ -76,12 +76,12 @@ def test_paired_by_hand() -> None:
     assert paired(-0.5, -samples, None, 1)["p_value"] == test["p_value"]
     assert paired(0.0, np.zeros(1000), None, 1)["p_value"] == 1.0
     assert paired(1.0, np.ones(1999), None, 1)["p_value"] == pytest.approx(0.001)  # never 0
-    assert [test[key] for key in ("low_series", "high_series", "p_value_series")] == [None] * 3
+    assert [test[key] for key in ("low_instruments", "high_instruments", "p_value_instruments")] == [None] * 3
     both = paired(0.5, np.ones(1999), samples, 20)
-    assert both["p_value"] == pytest.approx(0.001) and both["p_value_series"] == test["p_value"]
-    assert [both["low_series"], both["high_series"]] == interval(samples)
+    assert both["p_value"] == pytest.approx(0.001) and both["p_value_instruments"] == test["p_value"]
+    assert [both["low_instruments"], both["high_instruments"]] == interval(samples)
     # whatever the rows say, few instruments that agree may do so by chance
-    assert paired(1.0, np.ones(1999), np.ones(1999), 4)["p_value_series"] == 0.125
+    assert paired(1.0, np.ones(1999), np.ones(1999), 4)["p_value_instruments"] == 0.125
 
 
 def test_instruments_are_drawn_with_all_of_their_series() -> None:

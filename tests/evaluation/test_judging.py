@@ -119,14 +119,14 @@ def test_the_lead_in_every_figure(judged: dict) -> None:
         for key, test in horizons.items():
             for figure, of in (("mcc", test), ("macro_f1", test["macro_f1"]), ("log_loss", test["log_loss"])):
                 assert of["difference"] == pytest.approx(means["model"][key][figure] - means[other][key][figure])
-                assert of["low"] < of["difference"] < of["high"] and of["low_series"] < of["high_series"]
-                assert of["p_value_series"] >= 0.25  # of three instruments
+                assert of["low"] < of["difference"] < of["high"] and of["low_instruments"] < of["high_instruments"]
+                assert of["p_value_instruments"] >= 0.25  # of three instruments
                 low, high = judged["intervals"][other][key][figure]
                 assert low < means[other][key][figure] < high
             assert test["log_loss"]["high"] < 0 < test["macro_f1"]["low"]
     one = [stream._replace(instrument="the same") for stream in STREAMS]
     alone = judge_streams(JUDGES, one, HORIZONS)["paired"]
-    assert alone["weaker"]["h2"]["p_value_series"] is None
+    assert alone["weaker"]["h2"]["p_value_instruments"] is None
     assert alone["weaker"]["h2"]["low"] == judged["paired"]["weaker"]["h2"]["low"]
 
 
@@ -148,7 +148,7 @@ def test_the_better_baseline_of_each_horizon(judged: dict) -> None:
         "h2": "logistic", "h5": "gradient_boosting_flow",
     }  # fmt: skip
     assert met["best_baseline"]["h2"] == {"judge": "logistic", **met["paired"]["logistic"]["h2"]}
-    assert met["verdict"].startswith("On 3 series of 3 instruments, the model is ahead of the better fitted baseline")
+    assert met["verdict"].startswith("On 3 series of 3 instruments, the model is ahead of the best baseline")
 
 
 def test_pooled_calibration_weighs_series_alike(judged: dict) -> None:

@@ -19,7 +19,7 @@ from nanoarb_jax.data.dataset import Dataset
 from nanoarb_jax.data.streams import make_stream
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.evaluation import scoring
-from nanoarb_jax.evaluation.baselines import baseline_log_probs, baselines_for
+from nanoarb_jax.evaluation.baselines import baseline_forecasts, baselines_for
 from nanoarb_jax.evaluation.judging import judge, judge_streams
 from nanoarb_jax.evaluation.lanes import CHUNKS
 from nanoarb_jax.evaluation.scoring import make_score, score_streams, score_windows
@@ -111,7 +111,8 @@ def test_windows_are_scored_as_the_window_model_does() -> None:
 def test_keys_of_the_design(judged: dict) -> None:
     assert json.loads(json.dumps(judged)) == judged
     assert judged.keys() == {
-        "protocol", "split", "version", "learnt", "unseen", "verdict", "series", "instruments", "mean", "pooled",
+        "protocol", "split", "version", "learnt", "unseen", "baseline_settings", "verdict", "series",
+        "instruments", "mean", "pooled",
         "intervals", "paired", "best_baseline", "regimes", "hours",
     }  # fmt: skip
     assert (judged["protocol"], judged["split"], judged["version"]) == ("split", "test", "0123456789ab")
@@ -146,7 +147,8 @@ def test_nothing_from_the_test_part(judged: dict) -> None:
         labels[test] = rng.choice(3, size=labels[test].shape)
         changed.append(stream._replace(features=features, labels=labels))
     judges, others = (
-        {"model": scores(streams, ALL), **baseline_log_probs(streams, HORIZONS)} for streams in (STREAMS, changed)
+        {"model": scores(streams, ALL), **baseline_forecasts(streams, HORIZONS).log_probs}
+        for streams in (STREAMS, changed)
     )
     before, after = (
         judge_streams(of, streams, HORIZONS, "validation") for of, streams in ((judges, STREAMS), (others, changed))

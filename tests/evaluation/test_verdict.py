@@ -9,13 +9,16 @@ import pytest
 from nanoarb_jax.evaluation.verdict import verdict
 
 
-def compared(difference: float, p_value: float, p_value_series: float | None = None, judge: str = "logistic") -> dict:
+def compared(
+    difference: float, p_value: float, p_value_instruments: float | None = None, judge: str = "logistic"
+) -> dict:
     """A comparison whose intervals are .01 wide over blocks, .03 over instruments."""
-    several = p_value_series is not None
+    several = p_value_instruments is not None
     return {
-        "judge": judge, "difference": difference, "p_value": p_value, "p_value_series": p_value_series,
+        "judge": judge, "difference": difference, "p_value": p_value, "p_value_instruments": p_value_instruments,
         "low": difference - 0.005, "high": difference + 0.005,
-        "low_series": difference - 0.015 if several else None, "high_series": difference + 0.015 if several else None,
+        "low_instruments": difference - 0.015 if several else None,
+        "high_instruments": difference + 0.015 if several else None,
     }  # fmt: skip
 
 
@@ -38,7 +41,7 @@ def result_of(tests: dict[str, dict], leads: dict[str, float], judge: str = "mod
 def test_all_standings() -> None:
     tests = {"h10": compared(0.05, 0.001, 0.01), "h50": compared(0.0, 0.001, 0.4), "h100": compared(-0.02, 0.2, 0.03)}
     assert verdict(result_of(tests, {**dict.fromkeys("adefg", 0.1), "b": -0.03, "c": -0.2})) == (
-        "On 7 series of 7 instruments, the model is ahead of the better fitted baseline at 10 ticks (MCC +.050 [+.035, "
+        "On 7 series of 7 instruments, the model is ahead of the best baseline at 10 ticks (MCC +.050 [+.035, "
         "+.065] against logistic), and level with it at 50 ticks (MCC +.000 [-.015, +.015] against logistic), and "
         "behind it at 100 ticks (MCC -.020 [-.035, -.005] against logistic), with 95 % intervals over instruments and "
         "blocks of time. After the spread a trade on its decisions makes +0.50 bp at 10 ticks, +0.50 bp at 50 ticks "
@@ -51,7 +54,7 @@ def test_one_standing_of_one_series() -> None:
     """Blocks of one series decide, and no series is the worst of one."""
     tests = {"h10": compared(0.05, 0.001), "h50": compared(0.06, 0.002)}
     assert verdict(result_of(tests, {"a": 0.1})) == (
-        "On one series, the model is ahead of the better fitted baseline at 10 ticks (MCC +.050 [+.045, +.055] against "
+        "On one series, the model is ahead of the best baseline at 10 ticks (MCC +.050 [+.045, +.055] against "
         "logistic) and 50 ticks (MCC +.060 [+.055, +.065] against logistic), with 95 % intervals over blocks of time "
         "alone. After the spread a trade on its decisions makes +0.50 bp at 10 ticks and +0.50 bp at 50 ticks."
     )
@@ -59,13 +62,13 @@ def test_one_standing_of_one_series() -> None:
 
 def test_a_lead_over_blocks_alone_is_none_over_instruments() -> None:
     tests = {"h10": compared(0.05, 0.001, 0.3)}
-    assert "is level with the better" in verdict(result_of(tests, dict.fromkeys("abcdefg", 0.1)))
+    assert "is level with the best" in verdict(result_of(tests, dict.fromkeys("abcdefg", 0.1)))
 
 
 def test_so_few_instruments_that_blocks_decide() -> None:
     """Five that agree are no evidence beyond chance over instruments, whatever their lead."""
     said = verdict(result_of({"h10": compared(0.05, 0.001, 0.0625)}, dict.fromkeys("abcde", 0.1)))
-    assert "is ahead of the better" in said and "over blocks of time alone" in said
+    assert "is ahead of the best" in said and "over blocks of time alone" in said
 
 
 def test_nobody_to_compare_with() -> None:

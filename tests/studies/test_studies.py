@@ -18,6 +18,7 @@ from nanoarb_jax.config import Config
 from nanoarb_jax.data.dataset import Dataset
 from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import CheckpointError, ConfigError, DataError, NanoarbError
+from nanoarb_jax.evaluation.baselines import BaselineForecasts
 from nanoarb_jax.studies import forecasts as studied
 from nanoarb_jax.studies.forecasts import Forecasts, judge_forecasts, training_settings_of
 from nanoarb_jax.studies.leave_one_out import leave_one_out
@@ -170,7 +171,7 @@ def test_a_fold_is_judged_by_its_own_past(
 
     Of a series of three sessions, one of which begins in a fold's training part and one in its test part.
     """
-    monkeypatch.setattr(studied, "baseline_log_probs", lambda *_, **__: {})
+    monkeypatch.setattr(studied, "baseline_forecasts", lambda *_, **__: BaselineForecasts({}, {}))
     sessions = np.searchsorted([300, 900], np.arange(FIRST.rows), side="right")
     nights = FIRST._replace(ts_ns=FIRST.ts_ns + 10**15 * sessions)
     folds = walk_forward(CONFIG, Dataset((nights,), DATA, []), tmp_path, 2).streams
@@ -218,9 +219,9 @@ def test_forecasts_are_judged_beside_the_baselines(monkeypatch: pytest.MonkeyPat
 
     def baselines(streams: Any, horizons: Any, *, keep: Any, note: Any) -> Any:
         kept.append(keep)
-        return {"baseline": log_probs}
+        return BaselineForecasts({"baseline": log_probs}, {})
 
-    monkeypatch.setattr(studied, "baseline_log_probs", baselines)
+    monkeypatch.setattr(studied, "baseline_forecasts", baselines)
     log_probs = [np.full((stream.rows, 3, 3), np.log(1 / 3), np.float32) for stream in DATASET.streams]
     origins = [{"version": str(i), "without": {"row": stream.test[0]}} for i, stream in enumerate(DATASET.streams)]
     forecasts = Forecasts(DATASET.streams, log_probs, origins)

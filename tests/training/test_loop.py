@@ -34,6 +34,7 @@ from nanoarb_jax.errors import (
     TrainingError,
 )
 from nanoarb_jax.evaluation import validation
+from nanoarb_jax.evaluation.baselines import BaselineForecasts
 from nanoarb_jax.evaluation.scoring import make_score
 from nanoarb_jax.training import build, loop, validate
 from nanoarb_jax.training.balance import class_weights, log_prior
@@ -104,7 +105,7 @@ def test_it_learns(request: pytest.FixtureRequest, name: str) -> None:
 
 def test_validation_is_that_of_evaluate(streams: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same weights get the same figures, whoever asks: state carried from the first row of the session."""
-    monkeypatch.setattr(validation, "baseline_log_probs", lambda *_, **__: {})
+    monkeypatch.setattr(validation, "baseline_forecasts", lambda *_, **__: BaselineForecasts({}, {}))
     nights = tuple(  # one before the validation part, one in it
         stream._replace(ts_ns=stream.ts_ns + 10**15 * (np.arange(stream.rows)[:, None] > [700, 1_600]).sum(axis=1))
         for stream in DATASET.streams
