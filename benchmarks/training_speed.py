@@ -14,6 +14,7 @@ does not fit then ends alone. docs/gpu.md says how to read the figures.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
 import subprocess
@@ -93,8 +94,8 @@ class Training:
     def read(self, resident: bool) -> Callable[[], Any]:
         """What gives a call its rows and picks, with all rows on the device or not."""
         kept, source.RESIDENT_BYTES = source.RESIDENT_BYTES, sys.maxsize if resident else 0
-        put = lambda rows: jax.device_put(rows, self.everywhere)  # noqa: E731
-        made = source.make_source([self.stream], self.ticks, self.config.train, put)
+        device_put = functools.partial(jax.device_put, device=self.everywhere)
+        made = source.make_source([self.stream], self.ticks, self.config.train, device_put)
         source.RESIDENT_BYTES = kept
         return lambda: made(self.plan)
 
@@ -136,9 +137,10 @@ def time_scan(config: ModelConfig, lanes: int, ticks: int, calls: int) -> float:
 def time_gather(training: Training, calls: int) -> float:
     """Seconds of gathering the rows of an update, mirrored lanes included."""
     rows, picks = training.read(resident=True)()
-    shown = lambda i, rows, picks: gather(  # noqa: E731
-        rows, jax.tree.map(lambda a: a[i], picks), training.ticks, training.config.train
-    )
+
+    def shown(i: Any, rows: Any, picks: Any) -> Any:
+        return gather(rows, jax.tree.map(lambda a: a[i], picks), training.ticks, training.config.train)
+
     nothing = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(lambda *a: shown(0, *a), rows, picks))
     loop = jax.jit(lambda *a: jax.lax.fori_loop(0, LOOK_EVERY, lambda i, _: shown(i, *a), nothing))
     return float(np.median(seconds_of(lambda: loop(rows, picks), calls))) / LOOK_EVERY
