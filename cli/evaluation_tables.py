@@ -57,7 +57,7 @@ def _comparisons(paired: Mapping[str, Any], judges: Sequence[str]) -> list[Rende
         return []
     tests = next(iter(paired.values())).values()
     several = all(test["p_value_instruments"] is not None for test in tests)
-    suffix, over = ("_series", "instruments and blocks") if several else ("", "blocks")
+    suffix, over = ("_instruments", "instruments and blocks") if several else ("", "blocks")
     shown = [*_titled(f"mean MCC of {first} less each other judge's [95 % over {over}]", table(_interval(suffix)))]
     if several:
         shown += _titled("the same [95 % over blocks: other hours of the same series]", table(_interval("")))
