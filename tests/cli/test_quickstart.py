@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 from nanoarb_jax.bench import run as bench_run
 from nanoarb_jax.cli import quickstart
 from nanoarb_jax.cli.main import app
-from nanoarb_jax.config import Config, ModelConfig, TrainConfig, load_config
+from nanoarb_jax.config import TrainConfig, load_config
 from nanoarb_jax.serving.predictor import StepPredictor
 from nanoarb_jax.serving.window import WindowPredictor
 
@@ -20,7 +21,8 @@ from nanoarb_jax.serving.window import WindowPredictor
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch, compile_quickly: None) -> None:
     settings = TrainConfig(epochs=1, batch_size=8, chunk_length=64)
-    monkeypatch.setattr(quickstart, "CONFIG", Config(ModelConfig.preset("nano"), quickstart.CONFIG.data, settings))
+    config = dataclasses.replace(quickstart.CONFIG, train=settings)
+    monkeypatch.setattr(quickstart, "CONFIG", config)
     monkeypatch.setattr(quickstart, "STREAMS", 2)
     monkeypatch.setattr(quickstart, "ROWS", 1_500)
     monkeypatch.setattr(quickstart, "ROUNDS", 1)
@@ -41,6 +43,6 @@ def test_the_whole_way(tiny: None, tmp_path: Path) -> None:
     assert set(met["evaluate"]["mean"]) >= {"model", "persistence", "logistic"}
     assert {path.name for path in folder.iterdir()} == {"books", "run", "model.onnx"}
     assert load_config(folder / "run" / "config.toml").train.seed == 3
-    tick = np.ones(44)
+    tick = np.ones(101)
     step, window = StepPredictor.load(met["checkpoint"]).update(tick), WindowPredictor.load(met["onnx"]).update(tick)
     assert step.version == window.version == met["bench"]["model"]["version"]
