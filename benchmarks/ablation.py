@@ -1,6 +1,6 @@
 """Which choices of the recipe matter? Every row changes one of them and trains anew, seed by seed.
 
-    python benchmarks/ablation.py --data ../shared/data/derived_top10 --json benchmarks/results/ablation.json
+    python benchmarks/ablation.py --data ../shared/data/DATASET --epochs 10 --json benchmarks/results/ablation.json
 
 Runs are added to the file one by one, those that are there are not made again: stop it when you like, and give some
 rows with --only. Choose by the validation columns; the test columns are there to see whether the choice was worth it.
@@ -12,7 +12,7 @@ import dataclasses
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,15 +20,18 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from flax import nnx
+from gru import GRUBlock
 
 from nanoarb_jax.artifacts.checkpoint import load_checkpoint
 from nanoarb_jax.bench import parameters
 from nanoarb_jax.bench.environment import machine
 from nanoarb_jax.config import Config, load_config
 from nanoarb_jax.data.dataset import Dataset, open_dataset
-from nanoarb_jax.data.streams import make_stream
+from nanoarb_jax.data.streams import Stream, make_stream, mirror_stream
 from nanoarb_jax.evaluation.judging import judge_streams
 from nanoarb_jax.evaluation.scoring import make_score, score_streams
+from nanoarb_jax.features import outcomes
+from nanoarb_jax.features.feature_set import FEATURE_SETS
 from nanoarb_jax.model import mamba
 from nanoarb_jax.simulation.config import MarketConfig, Preset
 from nanoarb_jax.simulation.market import synthetic_books
@@ -38,8 +41,12 @@ LOB44 = {"data.feature_set": "lob44", "model.feature_set": "lob44"}
 SMALL = {"model.hidden_dim": 64, "model.num_layers": 2, "model.d_state": 16}
 BASE = {"model.hidden_dim": 128, "model.num_layers": 4, "model.d_state": 16}
 COST_AWARE = {"train.loss": "cost-aware"}
+OUTCOMES = outcomes.NAMES
+TRADES = ("signed_volume", "volume", "taker_bought", "taker_sold", "vpin")
 SIMULATED = "simulated"  # instead of a checkpoint: train one on simulated markets first, by the same recipe
-# What each row changes in the recipe; "mamba.NAME" is a constant of model/mamba.py.
+RECIPE = Path(__file__).parents[1] / "checkpoints" / "nano.toml"
+# What each row changes in the recipe. "mamba.NAME" is a constant or class of model/mamba.py; "without" names features
+# that are 0; "judge.mirrored" judges the mean of the forecasts for a market and for its mirror image.
 ROWS: dict[str, dict[str, Any]] = {
     "recipe": {},
     "features: lob44": LOB44,
@@ -77,7 +84,12 @@ ROWS: dict[str, dict[str, Any]] = {
     "all A = -1": {"mamba.initial_A": lambda n: np.ones(n)},
     "six horizons": {"data.horizons": (5, 10, 20, 50, 100, 200), "model.horizons": (5, 10, 20, 50, 100, 200)},
     "instruments weigh alike": {"train.sampling": "instrument"},
-    "sampling: root": {"train.sampling": "root"},
+    "sampling: rows": {"train.sampling": "rows"},
+    "without counts of outcomes": {"without": OUTCOMES},
+    "without trades": {"without": TRADES},
+    "a GRU in place of the Mamba block": {"mamba.MambaBlock": GRUBlock},
+    "mean with the mirrored market's forecast": {"judge.mirrored": True},
+    "distilled from base": {"train.teacher": str(RECIPE.parent / "base")},
     "begun on a simulated market": {"train.init": SIMULATED},
     "two layers": {"model.num_layers": 2},
     # one epoch: a window has one label for its 100 ticks; about as many updates, three times as many ticks scanned
@@ -86,7 +98,6 @@ ROWS: dict[str, dict[str, Any]] = {
     "base": BASE | {"model.dropout": 0.3, "train.lr": 0.002, "train.epochs": 0.25},
 }
 JUDGED = (10, 50, 100)
-RECIPE = Path(__file__).parents[1] / "checkpoints" / "nano.toml"
 
 
 def changed(recipe: Config, changes: Mapping[str, Any]) -> Config:
@@ -128,7 +139,30 @@ def pretrained(config: Config, folder: Path) -> Path:
     return train(settings, Dataset(tuple(streams), config.data, []), folder).best
 
 
-def run(config: Config, dataset: Dataset, folder: Path) -> dict[str, Any]:
+def without(dataset: Dataset, names: Sequence[str]) -> Dataset:
+    """The dataset with these features 0, as they are where nothing is known of them."""
+    columns = [FEATURE_SETS["flow"].names.index(name) for name in names]
+
+    def blank(stream: Stream) -> Stream:
+        features = np.array(stream.features)
+        features[:, columns] = 0
+        return stream._replace(features=features)
+
+    return dataclasses.replace(dataset, streams=tuple(map(blank, dataset.streams))) if columns else dataset
+
+
+def forecast(model: mamba.MambaLOB, streams: Sequence[Stream], mirrored: bool) -> list[np.ndarray]:
+    """Log-probabilities (n, h, c) of every stream; with `mirrored`, means of its forecasts and its mirror image's."""
+    rows = [(0, stream.rows) for stream in streams]
+    score, weights = make_score(model), nnx.state(model, nnx.Param)
+    scored = score_streams(score, weights, model, streams, rows)
+    if not mirrored:
+        return scored
+    twins = score_streams(score, weights, model, [mirror_stream(stream) for stream in streams], rows)
+    return [np.logaddexp(one, twin[..., ::-1]) - np.log(2) for one, twin in zip(scored, twins, strict=True)]
+
+
+def run(config: Config, dataset: Dataset, folder: Path, mirrored: bool = False) -> dict[str, Any]:
     """Train, and judge the weights that were kept on validation and test rows, at the horizons of the recipe."""
     began = time.perf_counter()
     if config.train.init == SIMULATED:
@@ -137,8 +171,7 @@ def run(config: Config, dataset: Dataset, folder: Path) -> dict[str, Any]:
     result = train(config, dataset, folder)
     seconds = time.perf_counter() - began
     model = load_checkpoint(result.best).model
-    rows = [(0, stream.rows) for stream in dataset.streams]
-    scored = score_streams(make_score(model), nnx.state(model, nnx.Param), model, dataset.streams, rows)
+    scored = forecast(model, dataset.streams, mirrored)
     at = [config.model.horizons.index(horizon) for horizon in JUDGED]
     streams = [s._replace(labels=s.labels[:, at]) for s in dataset.streams]
     record: dict[str, Any] = {"parameters": parameters(model), "epoch_kept": result.best_epoch + 1}
@@ -174,8 +207,11 @@ def main(
     recipe: Path = RECIPE,
     only: Annotated[list[str] | None, typer.Option(help="Rows to run; none: all.")] = None,
     seeds: int = 3,
+    epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
 ) -> None:
     settings = load_config(recipe)
+    if epochs is not None:
+        settings = dataclasses.replace(settings, train=dataclasses.replace(settings.train, epochs=epochs))
     datasets: dict[Any, Dataset] = {}
     for seed in range(seeds):
         for name in only or ROWS:
@@ -184,8 +220,10 @@ def main(
             config = changed(settings, ROWS[name] | {"train.seed": seed, "train.tensorboard": False})
             if config.data not in datasets:
                 datasets[config.data] = open_dataset(data, config.data)
-            with patched(ROWS[name]), tempfile.TemporaryDirectory() as folder:
-                record = run(config, datasets[config.data], Path(folder) / "run")
+            changes = ROWS[name]
+            rows = without(datasets[config.data], changes.get("without", ()))
+            with patched(changes), tempfile.TemporaryDirectory() as folder:
+                record = run(config, rows, Path(folder) / "run", changes.get("judge.mirrored", False))
             runs = [*_runs(json_path), {"row": name, "seed": seed, **record}]  # read again: others may add rows too
             json_path.write_text(json.dumps({"machine": machine(), "runs": runs}, indent=1) + "\n")
             print(f"{name}, seed {seed}: {record['validation']['mcc']} {record['test']['mcc']}", flush=True)

@@ -17,17 +17,10 @@ from .inspection import inspect
 from .options import (
     InstrumentOption,
     InstrumentsOption,
-    LotSizeOption,
-    PolicyOption,
-    SnapshotOption,
-    SortOption,
-    SymbolOption,
-    TickSizeOption,
-    UntimedOption,
     parse_instruments,
-    parse_policy,
 )
 from .output import JsonOption, bar, claim_json, console, say, write_json
+from .reader_options import Reader, reader_options
 from .settings_options import Given, settings_of, settings_options
 from .tables import counts
 
@@ -91,6 +84,7 @@ def write_synthetic(
 
 @app.command()
 @settings_options(*settings_of("data", DataConfig))
+@reader_options
 def prepare(
     *,
     sources: Annotated[list[Path], typer.Argument(help="Files and folders of market data.", metavar="SOURCE...")],
@@ -99,13 +93,7 @@ def prepare(
         Path | None, typer.Option(metavar="FILE", help="TOML file with a data table; options given beside it win.")
     ] = None,
     given: Given,
-    tick_size: TickSizeOption = None,
-    lot_size: LotSizeOption = None,
-    symbol: SymbolOption = None,
-    sort: SortOption = False,
-    snapshot: SnapshotOption = None,
-    untimed: UntimedOption = False,
-    policy: PolicyOption = None,
+    reader: Reader,
     reading: Annotated[
         list[Path] | None,
         typer.Option(metavar="FILE", help='TOML file of these for single sources: ["btc_*"] tick_size = 0.1; repeat.'),
@@ -118,7 +106,6 @@ def prepare(
     from nanoarb_jax.data import prepare as preparing
     from nanoarb_jax.data.reading import join_readings
     from nanoarb_jax.data.stored import read_accounts
-    from nanoarb_jax.readers.feed import ReadOptions
 
     claim_folder(output, "--output")
     settings = dataclasses.replace(load_config(config).data if config else DataConfig(), **given["data"])
@@ -128,8 +115,8 @@ def prepare(
             output,
             settings,
             tell,
-            options=ReadOptions(tick_size, lot_size, symbol, sort=sort, snapshot=snapshot, timed=not untimed),
-            policy=parse_policy(policy),
+            options=reader.options,
+            policy=reader.policy,
             readings=join_readings(reading or ()),
             instruments=parse_instruments(instrument, instruments),
             jobs=jobs or preparing.usable_cores(),

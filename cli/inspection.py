@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,19 +13,13 @@ from nanoarb_jax.config import DataConfig
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.reports.figure import claim_picture
 
-from .options import (
-    LotSizeOption,
-    PolicyOption,
-    SnapshotOption,
-    SortOption,
-    SymbolOption,
-    TickSizeOption,
-    UntimedOption,
-    parse_policy,
-)
 from .output import JsonOption, bar, claim_json, console, say, write_json
+from .reader_options import Reader, reader_options
 from .settings_options import Given, settings_of, settings_options
 from .tables import counts, figure_table
+
+if TYPE_CHECKING:
+    from nanoarb_jax.data.period import Period
 
 _LACKS = {
     "trades": "trades",
@@ -35,17 +29,12 @@ _LACKS = {
 
 
 @settings_options(*settings_of("data", DataConfig, ["clock", "clock_interval_ms", "timestamps"]))
+@reader_options
 def inspect(
     *,
     path: Annotated[Path, typer.Argument(help="A prepared dataset, or a file or folder of market data.")],
     given: Given,
-    tick_size: TickSizeOption = None,
-    lot_size: LotSizeOption = None,
-    symbol: SymbolOption = None,
-    sort: SortOption = False,
-    snapshot: SnapshotOption = None,
-    untimed: UntimedOption = False,
-    policy: PolicyOption = None,
+    reader: Reader,
     start: Annotated[
         str | None,
         typer.Option(
@@ -67,7 +56,6 @@ def inspect(
     """Say what was recognised, how it moves, and what is wrong with it."""
     from nanoarb_jax.data.period import parse_period
     from nanoarb_jax.data.stored import is_dataset
-    from nanoarb_jax.readers.feed import ReadOptions
 
     claim_json(json_path)
     period = parse_period(start, stop)
@@ -78,8 +66,7 @@ def inspect(
             raise DataError(f"--picture {picture}: datasets hold no books; inspect the market data they were made of")
         write_json(json_path, _inspect_dataset(path))
         return
-    options = ReadOptions(tick_size, lot_size, symbol, sort=sort, snapshot=snapshot, timed=not untimed)
-    figures = _inspect_sources(path, DataConfig(**given["data"]), options, parse_policy(policy), picture, period)
+    figures = _inspect_sources(path, DataConfig(**given["data"]), reader, picture, period)
     write_json(json_path, {"path": str(path), "sources": figures})
 
 
@@ -119,15 +106,15 @@ def _inspect_dataset(path: Path) -> dict[str, Any]:
 
 
 def _inspect_sources(
-    path: Path, config: Any, options: Any, policy: Mapping[str, Any], picture: Path | None, period: Any
+    path: Path, config: DataConfig, reader: Reader, picture: Path | None, period: Period | None
 ) -> list[dict[str, Any]]:
     """Survey the sources one by one."""
     from nanoarb_jax.data.survey import survey
     from nanoarb_jax.readers.sources import check_snapshots, find_sources
     from nanoarb_jax.reports.book import book_picture, book_title
 
-    sources = find_sources([path], options.symbol)
-    check_snapshots((source, options.snapshot) for source in sources)
+    sources = find_sources([path], reader.options.symbol)
+    check_snapshots((source, reader.options.snapshot) for source in sources)
     if picture and len(sources) > 1:
         raise DataError(f"--picture {picture}: {len(sources)} sources in {path}; inspect one of them")
     if picture is not None:
@@ -139,7 +126,7 @@ def _inspect_sources(
             def note(ticks: int, i: int = i, name: str = source.name) -> None:
                 tell(i, len(sources), f"{name}: {ticks:,} ticks")
 
-            found = survey(source, config, options, policy, note, period)
+            found = survey(source, config, reader.options, reader.policy, note, period)
         _show(found.figures)
         figures.append(found.figures)
         if picture:

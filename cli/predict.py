@@ -16,18 +16,9 @@ if TYPE_CHECKING:
     from nanoarb_jax.serving.predictor import StepPredictor
     from nanoarb_jax.serving.window import WindowPredictor
 
-from .options import (
-    LotSizeOption,
-    PolicyOption,
-    SnapshotOption,
-    SortOption,
-    SymbolOption,
-    TickSizeOption,
-    UntimedOption,
-    data_settings,
-    parse_policy,
-)
+from .options import data_settings
 from .output import JsonOption, claim_json, console, noting, say, write_json
+from .reader_options import Reader, reader_options
 from .tables import counts, mcc
 
 Split = Literal["all", "train", "validation", "test"]
@@ -46,7 +37,9 @@ SeriesOption = Annotated[str | None, typer.Option(help="The series there, or of 
 WarmUpOption = Annotated[int, typer.Option(min=1, help="Ticks measured first, not predicted, if no scales are known.")]
 
 
+@reader_options
 def predict(
+    *,
     checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder, output folder of a run, or exported file.")],
     data: Annotated[Path, typer.Option(help="Prepared dataset, or a folder or file of market data.")],
     output: Annotated[Path, typer.Option(help="File to write: .npz, .csv or .parquet.")],
@@ -56,31 +49,23 @@ def predict(
     scales_from: ScalesFromOption = None,
     series: SeriesOption = None,
     warm_up: WarmUpOption = 1_000,
-    tick_size: TickSizeOption = None,
-    lot_size: LotSizeOption = None,
-    symbol: SymbolOption = None,
-    sort: SortOption = False,
-    snapshot: SnapshotOption = None,
-    untimed: UntimedOption = False,
-    policy: PolicyOption = None,
+    reader: Reader,
     json_path: JsonOption = None,
 ) -> None:
     """Replay market data tick by tick and write predictions."""
     claim_json(json_path)
     from nanoarb_jax.files import claim_file
-    from nanoarb_jax.readers.feed import ReadOptions
     from nanoarb_jax.serving.feeds import open_feeds
     from nanoarb_jax.serving.predictions import SUFFIXES
     from nanoarb_jax.serving.scales import ScaleSource
 
     claim_file(output, "--output", SUFFIXES)
-    part, policies = None if split == "all" else split, parse_policy(policy)
-    options = ReadOptions(tick_size, lot_size, symbol, sort=sort, snapshot=snapshot, timed=not untimed)
+    part = None if split == "all" else split
     with console.status("reading"):
         served = _serve(checkpoint, backend, precision)
         scales = ScaleSource(scales_from, series, served.card.data.get("streams", []), warm_up)
         settings = _settings(served.card, checkpoint, data)
-        feeds = open_feeds(data, settings, scales, split=part, options=options, policy=policies)
+        feeds = open_feeds(data, settings, scales, split=part, options=reader.options, policy=reader.policy)
     figures = {"output": str(output), "split": split, **served.figures, **_replay(served, feeds, part, output)}
     _print(figures)
     write_json(json_path, figures)
