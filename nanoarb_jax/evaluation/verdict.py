@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -87,11 +88,20 @@ def _difference(test: Mapping[str, Any], instruments: int) -> str:
 
 
 def _worth(result: Mapping[str, Any], judge: str) -> str:
-    """Profit per trade after the spread, and the series on which the judge is furthest behind."""
-    traded = {key: of.get("profit_per_trade_bp") for key, of in result["mean"][judge].items()}
-    profits = [f"{bp:+.2f} bp at {_ticks(key)}" for key, bp in traded.items() if bp is not None]
-    worth = f"After the spread a trade on its decisions makes {_listed(profits)}" if profits else "It never trades"
-    return f"{worth}{_worst(result, judge)}."
+    """Profit per trade after the spread, and the series on which the judge is furthest behind.
+
+    It is the median over series: a mean would be that of the market with the widest spread.
+    """
+    profits = []
+    for key in result["mean"][judge]:
+        traded = [judges[judge][key].get("profit_per_trade_bp") for judges in result["series"].values()]
+        known = [bp for bp in traded if bp is not None]
+        if known:
+            profits.append(f"{statistics.median(known):+.2f} bp at {_ticks(key)}")
+    if not profits:
+        return f"It never trades{_worst(result, judge)}."
+    where = ", in the median series," if len(result["series"]) > 1 else ""
+    return f"After the spread a trade on its decisions makes{where} {_listed(profits)}{_worst(result, judge)}."
 
 
 def _worst(result: Mapping[str, Any], judge: str) -> str:

@@ -25,10 +25,13 @@ def compared(
 def result_of(tests: dict[str, dict], leads: dict[str, float], judge: str = "model", profit: Any = 0.5) -> dict:
     """A result in which the judge leads at every horizon of a series by the same."""
     horizons = tests or {"h10": {}}
-    metrics = {"mcc": 0.25, "profit_per_trade_bp": profit}
+    metrics = {"mcc": 0.25}
     return {
         "series": {
-            name: {judge: {key: {"mcc": lead} for key in horizons}, "logistic": {key: {"mcc": 0.0} for key in horizons}}
+            name: {
+                judge: {key: {"mcc": lead, "profit_per_trade_bp": profit} for key in horizons},
+                "logistic": {key: {"mcc": 0.0} for key in horizons},
+            }
             for name, lead in leads.items()
         },
         "instruments": {name: name[0] for name in leads},
@@ -44,9 +47,9 @@ def test_all_standings() -> None:
         "On 7 series of 7 instruments, the model is ahead of the best baseline at 10 ticks (MCC +.050 [+.035, "
         "+.065] against logistic), and level with it at 50 ticks (MCC +.000 [-.015, +.015] against logistic), and "
         "behind it at 100 ticks (MCC -.020 [-.035, -.005] against logistic), with 95 % intervals over instruments and "
-        "blocks of time. After the spread a trade on its decisions makes +0.50 bp at 10 ticks, +0.50 bp at 50 ticks "
-        "and +0.50 bp at 100 ticks; on 2 of 7 series it is behind that baseline somewhere, furthest on c (-.200 at 10 "
-        "ticks)."
+        "blocks of time. After the spread a trade on its decisions makes, in the median series, +0.50 bp at 10 ticks, "
+        "+0.50 bp at 50 ticks and +0.50 bp at 100 ticks; on 2 of 7 series it is behind that baseline somewhere, "
+        "furthest on c (-.200 at 10 ticks)."
     )
 
 
@@ -76,6 +79,13 @@ def test_nobody_to_compare_with() -> None:
         "On 2 series of one instrument, the model with each instrument's own class prior has a mean MCC of .250 [.200, "
         ".300] at 10 ticks; no fitted baseline was judged beside it. It never trades."
     )
+
+
+def test_one_wide_market_is_not_the_profit() -> None:
+    result = result_of({"h10": compared(0.05, 0.001)}, {"a": 0.1, "b": 0.1, "c": 0.1, "d": 0.1})
+    result["series"]["c"]["model"]["h10"]["profit_per_trade_bp"] = -800.0
+    result["series"]["d"]["model"]["h10"]["profit_per_trade_bp"] = None  # it never trades there
+    assert "makes, in the median series, +0.50 bp at 10 ticks" in verdict(result)
 
 
 @pytest.mark.parametrize("lead", [0.0, 0.1])
