@@ -18,7 +18,7 @@ from nanoarb_jax.serving.window import WindowPredictor
 
 
 @pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch, compile_quickly: None) -> None:
+def tiny(monkeypatch: pytest.MonkeyPatch, compile_quickly: None, fit_quickly: None) -> None:
     settings = TrainConfig(epochs=1, batch_size=8, chunk_length=64)
     monkeypatch.setattr(quickstart, "CONFIG", Config(ModelConfig.preset("nano"), quickstart.CONFIG.data, settings))
     monkeypatch.setattr(quickstart, "STREAMS", 2)
