@@ -15,7 +15,7 @@ if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
     raise ConfigError("NUMBA_DISABLE_JIT is set, but books, features and the native step only run compiled; unset it")
 
 # numba makes two more functions of each: one that Python calls and one that C calls. They unpack every array of a book,
-# and compiling them takes as long as compiling the function itself.
+# and to compile them takes two thirds as long as the function itself (`apply_event` and all it calls: 25 s or 15 s).
 NOT_FROM_C = {"no_cfunc_wrapper": True}
 NOT_FROM_PYTHON = {"no_cpython_wrapper": True, **NOT_FROM_C}
 
@@ -31,7 +31,7 @@ def compiled(function: Callable[..., Any]) -> Any:
 
 
 def internal(function: Callable[..., Any]) -> Any:
-    """Compile a function as `compiled` does, but only for compiled functions to call, which takes half the time."""
+    """Compile a function as `compiled` does, but only for compiled functions to call, which takes less time."""
     made = njit(error_model="numpy", _nrt=False, **NOT_FROM_PYTHON)(function)  # type: ignore[call-overload]
     return kept(refuse_python(made))
 
