@@ -33,6 +33,26 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 os.environ.pop("COLUMNS", None)  # xdist's workers have one: a rich console that finds it keeps that width for good
 
+TESTS = Path(__file__).parent
+# The longest first, so that no worker is left alone with one of them at the end. Files for which numba compiles and
+# files for which JAX compiles take turns, so that two workers seldom compile the same function at the same time.
+LONG_FILES = (
+    "serving/test_live.py",
+    "training/test_loop.py",
+    "training/test_distillation.py",
+    "cli/test_commands.py",
+    "trading/test_native_in_hftbacktest.py",
+    "training/test_update.py",
+    "training/test_devices.py",
+    "bench/test_bench.py",
+    "exporters/test_export.py",
+    "serving/test_predictor.py",
+    "training/test_calibrate.py",
+    "evaluation/test_below_zero.py",
+    "evaluation/test_baselines.py",
+    "cli/test_quickstart.py",
+)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     help_text = "try every property on as many examples as it asks for, not on a fifth of them"
@@ -47,6 +67,12 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("run")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, see `LONG_FILES`."""
+    place = {name: number for number, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: place.get(item.path.relative_to(TESTS).as_posix(), len(place)))
+
+
 def pytest_unconfigure() -> None:
     """Remove the run's caches, once the workers are done."""
     if CACHES is not None:
@@ -59,7 +85,7 @@ def _quiet_about_data() -> None:
     warnings.filterwarnings("ignore", category=DataWarning)
 
 
-SHARED = Path(__file__).parents[2] / "shared"
+SHARED = TESTS.parents[1] / "shared"
 
 
 @pytest.fixture(scope="session")
@@ -78,6 +104,18 @@ def compile_quickly() -> Iterator[None]:
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def fit_quickly() -> Iterator[None]:
+    """Baselines choose among few settings: for tests of what is done with forecasts, not of how good they are."""
+    from nanoarb_jax.evaluation.baselines import baseline_forecasts
+    from nanoarb_jax.evaluation.tuned_models import Tuning
+
+    quick = Tuning(strengths=(1e-3,), leaves=(4,), most_rounds=25, patience=5, usual_rounds=5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(baseline_forecasts.__kwdefaults__, "tuning", quick)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,16 +24,23 @@ Score = Callable[[Any, np.ndarray, ModelState, np.ndarray], tuple[jax.Array, Mod
 
 
 def make_score(model: MambaLOB) -> Score:
-    """Compile the scoring of some rows of several lanes; the state of lanes that are `fresh` starts anew."""
-    graph, _, *frozen = nnx.split(model, nnx.Param, Statistic)
+    """The scoring of some rows of several lanes; the state of lanes that are `fresh` starts anew.
 
-    def score(params: Any, x: jax.Array, state: ModelState, fresh: jax.Array) -> tuple[jax.Array, ModelState]:
-        initial = model.initial_state(len(x))
-        state = jax.tree.map(lambda a, b: jnp.where(fresh.reshape(-1, *(1,) * (a.ndim - 1)), a, b), initial, state)
-        logits, state = nnx.merge(graph, params, *frozen).scan(x, state)
-        return jax.nn.log_softmax(logits), state
+    Models of the same structure share one compiled program, whatever their weights and statistics are.
+    """
+    graph, _, *statistics = nnx.split(model, nnx.Param, Statistic)
+    return functools.partial(_score, graph, jax.device_get(statistics))
 
-    return jax.jit(score, donate_argnums=2)
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=4)
+def _score(
+    graph: Any, statistics: Any, params: Any, x: jax.Array, state: ModelState, fresh: jax.Array
+) -> tuple[jax.Array, ModelState]:
+    model = nnx.merge(graph, params, *statistics)
+    initial = model.initial_state(len(x))
+    state = jax.tree.map(lambda a, b: jnp.where(fresh.reshape(-1, *(1,) * (a.ndim - 1)), a, b), initial, state)
+    logits, state = model.scan(x, state)
+    return jax.nn.log_softmax(logits), state
 
 
 def score_streams(
@@ -102,10 +110,6 @@ def score_windows(
     graph, weights = nnx.split(model)
     window, horizons, classes = model.config.window, len(model.config.horizons), model.config.num_classes
 
-    @jax.jit
-    def score(weights: Any, x: jax.Array) -> jax.Array:
-        return jax.nn.log_softmax(nnx.merge(graph, weights)(x))
-
     scored = []
     for stream, ranges in zip(streams, rows, strict=True):
         log_probs = np.full((stream.rows, horizons, classes), np.nan, np.float32)
@@ -121,6 +125,11 @@ def score_windows(
             # one shape for all: past the last the last repeats
             full = np.pad(at, (0, WINDOWS - len(at)), mode="edge")
             ticks = np.maximum(full[:, None] + np.arange(1 - window, 1), first[full][:, None])
-            log_probs[at] = np.asarray(score(weights, stream.features[ticks]))[: len(at)]
+            log_probs[at] = np.asarray(_score_windows(graph, weights, stream.features[ticks]))[: len(at)]
         scored.append(log_probs)
     return scored
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _score_windows(graph: Any, weights: Any, x: jax.Array) -> jax.Array:
+    return jax.nn.log_softmax(nnx.merge(graph, weights)(x))

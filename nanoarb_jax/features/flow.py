@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from nanoarb_jax.features.lob44 import FEATURE_NAMES, IMBALANCE, SESSION_GAP_NS, SPREAD, FeatureScale, lob44_row
 from nanoarb_jax.features.order_flow import queue_change
 from nanoarb_jax.features.outcomes import NAMES, OutcomeMemory, outcome_memory, outcome_row
-from nanoarb_jax.market.compiled import compiled, inlined
+from nanoarb_jax.market.compiled import compiled, inlined, internal
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS, BookSeries
 
 FLOW_NAMES: tuple[str, ...] = (
@@ -92,7 +92,7 @@ def flow_memory() -> FlowMemory:
     return FlowMemory(np.zeros((4, LEVELS), np.int64), np.zeros(BUCKETS), np.zeros(1, RUNNING), outcome_memory())
 
 
-@compiled
+@internal
 def _order_flow(bid_px, bid_lots, ask_px, ask_lots, top, unit, out):  # type: ignore[no-untyped-def]
     """Write the order flow imbalance of every level, and which queues were joined and left."""
     for level in range(LEVELS):
@@ -159,7 +159,7 @@ def _time_and_mid(ts_ns, mid, running, out):  # type: ignore[no-untyped-def]
     out[MID_CHANGE] = change
 
 
-@compiled
+@internal
 def start_session(memory):  # type: ignore[no-untyped-def]
     """Forget the ticks of the session before."""
     running = memory.running[0]
@@ -176,7 +176,7 @@ def _outcomes(tick, mid, memory, out):  # type: ignore[no-untyped-def]
     outcome_row(tick, mid, imbalance, spread, order_flow, out[SPREAD_SCALE], memory, out[OUTCOMES:])
 
 
-@compiled
+@internal
 def flow_row(ts_ns, bid_px, bid_lots, ask_px, ask_lots, bought, sold, scale, memory, out):  # type: ignore[no-untyped-def]
     """Write the features of the next tick into `out`, computed in float64.
 

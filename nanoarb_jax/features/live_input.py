@@ -14,7 +14,7 @@ from nanoarb_jax.market.anomaly import HEAL, KEEP, Anomaly
 from nanoarb_jax.market.book.changes import count_anomaly
 from nanoarb_jax.market.book.state import APPLIED
 from nanoarb_jax.market.clocks.next_tick import DUE, TICK, is_due, next_tick, next_tick_of_books
-from nanoarb_jax.market.compiled import compiled, inlined
+from nanoarb_jax.market.compiled import compiled, inlined, internal
 from nanoarb_jax.market.event import LAST
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS
 
@@ -27,7 +27,7 @@ _UNORDERED, _BAD_LEVEL = 1, 2  # faults of a side
 _OFF_GRID, _MOST = 1e-3, 2.0**52  # ticks off the grid; ticks or lots
 
 
-@compiled
+@internal
 def take_event(block, event):  # type: ignore[no-untyped-def]
     """Apply one event; where it makes a tick, write the tick's features.
 
@@ -59,7 +59,7 @@ def take_event(block, event):  # type: ignore[no-untyped-def]
     return status
 
 
-@compiled
+@internal
 def take_books(block, ts_ns, bid_px, bid_qty, ask_px, ask_qty, bought, sold):  # type: ignore[no-untyped-def]
     """As `take_event`, for feeds that bring whole books.
 
@@ -99,7 +99,7 @@ def take_books(block, ts_ns, bid_px, bid_qty, ask_px, ask_qty, bought, sold):  #
     return status
 
 
-@compiled
+@internal
 def take_top(block, ts_ns, top, bought, sold, valid):  # type: ignore[no-untyped-def]
     """As `take_books`, of a book in ticks and lots.
 
@@ -129,7 +129,7 @@ def _whole_lots(quantity, lot_size):  # type: ignore[no-untyped-def]
     return (np.int64(lots), True) if 0.0 <= lots <= _MOST else (np.int64(0), False)
 
 
-@compiled
+@internal
 def _copy_side(px, qty, tick_size, lot_size, direction, out):  # type: ignore[no-untyped-def]
     """Write a side in ticks and lots into `out` (2, 10).
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nanoarb_jax.market.compiled import compiled
+from nanoarb_jax.market.compiled import compiled, internal
 from nanoarb_jax.market.series import EMPTY_PRICE
 
 
-@compiled
+@internal
 def queue_change(px, lots, px_before, lots_before, better):  # type: ignore[no-untyped-def]
     """What a level's queue gained since the previous tick, negative where it lost.
 

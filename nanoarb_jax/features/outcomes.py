@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nanoarb_jax.market.compiled import compiled
+from nanoarb_jax.market.compiled import compiled, internal
 
 TICKS = (10, 50, 100)  # how far ahead outcomes are counted
 RING = 128  # more ticks than the longest of them
@@ -81,7 +81,7 @@ def outcome_memory() -> OutcomeMemory:
     )
 
 
-@compiled
+@internal
 def _step_of(value, edges):  # type: ignore[no-untyped-def]
     """Which step a value falls into, -k … k for k edges; that of -value is the negative."""
     size, step = abs(value), 0
@@ -91,7 +91,7 @@ def _step_of(value, edges):  # type: ignore[no-untyped-def]
     return step if value > 0 else -step
 
 
-@compiled
+@internal
 def _fade(memory):  # type: ignore[no-untyped-def]
     """Make the next outcomes weigh more than all before; returns their weight."""
     running = memory.running[0]
@@ -110,7 +110,7 @@ def _fade(memory):  # type: ignore[no-untyped-def]
     return running.grown
 
 
-@compiled
+@internal
 def _learn(tick, memory, scale, weight):  # type: ignore[no-untyped-def]
     """Count the moves that this tick of the session ends, each in its cell and its mirror image in the mirrored one."""
     now, reached = memory.mids[tick % RING], _REACHED * scale
@@ -133,13 +133,13 @@ def _learn(tick, memory, scale, weight):  # type: ignore[no-untyped-def]
         recent[0 if outcome == 1 else 1] += 1.0
 
 
-@compiled
+@internal
 def _odds(a, b):  # type: ignore[no-untyped-def]
     """Of a against b, as the module writes them; both above 0, since a part of a count is added to each."""
     return (a - b) / min(a, b)
 
 
-@compiled
+@internal
 def _cell_odds(counts, directional, still, out, h):  # type: ignore[no-untyped-def]
     """Write the odds of up against down and of still against moved in a cell, `len(TICKS)` apart.
 

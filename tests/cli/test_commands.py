@@ -13,11 +13,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 import onnx
 import pytest
@@ -77,11 +75,7 @@ class World(NamedTuple):
     said: dict[str, str]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compile_quickly_throughout() -> Iterator[None]:
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("compile_quickly", "fit_quickly")
 
 
 @pytest.fixture(scope="module")

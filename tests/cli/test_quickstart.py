@@ -19,7 +19,7 @@ from nanoarb_jax.serving.window import WindowPredictor
 
 
 @pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch, compile_quickly: None) -> None:
+def tiny(monkeypatch: pytest.MonkeyPatch, compile_quickly: None, fit_quickly: None) -> None:
     settings = TrainConfig(epochs=1, batch_size=8, chunk_length=64)
     config = dataclasses.replace(quickstart.CONFIG, train=settings)
     monkeypatch.setattr(quickstart, "CONFIG", config)

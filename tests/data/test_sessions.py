@@ -26,6 +26,7 @@ from nanoarb_jax.training.plan import training_sessions
 from nanoarb_jax.training.run_plan import plan_run
 from support.random_model import random_model
 
+pytestmark = pytest.mark.usefixtures("compile_quickly")
 BOOKS = synthetic_books(6_000, 5)
 CUT = 2_500
 

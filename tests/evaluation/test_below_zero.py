@@ -27,7 +27,7 @@ def done(*words: object) -> None:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def world(tmp_path_factory: pytest.TempPathFactory, compile_quickly: None, fit_quickly: None) -> Path:
     """One market at three price levels: feeds, datasets, evaluations and predictions."""
     folder = tmp_path_factory.mktemp("below_zero")
     events = synthetic_events(6_500, seed=4)

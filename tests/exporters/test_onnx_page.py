@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 
 from nanoarb_jax.artifacts.checkpoint import Checkpoint
 from nanoarb_jax.config import ModelConfig
@@ -23,8 +24,12 @@ from support.random_model import random_model
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 PAGE = Path(__file__).parents[2] / "docs" / "onnx.md"
-TICKS = flow(synthetic_books(120, seed=5), 50.0, spread_scale=2.5)
 CONFIG = ModelConfig(feature_set="flow", hidden_dim=12, d_state=4, d_conv=3, num_layers=2, horizons=(5, 20), window=20)
+
+
+@pytest.fixture(scope="module")
+def ticks() -> NDArray[np.float32]:
+    return flow(synthetic_books(120, seed=5), 50.0, spread_scale=2.5)
 
 
 def snippets() -> list[str]:
@@ -32,41 +37,41 @@ def snippets() -> list[str]:
 
 
 @pytest.mark.parametrize("optimized", [False, True])
-def test_the_loop(optimized: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loop(optimized: bool, ticks: NDArray[np.float32], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One snippet after the other, beside the files that they name."""
     monkeypatch.chdir(tmp_path)
     checkpoint = Checkpoint(random_model(CONFIG), "random")
     for write, name in ((export_step, "step.onnx"), (export_window, "window.onnx")):
-        write(checkpoint, tmp_path / name, parity_data=TICKS[None], optimized=optimized)
-    np.save("ticks.npy", TICKS)
+        write(checkpoint, tmp_path / name, parity_data=ticks[None], optimized=optimized)
+    np.save("ticks.npy", ticks)
     names: dict[str, Any] = {}
     step, window = snippets()
     assert "nanoarb_jax" not in step + window
     exec(compile(step, PAGE, "exec"), names)
 
     predictor = StepPredictor(OnnxStep.load("step.onnx"))
-    expected = [predictor.update(tick).probabilities for tick in TICKS]
+    expected = [predictor.update(tick).probabilities for tick in ticks]
     np.testing.assert_allclose(names["probabilities"], expected, atol=1e-6)
-    native = StepPredictor.load(export_native(checkpoint, tmp_path / "model.native", parity_data=TICKS[None]).path)
-    np.testing.assert_allclose(names["probabilities"], native.score(TICKS), atol=1e-5)
+    native = StepPredictor.load(export_native(checkpoint, tmp_path / "model.native", parity_data=ticks[None]).path)
+    np.testing.assert_allclose(names["probabilities"], native.score(ticks), atol=1e-5)
     assert (names["names"], names["horizons"]) == (list(FLOW_NAMES), [5, 20])
-    again = [names["stream"].step(tick) for tick in TICKS]  # the page has started it anew
+    again = [names["stream"].step(tick) for tick in ticks]  # the page has started it anew
     np.testing.assert_array_equal(again, names["probabilities"])
 
     exec(compile(window, PAGE, "exec"), names)
     windows = WindowPredictor.load("window.onnx")
-    last = [windows.update(tick).probabilities for tick in TICKS][-1]
+    last = [windows.update(tick).probabilities for tick in ticks][-1]
     np.testing.assert_allclose(names["of_last_tick"][0], last, atol=1e-6)
 
 
 @pytest.mark.parametrize("optimized", [False, True])
-def test_names_and_shapes(optimized: bool, tmp_path: Path) -> None:
+def test_names_and_shapes(optimized: bool, ticks: NDArray[np.float32], tmp_path: Path) -> None:
     """Both tables of the page, row by row, are what the files say of themselves."""
     checkpoint = Checkpoint(random_model(CONFIG), "random")
     met, metadata = {}, {}
     for kind, write in (("window", export_window), ("step", export_step)):
         path = tmp_path / f"{kind}.onnx"
-        write(checkpoint, path, parity_data=TICKS[None], optimized=optimized)
+        write(checkpoint, path, parity_data=ticks[None], optimized=optimized)
         model = onnx.load(path)
         for value in (*model.graph.input, *model.graph.output):
             assert value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT

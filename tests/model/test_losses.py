@@ -13,6 +13,7 @@ import nanoarb_jax as nj
 from nanoarb_jax.model.losses import distillation_loss
 
 # one sample, two horizons, chosen so that the probabilities are (1/2, 1/4, 1/4) and (1/8, 1/8, 3/4)
+pytestmark = pytest.mark.usefixtures("compile_quickly")
 LOGITS = np.log([[[2.0, 1.0, 1.0], [1.0, 1.0, 6.0]]]).astype(np.float32) + 3.0
 TARGETS = np.array([[0, 1]])
 ENTROPY = (1.5 * math.log(2) + 0.25 * math.log(8) + 0.75 * math.log(4 / 3)) / 2

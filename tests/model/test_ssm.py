@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import nanoarb_jax as nj
 from support.examples import examples
 
+pytestmark = pytest.mark.usefixtures("compile_quickly")
 compiled = jax.jit(nj.selective_scan, static_argnames="checkpoint_ticks")
 
 

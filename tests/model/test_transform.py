@@ -18,6 +18,7 @@ from nanoarb_jax.model.transform import CLIP, InputTransform, Statistic, flow_ch
 from nanoarb_jax.simulation.market import synthetic_books
 from nanoarb_jax.training.normalise import fit_transform
 
+pytestmark = pytest.mark.usefixtures("compile_quickly")
 PRICES, QUANTITIES = slice(0, 2), slice(4, 44)
 BOOKS = synthetic_books(2_000, 5)
 RAW = lob44(BOOKS, 4.0)

@@ -6,6 +6,7 @@ import dataclasses
 import random
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,12 +81,11 @@ def offline(events: NDArray, spec: InputSpec, instrument: Instrument, step: Nati
     return Offline(books, features, np.concatenate(parts))
 
 
+@cache
 def step_of(feature_set: Any) -> NativeStep:
+    """Made when first asked for, since the step takes half a minute to compile: other workers then read it."""
     config = dataclasses.replace(ModelConfig.preset("nano"), feature_set=feature_set)
     return NativeStep(pack(named_arrays(random_model(config)), config), config, "v")
-
-
-STEPS = {name: step_of(name) for name in FEATURE_SETS}
 
 
 def one_by_one(live: LivePredictor, events: NDArray) -> tuple[NDArray, NDArray]:
@@ -284,7 +284,7 @@ def test_books_equal_those_of_a_file(seed: int, spec: InputSpec) -> None:
     anomalies: Counter[str] = Counter()
     rows = joined(list(choose_rows(iter([books]), tick_clock(spec), False, anomalies)))
     live = LivePredictor(
-        STEPS[spec.feature_set], spec, Instrument(books.tick_size, 1 / books.lots_per_unit, 3.0, 1.5),
+        step_of(spec.feature_set), spec, Instrument(books.tick_size, 1 / books.lots_per_unit, 3.0, 1.5),
         policy={"invalid": "skip"},
     )  # fmt: skip
     ticks = []

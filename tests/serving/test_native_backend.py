@@ -64,7 +64,6 @@ from support.random_model import random_model
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 TICKS = lob44(synthetic_books(400, seed=11), quantity_scale=80.0)
-FLOW_TICKS = flow(synthetic_books(400, seed=11), quantity_scale=80.0, spread_scale=1.5)
 NANO = ModelConfig.preset("nano")
 FLOW = dataclasses.replace(NANO, feature_set="flow")
 # nothing here is a multiple of 16, nor of 4
@@ -84,9 +83,14 @@ def expected(config: ModelConfig) -> NDArray[np.float32]:
     return np.asarray(jax.nn.softmax(logits[0]))
 
 
+@cache
+def flow_ticks() -> NDArray[np.float32]:
+    return flow(synthetic_books(400, seed=11), quantity_scale=80.0, spread_scale=1.5)
+
+
 def ticks_of(config: ModelConfig) -> NDArray[np.float32]:
     if config.input_dim in (44, 101):
-        return TICKS if config.input_dim == 44 else FLOW_TICKS
+        return TICKS if config.input_dim == 44 else flow_ticks()
     return np.random.default_rng(2).normal(size=(200, config.input_dim)).astype(np.float32)
 
 
@@ -365,7 +369,7 @@ def test_a_file_says_what_it_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     path.write_bytes(native_file(pack(arrays_of(FLOW), FLOW), FLOW, "v"))
     features = read_native_file(path).card.features
     assert features is not None and (features.schema, features.names) == ("flow", FLOW_NAMES)
-    np.testing.assert_array_equal(NativeStep.load(path).scan(FLOW_TICKS), native(FLOW).scan(FLOW_TICKS))
+    np.testing.assert_array_equal(NativeStep.load(path).scan(flow_ticks()), native(FLOW).scan(flow_ticks()))
     shorter = dataclasses.replace(FEATURE_SETS["flow"], names=FLOW_NAMES[:-1])
     monkeypatch.setitem(FEATURE_SETS, "flow", shorter)
     with pytest.raises(ExportError, match="made for other flow features than this version computes"):

@@ -33,7 +33,10 @@ from support.series import joined
 pytest.importorskip("hftbacktest", reason="needs the package hftbacktest")
 from support.strategies import APART, LOT, REACH, REAL, SCALE, TICK, backtest, one_by_one, synthetic_events
 
-pytestmark = pytest.mark.filterwarnings("default")  # what hftbacktest warns of when it is compiled is not ours to judge
+pytestmark = [
+    pytest.mark.usefixtures("compile_quickly"),
+    pytest.mark.filterwarnings("default"),  # what hftbacktest warns of when it is compiled is not ours to judge
+]
 CHECKPOINT, SPREAD_SCALE = Path(__file__).parents[2] / "checkpoints" / "small", 2.5
 
 

@@ -20,7 +20,8 @@ from nanoarb_jax.training.validate import validation_figures, validation_log_pro
 from support.random_model import random_model
 from support.training_runs import DATASET, HORIZONS, STREAM, config_of, records
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
+# as in test_loop.py, whose compiled update is read again
+pytestmark = pytest.mark.usefixtures("compile_quickly", "look_at_every_update")
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
@@ -109,7 +110,7 @@ def test_folded_logits_are_those_over_t_plus_the_bias() -> None:
 
 def test_a_run_keeps_calibrated_weights(tmp_path: Path) -> None:
     """The figures of an epoch are those of the weights that were kept of it, and no calibration is left to find."""
-    result = train(config_of(dataclasses.replace(STREAM, keep="last", epochs=2)), DATASET, tmp_path / "run")
+    result = train(config_of(dataclasses.replace(STREAM, keep="last")), DATASET, tmp_path / "run")
     kept, line = load_checkpoint(result.best), records(tmp_path / "run")[-1]
     assert kept.training["calibration"] == line["calibration"] and list(line["calibration"]) == ["h2", "h5", "h10"]
     weights = nnx.state(kept.model, nnx.Param)
@@ -125,7 +126,7 @@ def test_who_does_not_calibrate(tmp_path: Path) -> None:
     assert calibrates(TrainConfig())
     for settings in ({"calibrate": False}, {"class_weights": True}, {"logit_adjustment": 0.5}):
         assert not calibrates(TrainConfig(**settings))
-    settings = dataclasses.replace(STREAM, calibrate=False, epochs=1)
+    settings = dataclasses.replace(STREAM, calibrate=False)
     result = train(config_of(settings), DATASET, tmp_path / "run")
     assert "calibration" not in records(tmp_path / "run")[0]
     assert load_checkpoint(result.best).training["calibration"] is None

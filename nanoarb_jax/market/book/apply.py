@@ -16,7 +16,7 @@ from nanoarb_jax.market.book.changes import count_anomaly
 from nanoarb_jax.market.book.healing import heal, note_trade
 from nanoarb_jax.market.book.ladder import ASK, BID, best, level_lots, set_level
 from nanoarb_jax.market.book.state import APPLIED, NEEDS_LEVELS, NEEDS_ORDERS, RAISED
-from nanoarb_jax.market.compiled import compiled, inlined
+from nanoarb_jax.market.compiled import compiled, inlined, internal
 
 _MOST_LOTS = 2.0**53  # of one event: beyond, float64 quantities are no longer whole
 _LARGE, _FULL = 2**43, 2**62  # lots: orders above the first are added only where the level's sum stays in int64
@@ -120,7 +120,7 @@ def _check_gap(state, event):  # type: ignore[no-untyped-def]
     return False
 
 
-@compiled
+@internal
 def _leave_out(state, kind):  # type: ignore[no-untyped-def]
     """Count an anomaly for which an event is left out."""
     count_anomaly(state, kind)
@@ -205,7 +205,7 @@ def _change_price(state, kind, side, ticks, lots, order_id):  # type: ignore[no-
         changes.modify_order(state, order_id, side, rank, lots)
 
 
-@compiled
+@internal
 def _count_spoiled(meta):  # type: ignore[no-untyped-def]
     """Count a message of which an event was left out."""
     if meta.spoiled == _UNSYNCED:
@@ -219,7 +219,7 @@ def _count_spoiled(meta):  # type: ignore[no-untyped-def]
     meta.spoiled = 0
 
 
-@compiled
+@internal
 def _mend_overlap(state):  # type: ignore[no-untyped-def]
     """Count a crossed or locked book and do what its policy says; returns whether it is a valid tick then."""
     meta, levels = state.meta[0], state.levels

@@ -5,12 +5,12 @@ from __future__ import annotations
 from nanoarb_jax.market.anomaly import KEEP, RAISE, RESYNC, Anomaly
 from nanoarb_jax.market.book import orders as table
 from nanoarb_jax.market.book.ladder import ASK, BID, best, change_level, clear_side, remove
-from nanoarb_jax.market.compiled import compiled, inlined
+from nanoarb_jax.market.compiled import inlined, internal
 
 _UNKNOWN, _DUPLICATE, _OVER = int(Anomaly.UNKNOWN_ORDER), int(Anomaly.DUPLICATE_ORDER), int(Anomaly.OVER_CANCEL)
 
 
-@compiled
+@internal
 def clear_book(state):  # type: ignore[no-untyped-def]
     """Remove all levels and orders."""
     clear_side(state.levels, BID)
@@ -21,7 +21,7 @@ def clear_book(state):  # type: ignore[no-untyped-def]
         state.meta[0].live_orders = 0
 
 
-@compiled
+@internal
 def count_anomaly(state, kind):  # type: ignore[no-untyped-def]
     """Count an anomaly and do what its policy asks of the whole book; returns the policy."""
     state.anomalies[kind] += 1
@@ -35,7 +35,7 @@ def count_anomaly(state, kind):  # type: ignore[no-untyped-def]
     return policy
 
 
-@compiled
+@internal
 def clear_levels(state, side, worst):  # type: ignore[no-untyped-def]
     """Remove a side's levels from the best down to the rank `worst`, and the orders there."""
     levels = state.levels
@@ -45,7 +45,7 @@ def clear_levels(state, side, worst):  # type: ignore[no-untyped-def]
     _remove_orders(state, side, worst, False)
 
 
-@compiled
+@internal
 def clear_whole_side(state, side):  # type: ignore[no-untyped-def]
     """Remove all levels and orders of a side."""
     clear_side(state.levels, side)
@@ -67,7 +67,7 @@ def _remove_orders(state, side, worst, every):  # type: ignore[no-untyped-def]
             slot += 1
 
 
-@compiled
+@internal
 def add_order(state, order_id, side, rank, lots):  # type: ignore[no-untyped-def]
     """A new order rests at a price. If its id is taken and the policy is to keep it, it replaces the old order."""
     slot = table.locate(state.orders, order_id)
@@ -76,7 +76,7 @@ def add_order(state, order_id, side, rank, lots):  # type: ignore[no-untyped-def
     _place_order(state, slot, order_id, side, rank, lots)
 
 
-@compiled
+@internal
 def modify_order(state, order_id, side, rank, lots):  # type: ignore[no-untyped-def]
     """An order has a new price and new lots. If it is unknown and the policy is to keep it, it is added."""
     slot = table.locate(state.orders, order_id)
@@ -85,7 +85,7 @@ def modify_order(state, order_id, side, rank, lots):  # type: ignore[no-untyped-
     _place_order(state, slot, order_id, side, rank, lots)
 
 
-@compiled
+@internal
 def cancel_order(state, order_id, lots):  # type: ignore[no-untyped-def]
     """Take lots off an order; 0, or as many as it has, takes it out of the book."""
     slot = table.locate(state.orders, order_id)

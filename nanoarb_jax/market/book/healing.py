@@ -17,14 +17,14 @@ import numpy as np
 from nanoarb_jax.market.anomaly import KEEP, Anomaly
 from nanoarb_jax.market.book.changes import clear_levels, count_anomaly
 from nanoarb_jax.market.book.ladder import ASK, BID, best, best_told
-from nanoarb_jax.market.compiled import compiled
+from nanoarb_jax.market.compiled import internal
 
 _TRADES = 3
 _SECOND = 10**9
 _STALE, _LOCKED = int(Anomaly.STALE), int(Anomaly.LOCKED)
 
 
-@compiled
+@internal
 def note_trade(state, ticks):  # type: ignore[no-untyped-def]
     """Note a trade while the book is crossed."""
     meta = state.meta[0]
@@ -35,7 +35,7 @@ def note_trade(state, ticks):  # type: ignore[no-untyped-def]
         meta.trade_ticks = ticks
 
 
-@compiled
+@internal
 def heal(state):  # type: ignore[no-untyped-def]
     """Remove what is stale in a crossed or locked book; returns whether both sides are still quoted."""
     meta, levels = state.meta[0], state.levels
@@ -45,7 +45,7 @@ def heal(state):  # type: ignore[no-untyped-def]
     return levels.depth[BID] > 0 and levels.depth[ASK] > 0
 
 
-@compiled
+@internal
 def _overlap(levels):  # type: ignore[no-untyped-def]
     """Best bid minus best ask, in ticks; -1 where a side is empty."""
     if levels.depth[BID] == 0 or levels.depth[ASK] == 0:
@@ -53,7 +53,7 @@ def _overlap(levels):  # type: ignore[no-untyped-def]
     return best(levels, BID) + best(levels, ASK)
 
 
-@compiled
+@internal
 def _remove_older_levels(state):  # type: ignore[no-untyped-def]
     """Remove the older of two best levels that cross, or lock where that is not kept, unless one is made of orders."""
     levels, least = state.levels, 1 if state.policy[_LOCKED] == KEEP else 0
@@ -64,7 +64,7 @@ def _remove_older_levels(state):  # type: ignore[no-untyped-def]
         _remove_best(state, BID if bid < ask else ASK)
 
 
-@compiled
+@internal
 def _remove_ghosts(state):  # type: ignore[no-untyped-def]
     """Remove the levels that cross and are better than the last trade."""
     levels, ticks = state.levels, state.meta[0].trade_ticks
@@ -76,7 +76,7 @@ def _remove_ghosts(state):  # type: ignore[no-untyped-def]
         _remove_best(state, ASK)
 
 
-@compiled
+@internal
 def _remove_best(state, side):  # type: ignore[no-untyped-def]
     """Remove the best level of a side with its orders."""
     clear_levels(state, side, best(state.levels, side))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nanoarb_jax.market.compiled import compiled
+from nanoarb_jax.market.compiled import compiled, internal
 
 BID, ASK = 0, 1  # sides
 WIDTH = 64  # levels in a block: few enough to move in tens of ns, enough for a short sequence
@@ -89,7 +89,7 @@ def find(ladder, side, wanted):  # type: ignore[no-untyped-def]
     return position, low, low < ladder.fill[side, block] and ladder.rank[side, block, low] == wanted
 
 
-@compiled
+@internal
 def _open_block(ladder, side, position):  # type: ignore[no-untyped-def]
     """Put a free block at this position of the order; there must be one. Returns the block."""
     used = ladder.used[side]
@@ -103,7 +103,7 @@ def _open_block(ladder, side, position):  # type: ignore[no-untyped-def]
     return block
 
 
-@compiled
+@internal
 def _close_block(ladder, side, position):  # type: ignore[no-untyped-def]
     """Free the block at this position of the order."""
     block, used = ladder.order[side, position], ladder.used[side]
@@ -114,7 +114,7 @@ def _close_block(ladder, side, position):  # type: ignore[no-untyped-def]
     ladder.used[side] -= 1
 
 
-@compiled
+@internal
 def _split(ladder, side, position):  # type: ignore[no-untyped-def]
     """Move the better half of a full block into a new one behind it; the best block keeps nearly all of its own."""
     block = ladder.order[side, position]
@@ -184,14 +184,14 @@ def clear_side(ladder, side):  # type: ignore[no-untyped-def]
     ladder.depth[side] = 0
 
 
-@compiled
+@internal
 def level_lots(ladder, side, rank):  # type: ignore[no-untyped-def]
     """Lots at a level, 0 if there is none."""
     position, at, there = find(ladder, side, rank)
     return ladder.lots[side, ladder.order[side, position], at] if there else 0
 
 
-@compiled
+@internal
 def set_level(ladder, side, rank, lots, event):  # type: ignore[no-untyped-def]
     """Set a level's lots, as event number `event` (1 and on) tells it; 0 removes the level."""
     position, at, there = find(ladder, side, rank)
@@ -206,14 +206,14 @@ def set_level(ladder, side, rank, lots, event):  # type: ignore[no-untyped-def]
         insert(ladder, side, position, at, rank, lots, -event)
 
 
-@compiled
+@internal
 def best_told(ladder, side):  # type: ignore[no-untyped-def]
     """The number of the L2 event that told the best level; 0: it is made of orders. There must be one."""
     block = ladder.order[side, ladder.used[side] - 1]
     return max(-ladder.orders[side, block, ladder.fill[side, block] - 1], 0)
 
 
-@compiled
+@internal
 def change_level(ladder, side, rank, lots, orders):  # type: ignore[no-untyped-def]
     """Add lots and orders to a level, or take them off it where negative.
 

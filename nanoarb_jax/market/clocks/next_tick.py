@@ -13,7 +13,7 @@ from nanoarb_jax.market.book.changes import count_anomaly
 from nanoarb_jax.market.book.ladder import ASK, BID, copy_top
 from nanoarb_jax.market.book.state import APPLIED, RAISED
 from nanoarb_jax.market.clocks.clock import LATEST_NS, TickClock
-from nanoarb_jax.market.compiled import compiled, inlined
+from nanoarb_jax.market.compiled import inlined, internal
 from nanoarb_jax.market.series import EMPTY_PRICE, LEVELS
 
 # what `next_tick` returns beside what `apply_event` does: the event was applied and made a tick; or a tick of the grid
@@ -72,7 +72,7 @@ def set_clock(memory: ClockMemory, clock: TickClock) -> None:
     record["interval_ns"], record["silence_ns"] = clock.interval_ns, clock.silence_ns
 
 
-@compiled
+@internal
 def next_tick(state, memory, event):  # type: ignore[no-untyped-def]
     """Apply one event, and say whether it makes a tick: `memory.top` is then its book, `memory.clock` has the rest.
 
@@ -109,7 +109,7 @@ def is_due(state, memory, ts_ns):  # type: ignore[no-untyped-def]
     return memory.clock[0].kind == _TIME and _is_due(state, memory, ts_ns)
 
 
-@compiled
+@internal
 def next_tick_of_books(state, memory, ts_ns, bought, sold, valid):  # type: ignore[no-untyped-def]
     """As `next_tick`, of feeds that bring whole books: the book at the end of a message is in `memory.now`.
 
@@ -187,7 +187,7 @@ def _grid_time(time, interval_ns):  # type: ignore[no-untyped-def]
     return ((time - 1) // interval_ns + 1) * interval_ns
 
 
-@compiled
+@internal
 def _copy_top(source, target):  # type: ignore[no-untyped-def]
     """Copy the best levels of a book; a slice assignment would allocate."""
     for column in range(4):
@@ -195,7 +195,7 @@ def _copy_top(source, target):  # type: ignore[no-untyped-def]
             target[column, i] = source[column, i]
 
 
-@compiled
+@internal
 def _differs(top, now, levels):  # type: ignore[no-untyped-def]
     """Whether the best levels of two books differ."""
     for column in range(4):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nanoarb_jax.market.compiled import compiled
+from nanoarb_jax.market.compiled import compiled, internal
 from nanoarb_jax.market.event import BBO, BUY, SELL, TRADE
 from nanoarb_jax.readers.binance.tokens import AT, key_code, read_key, symbol_hash
 
@@ -75,7 +75,7 @@ _DEPTH_UPDATE = key_code("depthUpdate")
 _EXCLAMATION = ord("!")
 
 
-@compiled
+@internal
 def read_stream(line, begin, end, state, message):  # type: ignore[no-untyped-def]
     """Take a stream's name such as btcusdt@depth5@100ms: its symbol, and what it says of its messages."""
     at = begin
@@ -100,7 +100,7 @@ def read_stream(line, begin, end, state, message):  # type: ignore[no-untyped-de
         state.stream = OTHER_STREAM
 
 
-@compiled
+@internal
 def conclude(message, events, filled, state):  # type: ignore[no-untyped-def]
     """Say what the message is; returns the new `filled`, or -1 if it is a book or trade that cannot be read."""
     if _is_foreign(state):
@@ -128,7 +128,7 @@ def conclude(message, events, filled, state):  # type: ignore[no-untyped-def]
     return filled if state.event == 0 else -1
 
 
-@compiled
+@internal
 def _is_foreign(state):  # type: ignore[no-untyped-def]
     """Is the message neither of a book nor a trade nor a ticker, as its event type or its stream's name says?
 
@@ -139,7 +139,7 @@ def _is_foreign(state):  # type: ignore[no-untyped-def]
     return state.stream == OTHER_STREAM and not state.snapshot
 
 
-@compiled
+@internal
 def _kind_of_book(message, events, filled, state):  # type: ignore[no-untyped-def]
     """The kind of a message with lists of levels; OTHER if something is missing."""
     if state.lists != 2 or message.last_id < 0:
@@ -156,7 +156,7 @@ def _kind_of_book(message, events, filled, state):  # type: ignore[no-untyped-de
     return PARTIAL if unnamed_future and _has_partial_shape(message, events, filled) else DIFF
 
 
-@compiled
+@internal
 def _has_partial_shape(message, events, filled):  # type: ignore[no-untyped-def]
     """Are these the whole best 5, 10 or 20 levels, the best first?"""
     if message.bids != message.asks or message.bids not in PARTIAL_LEVELS:

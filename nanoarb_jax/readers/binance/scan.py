@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nanoarb_jax.market.compiled import compiled
+from nanoarb_jax.market.compiled import compiled, internal
 from nanoarb_jax.market.event import BUY, DEPTH, DEPTH_SNAPSHOT, SELL
 from nanoarb_jax.readers.binance.message import (
     ABSENT,
@@ -55,7 +55,7 @@ _LOWER_T, _LOWER_R, _LOWER_F, _LOWER_A, _LOWER_N, _LOWER_U = (ord(letter) for le
 _RETURN = ord("\r")
 
 
-@compiled
+@internal
 def _read_string(line, at, stop, state, message):  # type: ignore[no-untyped-def]
     """Take the key or the text that begins behind the quote at `at`; returns the index behind it, -1 if malformed."""
     begin, end = at + 1, string_end(line, at + 1, stop)
@@ -90,7 +90,7 @@ def _read_string(line, at, stop, state, message):  # type: ignore[no-untyped-def
     return end + 1
 
 
-@compiled
+@internal
 def _read_number(line, at, stop, state, message):  # type: ignore[no-untyped-def]
     """Take the whole number at `at`; returns the index behind it, -1 if it is too large."""
     value, at = read_integer(line, at, stop)
@@ -120,7 +120,7 @@ def _read_number(line, at, stop, state, message):  # type: ignore[no-untyped-def
     return at
 
 
-@compiled
+@internal
 def _read_list(line, at, stop, state, message, events, filled):  # type: ignore[no-untyped-def]
     """Take the levels behind the bracket at `at`; returns the index behind them, -1 if malformed, and `filled`."""
     state.lists += 1
@@ -136,7 +136,7 @@ def _read_list(line, at, stop, state, message, events, filled):  # type: ignore[
     return -1, filled
 
 
-@compiled
+@internal
 def _read_literal(line, at, stop, state):  # type: ignore[no-untyped-def]
     """Take true, false or null at `at`; returns the index behind it, -1 if it is none of them."""
     first, second = line[at], line[at + 1]
@@ -149,7 +149,7 @@ def _read_literal(line, at, stop, state):  # type: ignore[no-untyped-def]
     return at + 4 if first == _LOWER_N and second == _LOWER_U and at + 4 <= stop else -1  # null
 
 
-@compiled
+@internal
 def _begin(message, state, filled):  # type: ignore[no-untyped-def]
     """Forget the line before."""
     message.exch_ts, message.symbol, message.trade_id = 0, 0, -1
@@ -162,7 +162,7 @@ def _begin(message, state, filled):  # type: ignore[no-untyped-def]
     state.qty, state.bid_qty, state.ask_qty = ABSENT, ABSENT, ABSENT
 
 
-@compiled
+@internal
 def _read_local_time(line, at, stop, message, state):  # type: ignore[no-untyped-def]
     """Take the line's time, whose whole part tells its unit; returns the index behind it, -1 if it is none."""
     whole, at = read_integer(line, at, stop)
@@ -181,7 +181,7 @@ def _read_local_time(line, at, stop, message, state):  # type: ignore[no-untyped
     return at
 
 
-@compiled
+@internal
 def _read_line(line, at, stop, message, events, filled, state):  # type: ignore[no-untyped-def]
     """Read one line into `message` and `events`; returns the new `filled`, or -1 if the line is malformed."""
     _begin(message, state, filled)
@@ -216,7 +216,7 @@ def _read_line(line, at, stop, message, events, filled, state):  # type: ignore[
     return _finish(message, events, filled, state) if at == stop and state.depth == 0 else -1
 
 
-@compiled
+@internal
 def _finish(message, events, filled, state):  # type: ignore[no-untyped-def]
     """Say what the message is, and when; returns the new `filled`, or -1 if it is malformed."""
     filled = conclude(message, events, filled, state)

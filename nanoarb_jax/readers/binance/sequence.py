@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nanoarb_jax.market.compiled import compiled
+from nanoarb_jax.market.compiled import compiled, internal
 from nanoarb_jax.market.event import BUY, CLEAR, LAST, MAYBE_BAD_BOOK, SELL, SNAPSHOT
 from nanoarb_jax.readers.binance import message as of
 from nanoarb_jax.readers.binance.tokens import symbol_hash
@@ -141,7 +141,7 @@ def _take(message, state, counts, tickers):  # type: ignore[no-untyped-def]
     return False
 
 
-@compiled
+@internal
 def _take_diff(message, state, counts):  # type: ignore[no-untyped-def]
     """Whether the book is to be updated by this diff; notes updates that are missing before it."""
     if state.replaced_id >= 0:
@@ -159,20 +159,20 @@ def _take_diff(message, state, counts):  # type: ignore[no-untyped-def]
     return True
 
 
-@compiled
+@internal
 def _begins_anew(message, state):  # type: ignore[no-untyped-def]
     """Is this diff of a new sequence of ids, as after a restart of the exchange? Repetitions were not sent later."""
     later = state.exch_ts > 0 and message.exch_ts > state.exch_ts + _ANEW_NS
     return later and not state.fresh and message.last_id < state.last_id
 
 
-@compiled
+@internal
 def _follows(message, last_id):  # type: ignore[no-untyped-def]
     """Is this diff the next one after update `last_id`? Ids of futures have gaps, so there only `previous_id` tells."""
     return message.previous_id == last_id if message.previous_id >= 0 else message.first_id == last_id + 1
 
 
-@compiled
+@internal
 def _updates_missing_before(message, state):  # type: ignore[no-untyped-def]
     """Are updates missing between the last one known and this diff?
 
@@ -190,7 +190,7 @@ def begins_behind_a_hole(messages, states):  # type: ignore[no-untyped-def]
     return message.last_id > state.last_id and _updates_missing_before(message, state)
 
 
-@compiled
+@internal
 def _take_book(message, state, counts):  # type: ignore[no-untyped-def]
     """Whether the book is to be replaced by this snapshot."""
     if message.last_id < state.last_id:
@@ -203,7 +203,7 @@ def _take_book(message, state, counts):  # type: ignore[no-untyped-def]
     return True
 
 
-@compiled
+@internal
 def _clear_both_sides(message, out, filled):  # type: ignore[no-untyped-def]
     """Add the events that empty the book before a snapshot; returns the new `filled`."""
     for side in (BUY, SELL):
@@ -215,7 +215,7 @@ def _clear_both_sides(message, out, filled):  # type: ignore[no-untyped-def]
     return filled
 
 
-@compiled
+@internal
 def _take_trade(message, state, counts):  # type: ignore[no-untyped-def]
     """Whether the trade is new; counts those that are missing before it."""
     state.trades = 1
@@ -228,7 +228,7 @@ def _take_trade(message, state, counts):  # type: ignore[no-untyped-def]
     return True
 
 
-@compiled
+@internal
 def _take_aggregate(message, state, counts):  # type: ignore[no-untyped-def]
     """Whether the aggregated trade is new, and no trade stream tells the same; counts those that are missing."""
     if state.trades:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nanoarb_jax.market.compiled import compiled
+from nanoarb_jax.market.compiled import compiled, internal
 
 QUOTE, COLON, SPACE, DOT, ZERO, NINE, AT = (ord(c) for c in '": .09@')
 OPEN, CLOSE, COMMA, BEGIN, END, NEWLINE, BACKSLASH = (ord(c) for c in "[],{}\n\\")
@@ -18,7 +18,7 @@ def key_code(key: str) -> int:
     return int.from_bytes(key.encode()[:4], "big") + (len(key) << 40)
 
 
-@compiled
+@internal
 def string_end(line, at, stop):  # type: ignore[no-untyped-def]
     """Index of the closing quote of the string that begins at `at`; -1 if there is none, or an escape."""
     while at < stop and line[at] != QUOTE:
@@ -28,7 +28,7 @@ def string_end(line, at, stop):  # type: ignore[no-untyped-def]
     return at if at < stop else -1
 
 
-@compiled
+@internal
 def behind_blanks(line, at, stop):  # type: ignore[no-untyped-def]
     """Index of the first byte from `at` on that is no space; at most `stop`."""
     while at < stop and line[at] == SPACE:
@@ -36,7 +36,7 @@ def behind_blanks(line, at, stop):  # type: ignore[no-untyped-def]
     return at
 
 
-@compiled
+@internal
 def read_decimal(line, begin, end):  # type: ignore[no-untyped-def]
     """Exactly rounded value of a plain decimal such as 63943.90; NaN if it is none or has too many digits."""
     mantissa, decimals, dot, digits = np.int64(0), 0, False, 0
@@ -62,7 +62,7 @@ def read_decimal(line, begin, end):  # type: ignore[no-untyped-def]
     return mantissa / _POWERS[decimals] if digits > 0 and decimals < 19 else np.nan
 
 
-@compiled
+@internal
 def read_integer(line, at, stop):  # type: ignore[no-untyped-def]
     """A whole number that begins at `at` and the index behind it; (-1, at) if there is none below 2**62."""
     value, begin = np.int64(0), at
@@ -74,7 +74,7 @@ def read_integer(line, at, stop):  # type: ignore[no-untyped-def]
     return (value, at) if at > begin else (-1, begin)
 
 
-@compiled
+@internal
 def read_key(line, begin, end):  # type: ignore[no-untyped-def]
     """A number for a key, see `key_code`."""
     code = np.int64(0)
@@ -93,7 +93,7 @@ def symbol_hash(text, begin, end):  # type: ignore[no-untyped-def]
     return np.int64(value >> np.uint64(2)) + 1
 
 
-@compiled
+@internal
 def read_levels(line, at, stop, code, events, filled):  # type: ignore[no-untyped-def]
     """Read `["px","qty"],…]` behind an opening bracket; returns the index behind the closing one (-1) and `filled`.
 

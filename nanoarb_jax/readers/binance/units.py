@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nanoarb_jax.market.compiled import compiled
+from nanoarb_jax.market.compiled import internal
 from nanoarb_jax.readers.times import EARLIEST_S, LATEST_S, NS_PER_UNIT
 
 _UNITS = tuple(NS_PER_UNIT)  # ns, µs, ms, s; a unit's bit is 1 << its place here
@@ -15,7 +15,7 @@ _NS = np.array([NS_PER_UNIT[unit] for unit in _UNITS])
 )
 
 
-@compiled
+@internal
 def find_unit(time):  # type: ignore[no-untyped-def]
     """The place of a time's unit among ns, µs, ms, s; -1: it lies between 1980 and 2100 in none."""
     if time >= _NS_FROM:
@@ -27,7 +27,7 @@ def find_unit(time):  # type: ignore[no-untyped-def]
     return 3 if _S_FROM <= time < _S_TO else -1
 
 
-@compiled
+@internal
 def ns_per(unit):  # type: ignore[no-untyped-def]
     """Nanoseconds in a unit, given by its place."""
     return _NS[unit]

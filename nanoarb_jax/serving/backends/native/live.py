@@ -25,7 +25,7 @@ from nanoarb_jax.features.live_input import take_books, take_event, take_top
 from nanoarb_jax.features.live_state import open_model, open_state
 from nanoarb_jax.market.book.state import APPLIED
 from nanoarb_jax.market.clocks.next_tick import DUE, TICK
-from nanoarb_jax.market.compiled import compiled
+from nanoarb_jax.market.compiled import compiled, internal
 from nanoarb_jax.market.series import LEVELS
 from nanoarb_jax.serving.backends.native.compiling import entry_point
 from nanoarb_jax.serving.backends.native.entry_points import step
@@ -128,7 +128,7 @@ def apply_top(weights, state, ts_ns, top, bought, sold, valid, probabilities):  
     return (APPLIED if status == TICK else status) + ticked
 
 
-@compiled
+@internal
 def _lot_size(state):  # type: ignore[no-untyped-def]
     return open_state(state).book.meta[0].lot_size
 
