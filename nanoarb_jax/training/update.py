@@ -19,8 +19,8 @@ from nanoarb_jax.model.transform import Statistic
 from nanoarb_jax.training.batch import Batch
 from nanoarb_jax.training.optimizer import average_weights
 
-# ticks between the states kept for the backward pass; on a CPU 8 was fastest of 4, 8, 16
-CHECKPOINT_TICKS = 8
+# ticks between the states kept for the backward pass; on a CPU 4 was fastest of 2, 4, 8, 16
+CHECKPOINT_TICKS = 4
 _JITTER = 2**31 - 1  # folded into the key, so that the jitter's random numbers are others than dropout's
 
 
