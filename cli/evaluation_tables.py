@@ -14,6 +14,8 @@ from .tables import figure_table, mcc, strongest, with_interval
 
 def evaluation_tables(result: Mapping[str, Any]) -> Group:
     """All of them, of the model (in all of its ways) and the two strongest baselines."""
+    from nanoarb_jax.evaluation.summaries import median_profits
+
     judges = [judge for judge in result["mean"] if judge.startswith("model")] + strongest(result["mean"], 2)
     return Group(
         *_comparisons(result["paired"], judges),
@@ -21,7 +23,10 @@ def evaluation_tables(result: Mapping[str, Any]) -> Group:
         *_titled("ECE as it comes → scaled (floor), all series together", _calibration(result["pooled"], judges)),
         *_titled("log loss as it comes → temperature-scaled", _log_losses(result["mean"], judges)),
         *_titled("p_T, share of correct transactions (their number), by confidence", _transactions(result, judges[0])),
-        *_titled("profit per trade after the spread, bp [ticks], mean over series", _profits(result["mean"], judges)),
+        *_titled(
+            "profit per trade after the spread, bp [ticks], median of series",
+            _by_judge(median_profits(result["series"]), judges, _profit),
+        ),
         *_regimes(result["regimes"], judges),
         *_titled(f"MCC of {judges[0]} by UTC hour (rows)", _hours(result["hours"], judges[0])),
     )
@@ -111,10 +116,6 @@ def _transactions(result: Mapping[str, Any], judge: str) -> Table:
 def _share(p_t: Mapping[str, Any], i: int) -> str:
     share = p_t["p_t"][i]
     return "–" if share is None else f"{mcc(share)} ({p_t['transactions'][i]:,})"
-
-
-def _profits(means: Mapping[str, Any], judges: Sequence[str]) -> Table:
-    return _by_judge(means, judges, _profit)
 
 
 def _profit(of: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -14,7 +15,8 @@ from nanoarb_jax.evaluation.metrics import confusion_counts, mcc_from_confusion,
 from nanoarb_jax.evaluation.trading import Decisions, transaction_shares
 
 LARGE_TICK_SPREAD = 2.0  # ticks: a book that stands closer than this is held by its tick size (Briola et al. 2024)
-REGIME_KEYS = ("mcc", "macro_f1", "profit_per_trade_ticks", "profit_per_trade_bp")
+PROFITS = ("profit_per_trade_ticks", "profit_per_trade_bp")
+REGIME_KEYS = ("mcc", "macro_f1", *PROFITS)
 HOUR_NS = 3_600_000_000_000
 
 
@@ -39,6 +41,29 @@ class Judgement(NamedTuple):
 
 
 Judgements: TypeAlias = Mapping[str, Mapping[str, Mapping[str, Judgement]]]  # {series: {judge: {"h10": judgement}}}
+
+
+def median_profits(series: Mapping[str, Any]) -> dict[str, dict[str, dict[str, float | None]]]:
+    """Profit per trade after the spread, the median over the series in which a judge trades.
+
+    A mean would be that of the market with the widest spread.
+
+    Args:
+        series: {name: {judge: {horizon: metrics}}}, see `judging.judge_streams`.
+
+    Returns:
+        {judge: {horizon: {"profit_per_trade_ticks", "profit_per_trade_bp"}}}, None where the judge never trades.
+    """
+    first = next(iter(series.values()))
+
+    def median(judge: str, key: str, name: str) -> float | None:
+        known = [value for each in series.values() if (value := each[judge][key].get(name)) is not None]
+        return statistics.median(known) if known else None
+
+    return {
+        judge: {key: {name: median(judge, key, name) for name in PROFITS} for key in by_horizon}
+        for judge, by_horizon in first.items()
+    }
 
 
 def pooled(judgements: Judgements) -> dict[str, dict[str, dict[str, Any]]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from nanoarb_jax.evaluation.summaries import median_profits
 
 # a lead that chance alone shows more often than this is none
 SIGNIFICANCE = 0.05
@@ -88,16 +89,9 @@ def _difference(test: Mapping[str, Any], instruments: int) -> str:
 
 
 def _worth(result: Mapping[str, Any], judge: str) -> str:
-    """Profit per trade after the spread, and the series on which the judge is furthest behind.
-
-    It is the median over series: a mean would be that of the market with the widest spread.
-    """
-    profits = []
-    for key in result["mean"][judge]:
-        traded = [judges[judge][key].get("profit_per_trade_bp") for judges in result["series"].values()]
-        known = [bp for bp in traded if bp is not None]
-        if known:
-            profits.append(f"{statistics.median(known):+.2f} bp at {_ticks(key)}")
+    """Profit per trade after the spread, and the series on which the judge is furthest behind."""
+    traded = {key: of["profit_per_trade_bp"] for key, of in median_profits(result["series"])[judge].items()}
+    profits = [f"{bp:+.2f} bp at {_ticks(key)}" for key, bp in traded.items() if bp is not None]
     if not profits:
         return f"It never trades{_worst(result, judge)}."
     where = ", in the median series," if len(result["series"]) > 1 else ""
