@@ -23,7 +23,6 @@ from nanoarb_jax.serving.backends.jax.step import JaxStep  # isort: skip – fir
 from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint, named_arrays
 from nanoarb_jax.bench import random_checkpoint
 from nanoarb_jax.config import DataConfig, ModelConfig
-from nanoarb_jax.evaluation.scoring import CHUNK
 from nanoarb_jax.exporters import export_step, export_window
 from nanoarb_jax.model.mamba import MambaLOB
 from nanoarb_jax.serving.backends.native import NativeStep, pack
@@ -33,6 +32,7 @@ from nanoarb_jax.serving.backends.onnx.step import OnnxStep
 from nanoarb_jax.serving.feeds import open_feeds
 
 Scorer = Callable[[np.ndarray], np.ndarray]
+CHUNK = 512  # ticks of a call of the scan
 LIMITS = {"native_step_bf16": 5e-3, "native_step_int8": 2e-2}  # all others 1e-5
 
 
