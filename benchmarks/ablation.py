@@ -1,6 +1,6 @@
 """Which choices of the recipe matter? Every row changes one of them and trains anew, seed by seed.
 
-    python benchmarks/ablation.py --data ../shared/data/DATASET --epochs 10 --json benchmarks/results/ablation.json
+    python benchmarks/ablation.py --data DATASET --epochs 10 --json benchmarks/results/ablation.json
 
 Runs are added to the file one by one, those that are there are not made again: stop it when you like, and give some
 rows with --only. Choose by the validation columns; the test columns are there to see whether the choice was worth it.
@@ -41,7 +41,6 @@ LOB44 = {"data.feature_set": "lob44", "model.feature_set": "lob44"}
 SMALL = {"model.hidden_dim": 64, "model.num_layers": 2, "model.d_state": 16}
 BASE = {"model.hidden_dim": 128, "model.num_layers": 4, "model.d_state": 16}
 COST_AWARE = {"train.loss": "cost-aware"}
-OUTCOMES = outcomes.NAMES
 TRADES = ("signed_volume", "volume", "taker_bought", "taker_sold", "vpin")
 SIMULATED = "simulated"  # instead of a checkpoint: train one on simulated markets first, by the same recipe
 RECIPE = Path(__file__).parents[1] / "checkpoints" / "nano.toml"
@@ -85,7 +84,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "six horizons": {"data.horizons": (5, 10, 20, 50, 100, 200), "model.horizons": (5, 10, 20, 50, 100, 200)},
     "instruments weigh alike": {"train.sampling": "instrument"},
     "sampling: rows": {"train.sampling": "rows"},
-    "without counts of outcomes": {"without": OUTCOMES},
+    "without counts of outcomes": {"without": outcomes.NAMES},
     "without trades": {"without": TRADES},
     "a GRU in place of the Mamba block": {"mamba.MambaBlock": GRUBlock},
     "mean with the mirrored market's forecast": {"judge.mirrored": True},

@@ -14,11 +14,7 @@ from nanoarb_jax.files import claim_folder, new_folder
 
 from .convert import convert
 from .inspection import inspect
-from .options import (
-    InstrumentOption,
-    InstrumentsOption,
-    parse_instruments,
-)
+from .options import InstrumentOption, InstrumentsOption, parse_instruments
 from .output import JsonOption, bar, claim_json, console, say, write_json
 from .reader_options import Reader, reader_options
 from .settings_options import Given, settings_of, settings_options

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
-from inspect import Parameter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .options import (
@@ -24,12 +22,11 @@ from .options import (
     UntimedOption,
     parse_policy,
 )
+from .settings_options import Command, replace_parameter
 
 if TYPE_CHECKING:
     from nanoarb_jax.market.anomaly import Policy
     from nanoarb_jax.readers.feed import ReadOptions
-
-Command = Callable[..., None]
 
 
 class Reader(NamedTuple):
@@ -64,9 +61,4 @@ def reader_options(command: Command) -> Command:
         given = {name: arguments.pop(name) for name in options}
         command(**arguments, reader=_reader(**given))
 
-    parameters: list[Parameter] = []
-    for parameter in inspect.signature(command, eval_str=True).parameters.values():
-        replaced = parameter.name == "reader"
-        parameters += options.values() if replaced else [parameter.replace(kind=Parameter.KEYWORD_ONLY)]
-    with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return with_options
+    return replace_parameter(with_options, command, "reader", options.values())

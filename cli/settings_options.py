@@ -111,21 +111,19 @@ def settings_options(*settings: Setting) -> Callable[[Command], Command]:
             except SettingError as error:
                 raise _named_by_option(error, given, settings) from error
 
-        with_settings.__signature__ = _with_options(command, settings)  # type: ignore[attr-defined]
-        return with_settings
+        return replace_parameter(with_settings, command, "given", [setting.parameter() for setting in settings])
 
     return decorate
 
 
-def _with_options(command: Command, settings: Iterable[Setting]) -> inspect.Signature:
-    """The signature with the settings' parameters where `given` is."""
+def replace_parameter(wrapper: Command, command: Command, name: str, options: Iterable[Parameter]) -> Command:
+    """Give a wrapper of a command the command's parameters, with `options` in the place of one of them."""
     parameters: list[Parameter] = []
     for parameter in inspect.signature(command, eval_str=True).parameters.values():
-        if parameter.name == "given":
-            parameters += [setting.parameter() for setting in settings]
-        else:
-            parameters.append(parameter.replace(kind=Parameter.KEYWORD_ONLY))
-    return inspect.Signature(parameters)
+        replaced = parameter.name == name
+        parameters += options if replaced else [parameter.replace(kind=Parameter.KEYWORD_ONLY)]
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return wrapper
 
 
 def _named_by_option(error: SettingError, given: Given, settings: Iterable[Setting]) -> ConfigError:
