@@ -34,6 +34,8 @@ class ModelConfig:
         dropout: dropout rate, on block outputs and inside the heads, in training only.
         dt_rank: rank of the Δ projection; None means ceil(hidden_dim / 16), as in the Mamba paper.
         window: ticks in a window of the window model; also the warm-up of a fresh state.
+        linear_term: add to the logits a linear map of the last features and of the inputs, as `nanoarb-jax adapt` fits
+            it to an instrument.
     """
 
     feature_set: Literal["lob44", "flow"] | int = "lob44"
@@ -47,6 +49,7 @@ class ModelConfig:
     dropout: float = 0.1
     dt_rank: int | None = None
     window: int = 100
+    linear_term: bool = False
 
     def __post_init__(self) -> None:
         check_types("model", self)
@@ -95,9 +98,10 @@ class ModelConfig:
 
     @property
     def preset_name(self) -> str:
-        """The preset that has this shape, whatever its dropout and the features it reads, or "custom"."""
+        """The preset that has this shape, whatever its dropout, features and linear term, or "custom"."""
         for name, preset in PRESETS.items():
-            same_shape = dataclasses.replace(self, dropout=preset.dropout, feature_set=preset.feature_set) == preset
+            alike = {"dropout": preset.dropout, "feature_set": preset.feature_set, "linear_term": False}
+            same_shape = dataclasses.replace(self, **alike) == preset
             if same_shape and self.feature_set in FEATURE_COUNTS:
                 return name
         return "custom"

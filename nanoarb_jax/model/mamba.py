@@ -171,6 +171,29 @@ class Heads(nnx.Module):
         return logits + self.bias_out[...].reshape(*lead, *self.bias_out.shape)
 
 
+class LinearTerm(nnx.Module):
+    """What is added to the logits: a linear map of the last features and of the standardised inputs, zero at first.
+
+    `nanoarb_jax.adaptation` fits it to an instrument. Its constant is the bias of the heads.
+    """
+
+    def __init__(self, config: ModelConfig, inputs: int):
+        h, f, c = len(config.horizons), config.hidden_dim, config.num_classes
+        self.last_kernel = nnx.Param(jnp.zeros((h, f, c)))
+        self.input_kernel = nnx.Param(jnp.zeros((h, inputs, c)))
+
+    def __call__(self, last: Float[Array, "... f"], inputs: Float[Array, "... g"]) -> Float[Array, "... h c"]:
+        of_last = jnp.einsum("...f,hfc->...hc", last, self.last_kernel[...])
+        return of_last + jnp.einsum("...g,hgc->...hc", inputs, self.input_kernel[...])
+
+
+class Readout(NamedTuple):
+    """What the logits of a tick are made of."""
+
+    last: jax.Array  # (..., f) the last features, which the heads read
+    inputs: jax.Array  # (..., g) the standardised inputs
+
+
 class MambaLOB(nnx.Module):
     """Mamba over order book ticks, with one classifier per horizon.
 
@@ -199,6 +222,7 @@ class MambaLOB(nnx.Module):
         )
         self.blocks = nnx.List([MambaBlock(config, rngs=rngs, dtype=dtype) for _ in range(config.num_layers)])
         self.heads = Heads(config, rngs=rngs)
+        self.linear_term = LinearTerm(config, self.transform.output_dim) if config.linear_term else None
 
     def initial_state(self, batch: int) -> ModelState:
         """The state before the first tick of `batch` streams."""
@@ -211,8 +235,8 @@ class MambaLOB(nnx.Module):
 
     def __call__(self, x: Float[Array, "b l f"]) -> Float[Array, "b h c"]:
         """Logits of the last tick of independent windows: the window model."""
-        features, _ = self._features(x, self.initial_state(x.shape[0]))
-        return self.heads(features[-1])
+        readout, _ = self._read_out(x, self.initial_state(x.shape[0]))
+        return self.logits(Readout(readout.last[-1], readout.inputs[-1]))
 
     def scan(
         self,
@@ -239,29 +263,40 @@ class MambaLOB(nnx.Module):
         if dropout_key is not None:
             head_key, block_key = jax.random.split(dropout_key)
         state = self.initial_state(x.shape[0]) if state is None else state
-        features, state = self._features(x, state, block_key, input_offset, checkpoint_ticks)
-        return jnp.moveaxis(self.heads(features, head_key), 0, 1), state
+        readout, state = self._read_out(x, state, block_key, input_offset, checkpoint_ticks)
+        return jnp.moveaxis(self.logits(readout, head_key), 0, 1), state
+
+    def read_out(self, x: Float[Array, "b l f"], state: ModelState) -> tuple[Readout, ModelState]:
+        """What `scan` makes the logits of, (b, l, …), and the state after the last tick."""
+        readout, state = self._read_out(x, state)
+        return Readout(*(jnp.moveaxis(part, 0, 1) for part in readout)), state
+
+    def logits(self, readout: Readout, dropout_key: jax.Array | None = None) -> Float[Array, "... h c"]:
+        """Logits of ticks."""
+        logits = self.heads(readout.last, dropout_key)
+        return logits if self.linear_term is None else logits + self.linear_term(*readout)
 
     def step(self, x_t: Float[Array, "b f"], state: ModelState) -> tuple[Float[Array, "b h c"], ModelState]:
         """Logits of one more tick, and the state after it: one tick of `scan`."""
         before = jnp.where(state.started[:, None] > 0, state.previous, x_t)
-        x = self.input_norm(self.input_proj(self.transform(x_t, before)))
+        inputs = self.transform(x_t, before)
+        x = self.input_norm(self.input_proj(inputs))
         blocks = []
         for norm, block, block_state in zip(self.norms, self.blocks, state.blocks, strict=True):
             y, block_state = block.step(norm(x), block_state)
             x = x + y
             blocks.append(block_state)
-        return self.heads(x), ModelState(x_t, jnp.ones_like(state.started), tuple(blocks))
+        return self.logits(Readout(x, inputs)), ModelState(x_t, jnp.ones_like(state.started), tuple(blocks))
 
-    def _features(
+    def _read_out(
         self,
         x: Float[Array, "b l f"],
         state: ModelState,
         dropout_key: jax.Array | None = None,
         input_offset: jax.Array | None = None,
         checkpoint_ticks: int | None = None,
-    ) -> tuple[jax.Array, ModelState]:
-        """What the heads read at every tick, (l, b, hidden_dim)."""
+    ) -> tuple[Readout, ModelState]:
+        """`read_out`, (l, b, …)."""
         x = jnp.moveaxis(x, 1, 0)  # (l, b, f)
         before = jnp.where(state.started[:, None] > 0, state.previous, x[0])
         previous = jnp.concatenate([before[None], x[:-1]])
@@ -277,7 +312,7 @@ class MambaLOB(nnx.Module):
             y, block_state = block.scan(norm(x), block_state, checkpoint_ticks)
             x = x + dropout(y, self.config.dropout, key)
             blocks.append(block_state)
-        return x, last._replace(blocks=tuple(blocks))
+        return Readout(x, inputs), last._replace(blocks=tuple(blocks))
 
 
 def abstract_model(config: ModelConfig, dtype: jnp.dtype = jnp.float32) -> MambaLOB:

@@ -102,6 +102,7 @@ def test_presets() -> None:
     assert base == {
         "feature_set": "lob44", "hidden_dim": 128, "d_state": 16, "d_conv": 4, "expand": 2, "num_layers": 4,
         "horizons": (10, 50, 100), "num_classes": 3, "dropout": 0.1, "dt_rank": None, "window": 100,
+        "linear_term": False,
     }  # fmt: skip
     assert (ModelConfig().rank, ModelConfig(hidden_dim=130).rank, ModelConfig(dt_rank=3).rank) == (8, 9, 3)
     for name, preset in PRESETS.items():

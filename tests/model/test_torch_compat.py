@@ -29,7 +29,7 @@ def read(shared: Path, size: str) -> tuple[Arrays, Arrays]:
 def golden(request: pytest.FixtureRequest, shared: Path) -> tuple[MambaLOB, Arrays]:
     state, rest = read(shared, request.param)
     model = nj.load_torch_state_dict(state)
-    both = jax.jit(lambda x: (model(x), model._features(x, model.initial_state(4))[0][-1]))
+    both = jax.jit(lambda x: (model(x), model.read_out(x, model.initial_state(4))[0].last[:, -1]))
     return model, rest | dict(zip(("our_logits", "our_features"), map(np.asarray, both(rest["x"])), strict=True))
 
 
