@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 import typer
 
@@ -39,6 +39,17 @@ def evaluate(
             "[default: runs/PROTOCOL_VERSION, of the checkpoint's version; of split: nowhere]"
         ),
     ] = None,
+    adapt: Annotated[
+        bool, typer.Option("--adapt", help="Also judge the model adapted to each series' own rows before those judged.")
+    ] = False,
+    learn: Annotated[
+        float | None,
+        typer.Option(
+            metavar="FORGETTING",
+            help="Also judge model and fitted baselines recalibrated as labels become known, forgetting by this factor "
+            "a tick, such as 0.9999.",
+        ),
+    ] = None,
     window_mode: Annotated[
         bool, typer.Option("--window-mode", help="Also judge windows with a fresh state, at a hundred times the cost.")
     ] = False,
@@ -53,14 +64,18 @@ def evaluate(
     First a verdict in two sentences, then tables.
     """
     _check_protocol(protocol, split, window_mode)
+    if adapt and split == "train":
+        raise ConfigError("--adapt: learns from the rows of --split train; judge another part, or leave it out")
     claim_json(json_path)
     if picture is not None:
         claim_picture(picture, "--picture")
     model, dataset = _read(checkpoint, data, instruments)
+    own_past: OwnPast = {"adapt": adapt, "forgetting": learn}
     if protocol == "split":
-        result = _as_it_is(model, dataset, split, window_mode, output)
+        result = _as_it_is(model, dataset, split, window_mode, own_past, output)
     else:
-        result = _by_protocol(protocol, model, dataset, output or Path(f"runs/{protocol}_{model.version}"), folds)
+        runs = output or Path(f"runs/{protocol}_{model.version}")
+        result = _by_protocol(protocol, model, dataset, own_past, runs, folds)
     _show(result, picture)
     write_json(json_path, result)
 
@@ -99,33 +114,45 @@ def _show(result: Mapping[str, Any], picture: Path | None) -> None:
         say(f"picture: {picture}")
 
 
+class OwnPast(TypedDict):
+    """What is learnt of each series' own past."""
+
+    adapt: bool
+    forgetting: float | None
+
+
 def _as_it_is(
-    model: Checkpoint, dataset: Dataset, split: str, window_mode: bool, output: Path | None
+    model: Checkpoint, dataset: Dataset, split: str, window_mode: bool, own_past: OwnPast, output: Path | None
 ) -> dict[str, Any]:
     """Judge the checkpoint itself."""
     from nanoarb_jax.evaluation.validation import evaluate as judge
 
     with noting(f"judging {len(dataset.streams)} series") as note:
-        return judge(model, dataset, split, window_mode=window_mode, keep=_baselines(output), note=note)
+        return judge(model, dataset, split, window_mode=window_mode, **own_past, keep=_baselines(output), note=note)
 
 
 def _baselines(output: Path | None) -> Path | None:
     return None if output is None else output / "baselines"
 
 
-def _by_protocol(protocol: str, model: Checkpoint, dataset: Dataset, output: Path, folds: int) -> dict[str, Any]:
+def _by_protocol(
+    protocol: str, model: Checkpoint, dataset: Dataset, own_past: OwnPast, output: Path, folds: int
+) -> dict[str, Any]:
     """Train models as the checkpoint was trained, let them forecast what they have not seen, and judge that."""
+    from nanoarb_jax.adaptation.online import check_forgetting
     from nanoarb_jax.studies.forecasts import judge_forecasts, training_settings_of
     from nanoarb_jax.studies.leave_one_out import leave_one_out
     from nanoarb_jax.studies.walk_forward import walk_forward
 
-    settings = training_settings_of(model)
+    settings, adapted, forgetting = training_settings_of(model), own_past["adapt"], own_past["forgetting"]
+    if forgetting is not None:
+        check_forgetting(forgetting)
     with noting(f"training, {protocol}") as note:
         if protocol == "leave-one-out":
-            forecasts = leave_one_out(settings, dataset, output, note=note)
+            forecasts = leave_one_out(settings, dataset, output, adapted=adapted, note=note)
         else:
-            forecasts = walk_forward(settings, dataset, output, folds, note=note)
+            forecasts = walk_forward(settings, dataset, output, folds, adapted=adapted, note=note)
     say(f"{protocol}: {len({origin['version'] for origin in forecasts.origins})} models, kept in {output}")
     with noting(f"judging {len(forecasts.streams)} series") as note:
-        judged = judge_forecasts(forecasts, dataset.horizons, keep=_baselines(output), note=note)
+        judged = judge_forecasts(forecasts, dataset.horizons, forgetting=forgetting, keep=_baselines(output), note=note)
     return {"protocol": protocol, "settings_of": model.version, **judged}

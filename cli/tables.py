@@ -37,7 +37,7 @@ def metrics_table(result: Mapping[str, Any]) -> Group:
 
 def strongest(mean: Mapping[str, Any], count: int) -> list[str]:
     """The baselines with the best mean MCC over series and horizons, best first."""
-    baselines = [judge for judge in mean if not judge.startswith("model")]
+    baselines = [judge for judge in mean if not judge.startswith(("model", "adapted"))]
     return sorted(baselines, key=lambda judge: -sum(of["mcc"] for of in mean[judge].values()))[:count]
 
 

@@ -100,8 +100,8 @@ class ModelConfig:
     def preset_name(self) -> str:
         """The preset that has this shape, whatever its dropout, features and linear term, or "custom"."""
         for name, preset in PRESETS.items():
-            alike = {"dropout": preset.dropout, "feature_set": preset.feature_set, "linear_term": False}
-            same_shape = dataclasses.replace(self, **alike) == preset
+            bare = dataclasses.replace(self, dropout=preset.dropout, linear_term=False)
+            same_shape = dataclasses.replace(bare, feature_set=preset.feature_set) == preset
             if same_shape and self.feature_set in FEATURE_COUNTS:
                 return name
         return "custom"

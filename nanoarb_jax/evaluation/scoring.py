@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from nanoarb_jax.adaptation.fit import Evidence
 from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.evaluation.lanes import choose_shape, lay_out
@@ -37,9 +38,7 @@ def _score(
     graph: Any, statistics: Any, params: Any, x: jax.Array, state: ModelState, fresh: jax.Array
 ) -> tuple[jax.Array, ModelState]:
     model = nnx.merge(graph, params, *statistics)
-    initial = model.initial_state(len(x))
-    state = jax.tree.map(lambda a, b: jnp.where(fresh.reshape(-1, *(1,) * (a.ndim - 1)), a, b), initial, state)
-    logits, state = model.scan(x, state)
+    logits, state = model.scan(x, _begin_anew(model, state, fresh))
     return jax.nn.log_softmax(logits), state
 
 
@@ -62,6 +61,17 @@ def score_streams(
         One (rows, h, c) array of log-probabilities per stream.
     """
     shape = (len(model.config.horizons), model.config.num_classes)
+    return _score_lanes(functools.partial(score, params), model, streams, rows, shape)
+
+
+def _score_lanes(
+    score: Callable[[np.ndarray, ModelState, np.ndarray], tuple[jax.Array, ModelState]],
+    model: MambaLOB,
+    streams: Sequence[Stream],
+    rows: Sequence[tuple[int, int]],
+    shape: tuple[int, ...],
+) -> list[np.ndarray]:
+    """`score_streams` for scores of any shape."""
     scored = [np.empty((stop - start, *shape), np.float32) for start, stop in rows]
     sessions = [
         (stream.features[first:last], out[first - start : last - start])
@@ -76,11 +86,41 @@ def score_streams(
         turns = [(lane, *sessions[session[lane]], first[lane]) for lane in np.flatnonzero(session >= 0)]
         for lane, features, _, row in turns:
             _fill(x[lane], features[row : row + chunk])
-        scores, state = score(params, x, state, first == 0)
+        scores, state = score(x, state, first == 0)
         log_p = np.asarray(scores)  # waits, so that x may be written again
         for lane, _, out, row in turns:
             out[row : row + chunk] = log_p[lane, : len(out) - row]
     return scored
+
+
+def read_out_streams(model: MambaLOB, streams: Sequence[Stream]) -> list[Evidence]:
+    """What the model says and knows at every row of streams, state carried from their first row, see `Evidence`."""
+    graph, weights, *statistics = nnx.split(model, nnx.Param, Statistic)
+    config = model.config
+    widths = np.cumsum([len(config.horizons) * config.num_classes, config.hidden_dim, model.transform.output_dim])
+    read_out = functools.partial(_read_out, graph, jax.device_get(statistics), weights)
+    rows = [(0, stream.rows) for stream in streams]
+    found = []
+    for flat in _score_lanes(read_out, model, streams, rows, (int(widths[-1]),)):
+        logits, last, inputs = np.split(flat, widths[:-1], axis=1)
+        found.append(Evidence(logits.reshape(len(flat), -1, config.num_classes), last, inputs))
+    return found
+
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=4)
+def _read_out(
+    graph: Any, statistics: Any, params: Any, x: jax.Array, state: ModelState, fresh: jax.Array
+) -> tuple[jax.Array, ModelState]:
+    model = nnx.merge(graph, params, *statistics)
+    readout, state = model.read_out(x, _begin_anew(model, state, fresh))
+    logits = model.logits(readout)
+    return jnp.concatenate([logits.reshape(*logits.shape[:2], -1), *readout], axis=-1), state
+
+
+def _begin_anew(model: MambaLOB, state: ModelState, fresh: jax.Array) -> ModelState:
+    """The state, in fresh lanes that before the first tick."""
+    initial = model.initial_state(len(fresh))
+    return jax.tree.map(lambda a, b: jnp.where(fresh.reshape(-1, *(1,) * (a.ndim - 1)), a, b), initial, state)
 
 
 def _fill(x: np.ndarray, features: np.ndarray) -> None:

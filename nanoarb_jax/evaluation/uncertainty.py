@@ -21,6 +21,7 @@ from nanoarb_jax.evaluation.summaries import Judgement, Judgements
 
 # judges that were fitted to the very instrument; a result holds those that the features of its series allow
 FITTED_BASELINES = ("queue_imbalance", "ofi_logistic", "logistic", "gradient_boosting", "gradient_boosting_flow")
+ONLINE = "_online"  # behind the name of a judge that is recalibrated as labels become known
 
 
 def uncertainty(streams: Sequence[Stream], judgements: Judgements) -> dict[str, Any]:
@@ -32,7 +33,8 @@ def uncertainty(streams: Sequence[Stream], judgements: Judgements) -> dict[str, 
         {"intervals": {judge: {"h10": {figure of FIGURES: [low, high]}}},
          "paired": {other judge: {"h10": {**`paired` of the MCC, "macro_f1": `paired`, "log_loss": `paired`}}},
          "best_baseline": {"h10": {"judge": name, **its "paired"}}}, differences first less other. The best baseline is
-        the one of FITTED_BASELINES with the best mean MCC at that horizon; without any a horizon is left out.
+        the one of FITTED_BASELINES, recalibrated ones included, with the best mean MCC at that horizon; without any a
+        horizon is left out.
     """
     first_series = next(iter(judgements.values()))
     judges, horizons = list(first_series), list(next(iter(first_series.values())))
@@ -46,7 +48,7 @@ def uncertainty(streams: Sequence[Stream], judgements: Judgements) -> dict[str, 
             intervals[judge][key] = {figure: interval(found.means[:, i, k]) for k, figure in enumerate(FIGURES)}
         for i, judge in enumerate(judges[1:], start=1):
             tests[judge][key] = _compare(found, i)
-        fitted = [judge for judge in judges[1:] if judge in FITTED_BASELINES]
+        fitted = [judge for judge in judges[1:] if judge.removesuffix(ONLINE) in FITTED_BASELINES]
         if fitted:
             name = max(fitted, key=lambda judge: found.measured[judges.index(judge), 0])
             best[key] = {"judge": name, **tests[name][key]}

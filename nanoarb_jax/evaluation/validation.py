@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nanoarb_jax.adaptation.online import check_forgetting
 from nanoarb_jax.data.dataset import Dataset, check_fit, check_input
 from nanoarb_jax.data.provenance import how_learnt
 from nanoarb_jax.data.streams import Stream
+from nanoarb_jax.errors import DataError
 from nanoarb_jax.evaluation.baselines import baseline_forecasts
 from nanoarb_jax.evaluation.calibration import log_loss
 from nanoarb_jax.evaluation.judging import judge_streams, rows_of, train_priors
 from nanoarb_jax.evaluation.metrics import choose_tau, confusion_counts, decide, mcc_from_confusion
+from nanoarb_jax.evaluation.own_past import forecast_streams, with_recalibrated
 from nanoarb_jax.evaluation.prior import with_own_priors
 from nanoarb_jax.progress import Note, silent
 
@@ -72,6 +75,8 @@ def evaluate(
     split: str = "test",
     *,
     window_mode: bool = False,
+    adapt: bool = False,
+    forgetting: float | None = None,
     keep: Path | None = None,
     note: Note = silent,
 ) -> dict[str, Any]:
@@ -86,6 +91,9 @@ def evaluate(
         split: "train", "validation" or "test".
         window_mode: also judge it with a fresh state and the last `config.window` ticks at every row
             ("model_window"), which costs that many times as much.
+        adapt: also judge it adapted to each stream's own training and validation rows ("adapted", the first judge).
+        forgetting: also judge the first judge and all fitted baselines recalibrated as labels become known, by this
+            factor of forgetting ("adapted_online" and so on; the first one is then the first judge).
         keep: folder where fitted baselines are kept and found again; None: nowhere.
         note: told which baseline's turn it is.
 
@@ -94,24 +102,32 @@ def evaluate(
         which series its weights learnt from, {name: why that is known}, and of which nothing says so ("unseen").
 
     Raises:
-        DataError: horizons, feature count or input differ, the split is unknown, or a stream has too few rows to judge.
+        DataError: horizons, feature count or input differ, the split is unknown, or a stream has too few rows to judge;
+            or the training rows are to be judged after adaptation to them.
+        ConfigError: a forgetting factor out of range.
     """
+    if forgetting is not None:
+        check_forgetting(forgetting)
+    if split == "train" and adapt:
+        raise DataError("split 'train': adaptation learns from these rows; judge validation or test")
     check_fit(dataset, checkpoint.config)
     if checkpoint.input is not None:
         check_input(dataset, checkpoint.input)
     streams, horizons = dataset.streams, checkpoint.config.horizons
     judged = [[rows_of(stream, part) for part in ("validation", split)] for stream in streams]
     note("the model")
-    scored = carried_log_probs(checkpoint, streams)
-    judges = {"model": scored}
+    forecasts = forecast_streams(checkpoint, streams, adapt)
+    judges = {} if forecasts.adapted is None else {"adapted": forecasts.adapted}
+    judges["model"] = forecasts.log_probs
     if split != "train":  # the prior is that of the training rows
-        judges["model_own_prior"] = with_own_priors(scored, streams)
+        judges["model_own_prior"] = with_own_priors(forecasts.log_probs, streams)
     if window_mode:
         from nanoarb_jax.evaluation.scoring import score_windows
 
         judges["model_window"] = score_windows(checkpoint.model, streams, judged)
     baselines = baseline_forecasts(streams, horizons, keep=keep, note=note)
-    result = judge_streams(judges | baselines.log_probs, streams, horizons, split)
+    judged_online = with_recalibrated(judges | baselines.log_probs, streams, horizons, forgetting)
+    result = judge_streams(judged_online, streams, horizons, split)
     learnt = {stream.name: how_learnt(stream, checkpoint.learnt) for stream in streams}
     return {
         "protocol": "split",
@@ -120,15 +136,16 @@ def evaluate(
         "learnt": {name: why for name, why in learnt.items() if why},
         "unseen": sorted(name for name, why in learnt.items() if not why),
         "baseline_settings": baselines.choices,
+        **adaptation_entries(streams, forecasts.reports, forgetting),
         **result,
     }
 
 
-def carried_log_probs(checkpoint: Checkpoint, streams: Sequence[Stream]) -> list[np.ndarray]:
-    """Log-probabilities (n, h, c) of whole streams, state carried from their first row."""
-    from flax import nnx
-
-    from nanoarb_jax.evaluation.scoring import make_score, score_streams
-
-    model, rows = checkpoint.model, [(0, stream.rows) for stream in streams]
-    return score_streams(make_score(model), nnx.state(model, nnx.Param), model, streams, rows)
+def adaptation_entries(
+    streams: Sequence[Stream], reports: Sequence[dict[str, Any]] | None, forgetting: float | None
+) -> dict[str, Any]:
+    """What a result says of adaptation: "adaptation", {series: how it was adapted}, and "forgetting", if asked for."""
+    entries: dict[str, Any] = {} if forgetting is None else {"forgetting": forgetting}
+    if reports is not None:
+        entries["adaptation"] = {stream.name: report for stream, report in zip(streams, reports, strict=True)}
+    return entries

@@ -9,7 +9,13 @@ from nanoarb_jax.evaluation.summaries import median_profits
 
 # a lead that chance alone shows more often than this is none
 SIGNIFICANCE = 0.05
-JUDGE_WORDS = {"model": "the model", "model_own_prior": "the model with each instrument's own class prior"}
+JUDGE_WORDS = {
+    "model": "the model",
+    "model_own_prior": "the model with each instrument's own class prior",
+    "model_online": "the model, recalibrated as labels become known,",
+    "adapted": "the model adapted to each series' own past",
+    "adapted_online": "the model adapted to each series' own past, recalibrated as labels become known,",
+}
 STANDINGS = ("ahead of", "level with", "behind")
 
 

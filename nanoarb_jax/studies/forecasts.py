@@ -15,9 +15,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint
 from nanoarb_jax.config import Config, TrainConfig, config_from_dict
 from nanoarb_jax.data.dataset import Dataset
@@ -26,8 +23,9 @@ from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import CheckpointError, ConfigError
 from nanoarb_jax.evaluation.baselines import baseline_forecasts
 from nanoarb_jax.evaluation.judging import judge_streams
+from nanoarb_jax.evaluation.own_past import ModelForecasts, forecast_streams, with_recalibrated
 from nanoarb_jax.evaluation.prior import with_own_priors
-from nanoarb_jax.evaluation.validation import carried_log_probs
+from nanoarb_jax.evaluation.validation import adaptation_entries
 from nanoarb_jax.progress import Note, silent
 from nanoarb_jax.training.loop import train
 
@@ -37,7 +35,7 @@ class Forecasts(NamedTuple):
 
     Attributes:
         streams: as they are to be judged, their split ranges those of the study.
-        log_probs: one (n, h, c) array of log-probabilities per stream, state carried from its first row.
+        models: what the models say of each stream.
         origins: of each stream's predictions, plain JSON values: "version" of the model, and "without", what it was
             trained without: all rows of the "streams", or of every stream those from "row" on.
         zero_shot: the models saw nothing of the instruments that they forecast.
@@ -45,7 +43,7 @@ class Forecasts(NamedTuple):
     """
 
     streams: tuple[Stream, ...]
-    log_probs: list[NDArray[np.float32]]
+    models: ModelForecasts
     origins: list[dict[str, Any]]
     zero_shot: bool = False
     left_out: Mapping[str, str] = MappingProxyType({})
@@ -53,6 +51,8 @@ class Forecasts(NamedTuple):
 
 def training_settings_of(checkpoint: Checkpoint) -> Config:
     """The settings that a checkpoint was trained with, to train others alike; on whatever device there is.
+
+    A linear term, which is not trained, is left out.
 
     Raises:
         CheckpointError: it does not say how it was trained.
@@ -63,22 +63,30 @@ def training_settings_of(checkpoint: Checkpoint) -> Config:
     settings = {name: value for name, value in checkpoint.training.items() if name in names}
     if not settings or "config" not in checkpoint.data:
         raise CheckpointError(f"checkpoint {checkpoint.path}: does not say how it was trained; give a run's best")
-    tables = {"model": dataclasses.asdict(checkpoint.config), "data": checkpoint.data["config"], "train": settings}
+    shape = dataclasses.asdict(dataclasses.replace(checkpoint.config, linear_term=False))
+    tables = {"model": shape, "data": checkpoint.data["config"], "train": settings}
     return config_from_dict(tables, f"checkpoint {checkpoint.path}")
 
 
 def judge_forecasts(
-    forecasts: Forecasts, horizons: Sequence[int], *, keep: Path | None = None, note: Note = silent
+    forecasts: Forecasts,
+    horizons: Sequence[int],
+    *,
+    forgetting: float | None = None,
+    keep: Path | None = None,
+    note: Note = silent,
 ) -> dict[str, Any]:
     """Judge forecasts beside the baselines, on the same rows by the same rule.
 
     Each stream's own class frequencies in its training part, which comes before what is judged, give the judge
     "model_own_prior", see `prior`. It is the first judge where forecasts are zero-shot: the models have learnt of other
-    instruments how often prices move, and of this one nothing.
+    instruments how often prices move, and of this one nothing. Forecasts after adaptation, where there are any, come
+    before both ("adapted").
 
     Args:
         forecasts: of `leave_one_out` or `walk_forward`.
         horizons: of the streams' labels, in ticks.
+        forgetting: also judge the first judge and the fitted baselines recalibrated online, see `validation.evaluate`.
         keep: folder where fitted baselines are kept and found again; None: nowhere.
         note: told which baseline's turn it is.
 
@@ -88,20 +96,24 @@ def judge_forecasts(
     Raises:
         DataError: a stream has too few rows to judge.
     """
-    streams = forecasts.streams
-    models = {"model": forecasts.log_probs, "model_own_prior": with_own_priors(forecasts.log_probs, streams)}
+    streams, said = forecasts.streams, forecasts.models
+    models = {"model": said.log_probs, "model_own_prior": with_own_priors(said.log_probs, streams)}
     if forecasts.zero_shot:
         models = dict(reversed(models.items()))
+    if said.adapted is not None:
+        models = {"adapted": said.adapted, **models}
     baselines = baseline_forecasts(streams, horizons, keep=keep, note=note)
     origins = {stream.name: origin for stream, origin in zip(streams, forecasts.origins, strict=True)}
-    judged = judge_streams(models | baselines.log_probs, streams, horizons)
+    judges = with_recalibrated(models | baselines.log_probs, streams, horizons, forgetting)
+    judged = judge_streams(judges, streams, horizons)
     study = {"split": "test", "origins": origins, "left_out": dict(forecasts.left_out)}
-    return {**study, "baseline_settings": baselines.choices, **judged}
+    adaptation = adaptation_entries(streams, said.reports, forgetting)
+    return {**study, "baseline_settings": baselines.choices, **adaptation, **judged}
 
 
 def train_and_forecast(
-    config: Config, train_data: Dataset, folder: Path, streams: Sequence[Stream]
-) -> tuple[str, list[NDArray[np.float32]]]:
+    config: Config, train_data: Dataset, folder: Path, streams: Sequence[Stream], adapted: bool
+) -> tuple[str, ModelForecasts]:
     """Train one model, or continue or reuse the run in its folder, and let its best weights forecast streams.
 
     Args:
@@ -109,9 +121,10 @@ def train_and_forecast(
         train_data: streams to learn from.
         folder: of the run.
         streams: to forecast.
+        adapted: also after adaptation to each stream.
 
     Returns:
-        the model's version, and log-probabilities (n, h, c) of each stream, state carried from its first row.
+        the model's version, and what it says of each stream.
 
     Raises:
         others: see `train`.
@@ -119,7 +132,7 @@ def train_and_forecast(
     settings = dataclasses.replace(config, data=train_data.config)
     run = train(settings, train_data, folder, resume=(folder / "config.toml").is_file())
     model = load_checkpoint(run.best)
-    return model.version, carried_log_probs(model, streams)
+    return model.version, forecast_streams(model, streams, adapted)
 
 
 def refuse_learnt(config: Config, why: Callable[[Sequence[Mapping[str, Any]]], str | None]) -> None:

@@ -7,19 +7,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from nanoarb_jax.config import Config
 from nanoarb_jax.data.dataset import Dataset
 from nanoarb_jax.data.declaration import instrument_of
 from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import DataError
+from nanoarb_jax.evaluation.own_past import ModelForecasts
 from nanoarb_jax.progress import Note, silent
 from nanoarb_jax.studies.forecasts import Forecasts, learnt_rows, refuse_learnt, train_and_forecast
 
 
-def leave_one_out(config: Config, dataset: Dataset, work_dir: str | Path, *, note: Note = silent) -> Forecasts:
+def leave_one_out(
+    config: Config, dataset: Dataset, work_dir: str | Path, *, adapted: bool = False, note: Note = silent
+) -> Forecasts:
     """Forecast each instrument by a model trained on all the others.
 
     Weights, input statistics and the epoch kept come from the other instruments' training and validation parts alone.
@@ -31,6 +31,7 @@ def leave_one_out(config: Config, dataset: Dataset, work_dir: str | Path, *, not
         config: settings of every run; its data table is replaced by the dataset's.
         dataset: streams of at least two instruments, with the parts that they are split in.
         work_dir: a run's folder for each instrument, named after it.
+        adapted: also forecast after adaptation to each stream's training and validation rows.
         note: told which instrument's turn it is.
 
     Raises:
@@ -43,17 +44,21 @@ def leave_one_out(config: Config, dataset: Dataset, work_dir: str | Path, *, not
     if len(instruments) < 2:
         raise DataError(f"leave-one-out: only {instruments} in the data; expected at least two instruments")
     refuse_learnt(config, lambda learnt: _learnt_instrument(streams, learnt) or learnt_rows(streams, learnt))
-    found: dict[str, tuple[NDArray[np.float32], dict[str, Any]]] = {}
+    names: list[str] = []
+    forecasts: ModelForecasts = ModelForecasts([], [], []) if adapted else ModelForecasts([])
+    origins: dict[str, dict[str, Any]] = {}
     for number, instrument in enumerate(instruments):
         note(f"{number + 1}/{len(instruments)}: without {instrument}")
         left_out = [stream for stream in streams if stream.instrument == instrument]
         others = tuple(stream for stream in streams if stream.instrument != instrument)
         train_data = dataclasses.replace(dataset, streams=others)
-        version, log_probs = train_and_forecast(config, train_data, Path(work_dir) / instrument, left_out)
-        origin = {"version": version, "without": {"streams": [stream.name for stream in left_out]}}
-        found |= {stream.name: (log_p, origin) for stream, log_p in zip(left_out, log_probs, strict=True)}
-    in_order = [found[stream.name] for stream in streams]
-    return Forecasts(streams, [log_p for log_p, _ in in_order], [origin for _, origin in in_order], zero_shot=True)
+        version, said = train_and_forecast(config, train_data, Path(work_dir) / instrument, left_out, adapted)
+        forecasts = forecasts.join(said)
+        left_out_names = [stream.name for stream in left_out]
+        names += left_out_names
+        origins |= {name: {"version": version, "without": {"streams": left_out_names}} for name in left_out_names}
+    in_order = forecasts.select([names.index(stream.name) for stream in streams])
+    return Forecasts(streams, in_order, [origins[stream.name] for stream in streams], zero_shot=True)
 
 
 def _refuse_undeclared(dataset: Dataset) -> None:

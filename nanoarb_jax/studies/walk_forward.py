@@ -17,6 +17,7 @@ from nanoarb_jax.data.splits import Fold, Parts
 from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import DataError, ShortSeriesError
 from nanoarb_jax.evaluation.judging import LEAST_HISTORY
+from nanoarb_jax.evaluation.own_past import ModelForecasts
 from nanoarb_jax.features.feature_set import feature_set_of
 from nanoarb_jax.features.lob44 import ASK_SIZES, BID_SIZES
 from nanoarb_jax.features.rescale import rescale
@@ -33,6 +34,7 @@ def walk_forward(
     folds: int,
     *,
     expanding: bool = True,
+    adapted: bool = False,
     note: Note = silent,
 ) -> Forecasts:
     """Forecast one block of every stream after the other, each fold by a model trained on the rows before it.
@@ -49,6 +51,7 @@ def walk_forward(
         work_dir: a run's folder for each fold, "fold_1_of_4" and so on.
         folds: test blocks per stream.
         expanding: learn from all rows before the test; False: from as many as the first block has, the latest.
+        adapted: also forecast after adaptation to each stream's rows before its block.
         note: told which fold's turn it is, and which streams it is played without.
 
     Returns:
@@ -62,7 +65,8 @@ def walk_forward(
     refuse_learnt(config, lambda learnt: learnt_rows(dataset.streams, learnt))
     purge = dataset.config.purge
     each = [splits.walk_forward(stream.rows, folds, purge, expanding=expanding) for stream in dataset.streams]
-    forecasts = Forecasts((), [], [])
+    empty: ModelForecasts = ModelForecasts([], [], []) if adapted else ModelForecasts([])
+    forecasts = Forecasts((), empty, [])
     for number, fold in enumerate(zip(*each, strict=True), 1):
         note(f"fold {number}/{folds}")
         streams, left_out = _long_enough(config, dataset, fold)
@@ -70,10 +74,10 @@ def walk_forward(
             note(f"fold {number}/{folds}, without {len(left_out)} streams that are too short for it yet")
         folder = Path(work_dir) / f"fold_{number}_of_{folds}"
         train_data = dataclasses.replace(dataset, streams=streams)
-        version, log_probs = train_and_forecast(config, train_data, folder, streams)
+        version, said = train_and_forecast(config, train_data, folder, streams, adapted)
         forecasts = Forecasts(
             (*forecasts.streams, *(stream._replace(name=f"{stream.name} fold {number}") for stream in streams)),
-            forecasts.log_probs + log_probs,
+            forecasts.models.join(said),
             forecasts.origins + [{"version": version, "without": {"row": stream.test[0]}} for stream in streams],
             left_out={**forecasts.left_out, **{f"{name} fold {number}": why for name, why in left_out.items()}},
         )
