@@ -16,6 +16,8 @@ one. So a strength means alike at every horizon and for any number of rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -104,7 +106,8 @@ def adapt(pasts: Sequence[Past], horizons: Sequence[int]) -> Adaptation:
     Returns:
         Terms that change nothing for a horizon without a label in the training or validation rows.
     """
-    found = [_fit_horizon(pasts, column, horizon) for column, horizon in enumerate(horizons)]
+    with ThreadPoolExecutor(len(horizons)) as pool:
+        found = list(pool.map(partial(_fit_horizon, pasts), range(len(horizons)), horizons))
     return Adaptation(
         tuple(term for term, _ in found),
         {f"h{horizon}": report for horizon, (_, report) in zip(horizons, found, strict=True)},

@@ -14,6 +14,7 @@ from nanoarb_jax.errors import DataError
 from nanoarb_jax.evaluation.judging import judge
 from nanoarb_jax.evaluation.metrics import mean_over_series
 from nanoarb_jax.evaluation.scoring import read_out_streams
+from nanoarb_jax.evaluation.tuned_models import one_thread
 from nanoarb_jax.files import claim_folder
 from nanoarb_jax.training.run_plan import describe_run
 
@@ -67,7 +68,8 @@ def adapt_checkpoint(checkpoint: Checkpoint, dataset: Dataset, output: str | Pat
         Past(known, stream.labels, stream.train, stream.validation)
         for known, stream in zip(evidence, dataset.streams, strict=True)
     ]
-    found = adapt(pasts, checkpoint.config.horizons)
+    with one_thread():  # of BLAS: horizons are fitted side by side
+        found = adapt(pasts, checkpoint.config.horizons)
     model = adapted_model(checkpoint.model, found.terms)
     said = {"model": (), "adapted": found.terms}
     log_probs = {name: [adapted_log_probs(one, terms) for one in evidence] for name, terms in said.items()}
