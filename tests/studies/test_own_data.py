@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from nanoarb_jax.config import Config
 from nanoarb_jax.data.dataset import Dataset
 from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import CheckpointError, DataError, ShortSeriesError
+from nanoarb_jax.evaluation.own_past import ModelForecasts
 from nanoarb_jax.studies import own_data as studied
 from nanoarb_jax.studies.own_data import LEAST_ROWS, fine_tuning_settings, last_minutes, own_data_curve
 from nanoarb_jax.training import build, loop
@@ -39,9 +41,17 @@ def checkpoint(tmp_path: Path) -> Checkpoint:
 
 
 @pytest.fixture
-def without_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "make_update", count_only)
-    monkeypatch.setattr(loop._Run, "_validate", lambda run: VALIDATED)
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Folders of the runs of fine-tuning; their models say the same of everything."""
+    folders: list[str] = []
+
+    def forecast(config: Config, data: Dataset, folder: Path, streams: Any, adapted: bool) -> Any:
+        assert config.train.epochs == studied.EPOCHS and data.streams == tuple(streams)
+        folders.append("/".join(folder.parts[-2:]))
+        return "version", ModelForecasts([np.full((streams[0].rows, 3, 3), np.log(1 / 3), np.float32)])
+
+    monkeypatch.setattr(studied, "train_and_forecast", forecast)
+    return folders
 
 
 def dataset(*streams: Stream) -> Dataset:
@@ -98,7 +108,7 @@ def test_nothing_but_the_own_minutes_is_learnt_from(
     assert not np.allclose(model, tuned)
 
 
-def test_the_curve(checkpoint: Checkpoint, tmp_path: Path, without_training: None) -> None:
+def test_the_curve(checkpoint: Checkpoint, tmp_path: Path, runs: list[str]) -> None:
     """Each duration with the series that have it, and means over those that have all."""
     told: list[str] = []
     short = SECOND._replace(ts_ns=SECOND.ts_ns // 10)
@@ -116,13 +126,15 @@ def test_the_curve(checkpoint: Checkpoint, tmp_path: Path, without_training: Non
     assert set(model) == {"mcc", "log_loss", "macro_f1"}
     assert model["log_loss"] == pytest.approx(everything["series"]["market_0"]["model"]["h5"]["log_loss"])
     assert "market_0, 1 min" in told and told[-1] == "2 of 2 series"
-    runs = sorted(path.name for path in (tmp_path / "work" / "fine_tuned").iterdir())
-    assert runs == ["market_0_1_min", "market_0_all", "market_1_all"]
+    assert runs == [f"fine_tuned/{name}" for name in ("market_0_1_min", "market_0_all", "market_1_all")]
+    assert minute["series"]["market_0"]["fine_tuned"]["h5"]["log_loss"] == pytest.approx(np.log(3))
 
 
 def test_finished_runs_are_not_trained_again(
-    checkpoint: Checkpoint, tmp_path: Path, without_training: None, monkeypatch: pytest.MonkeyPatch
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(build, "make_update", count_only)
+    monkeypatch.setattr(loop._Run, "_validate", lambda run: VALIDATED)
     first = own_data_curve(checkpoint, dataset(FIRST), tmp_path / "work", minutes=(1.0,))
 
     def refuse(*_: Any, **__: Any) -> Any:
