@@ -261,7 +261,8 @@ def test_command(learnt: dict[str, Dataset], monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.chdir(tmp_path)
     assert "error: seen" in command("leave-one-out").stderr
     assert (tmp_path / "runs" / "leave-one-out_abc" / "market_1").is_dir()
-    assert "error: seen" in command("walk-forward", "--folds", 2, "--work-dir", "mine", "--adapt", "--learn", 0.99).stderr
+    asked = ("--folds", 2, "--work-dir", "mine", "--adapt", "--learn", 0.99)
+    assert "error: seen" in command("walk-forward", *asked).stderr
     assert (tmp_path / "mine" / "fold_2_of_2").is_dir()
     assert [len(forecasts.streams) for forecasts in judged] == [2, 4]
     assert [forecasts.zero_shot for forecasts in judged] == [True, False]
