@@ -47,7 +47,7 @@ def test_what_the_instrument_knows_is_found() -> None:
     adapted = loss(adapted_log_probs(known, found.terms), labels)
     as_it_was, best = (loss(adapted_log_probs(known._replace(logits=z), ()), labels) for z in (known.logits, truth))
     for after, before, least in zip(adapted, as_it_was, best, strict=True):
-        assert least - 0.015 < after < least + 0.015 < before - 0.1
+        assert least - 0.05 < after < least + 0.05 < before - 0.1
     report = found.report["h2"]
     assert report["rows"] == 3_000 and report["validation_loss"] < report["model_validation_loss"]
 
@@ -78,10 +78,11 @@ def test_fit_is_a_ridge_logistic_regression() -> None:
 def test_strength_is_the_usual_one_unless_another_is_clearly_better() -> None:
     rng = np.random.default_rng(0)
     even = rng.normal(1.0, 0.1, size=(3, 1_000))
-    assert fit._choose(even, usual=1, block=10) == 1 or abs(even.mean(axis=1) - even.mean()).max() > 0.004
+    assert fit._choose(even, usual=1, block=10) == 1
     better = even.copy()
     better[2] = even[1] - 0.05
     assert fit._choose(better, usual=1, block=10) == 2
+    assert fit._choose(better, usual=1, block=100) == 1  # ten blocks are too few
     # by chance only: a few blocks make the whole difference
     chance = np.tile(even[1], (2, 1))
     chance[0, :10] -= 5.0

@@ -70,7 +70,7 @@ def test_adapt(world: Path, tmp_path: Path) -> None:
     assert lines[-1].startswith(f"adapted {figures['of']} to coin: ")
     for kind, file in (("native", "step.bin"), ("step", "step.onnx"), ("window", "window.onnx")):
         done("export", "--checkpoint", tmp_path / "adapted", "--output", tmp_path / file, "--kind", kind)
-    features = make_stream(synthetic_books(300, seed=3), LOB44).features
+    features = make_stream(synthetic_books(1_500, seed=3), LOB44).features[:300]
     expected = StepPredictor.load(tmp_path / "adapted", backend="jax").score(features)
     for path, backend in (
         (tmp_path / "adapted", "native"),
