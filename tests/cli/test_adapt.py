@@ -105,7 +105,8 @@ def test_predict_adapted(world: Path, tmp_path: Path) -> None:
         ("at_once", ("--checkpoint", world / "model", "--adapt", past)),
         ("before", ("--checkpoint", tmp_path / "adapted", "--scales-from", past)),
     ):
-        done("predict", "--data", today, "--output", tmp_path / f"{name}.npz", "--backend", "jax", *options)
+        said = run("predict", "--data", today, "--output", tmp_path / f"{name}.npz", "--backend", "jax", *options)
+        assert said.exit_code == 0 and f"{past}, coin_20240101" in said.stdout
     with np.load(tmp_path / "at_once.npz") as one, np.load(tmp_path / "before.npz") as other:
         np.testing.assert_array_equal(one["probabilities"], other["probabilities"])
 
