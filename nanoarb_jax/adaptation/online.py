@@ -117,19 +117,19 @@ def _learn(given, label, horizon, forgetting, weights, covariance, turn, at):  #
     share = 1.0 / horizon
     spread = (1.0 - down * down - neutral * neutral - up * up) / 2.0
     curvature = max(spread, LEAST_CURVATURE) * share
-    known = _loaded(covariance)
-    g = _times(known, x)
-    size = 1.0 / (forgetting + curvature * (x[0] * g[0] + x[1] * g[1] + x[2] * g[2] + x[3] * g[3]))
-    gain, kept = share * size, 1.0 / forgetting
+    cov = _loaded(covariance)
+    g = _times(cov, x)
+    per_size = 1.0 / (forgetting + curvature * (x[0] * g[0] + x[1] * g[1] + x[2] * g[2] + x[3] * g[3]))
+    gain, kept = share * per_size, 1.0 / forgetting
     wrong = gain * (down - (label == _DOWN)), gain * (neutral - (label == _NEUTRAL)), gain * (up - (label == _UP))
     for i in range(INPUTS):
         for c in range(3):
             weights[i, c] -= g[i] * wrong[c]
-    known = _less_outer(known, kept, curvature * size * kept, g)
-    known = _with_prior(known, turn[at], (1.0 - forgetting) * INPUTS * STRENGTH)
+    cov = _less_outer(cov, kept, kept * curvature * per_size, g)
+    cov = _with_prior(cov, turn[at], (1.0 - forgetting) * INPUTS * STRENGTH)
     turn[at] = (turn[at] + 1) % INPUTS
-    for i in range(len(known)):
-        covariance[i] = known[i]
+    for i in range(len(cov)):
+        covariance[i] = cov[i]
 
 
 @internal
