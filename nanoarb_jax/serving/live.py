@@ -93,6 +93,7 @@ class LivePredictor(NotPickled):
             model_floats=read_header(step.weights).room,
             warm_up=step.window,
         )
+        self.state: NDArray[np.uint8]
         self._compile()
         self.reset()
 
