@@ -9,7 +9,7 @@ log-probabilities (n, h, c) for all of its rows: `BASELINES` has them by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -141,6 +141,7 @@ def baseline_forecasts(
     keep: Path | None = None,
     note: Note = silent,
     tuning: Tuning = TUNING,
+    only: Collection[str] = BASELINES,
 ) -> BaselineForecasts:
     """Every baseline over every stream, as many at once as there are cores for this process.
 
@@ -153,6 +154,7 @@ def baseline_forecasts(
             see `kept_forecasts`; None: they are not.
         note: told of every forecast that is ready.
         tuning: what settings are chosen from.
+        only: names of the baselines that are asked for, of `BASELINES`.
 
     Returns:
         Log-probabilities, in which a class that training never shows (or, to boosting, its mirror image) gets
@@ -162,7 +164,8 @@ def baseline_forecasts(
         DataError: a training range holds no defined label.
         OutputError: `keep` cannot be written to.
     """
-    names, largest_first = baselines_for(streams), sorted(streams, key=lambda stream: -stream.rows)
+    names = [name for name in baselines_for(streams) if name in only]
+    largest_first = sorted(streams, key=lambda stream: -stream.rows)
     # BLAS has one limit for all threads, which must outlast those that `_learn` sets
     with one_thread(), ThreadPoolExecutor(usable_cores()) as pool:
         tasks = {
