@@ -73,7 +73,7 @@ class Float64Twin:
         if self.config.input_transform in CHANNELS:
             x = CHANNELS[self.config.input_transform](x, before)
             x = np.clip((x - w["transform.mean"]) / w["transform.std"], -8, 8)
-        self.before = raw
+        self.before, inputs = raw, x
         x = x @ w["input_proj.kernel"] + w["input_proj.bias"]
         x = _norm(x, w["input_norm.scale"], w["input_norm.bias"])
         for i in range(self.config.num_layers):
@@ -81,6 +81,8 @@ class Float64Twin:
         hidden = np.einsum("f,hfm->hm", x, w["heads.kernel_in"]) + w["heads.bias_in"]
         hidden = hidden * 0.5 * (1.0 + _erf(hidden / np.sqrt(2.0)))
         logits = np.einsum("hm,hmc->hc", hidden, w["heads.kernel_out"]) + w["heads.bias_out"]
+        if self.config.linear_term:
+            logits += x @ w["linear_term.last_kernel"] + inputs @ w["linear_term.input_kernel"]
         p = np.exp(logits - logits.max(axis=1, keepdims=True))
         return p / p.sum(axis=1, keepdims=True)
 

@@ -23,7 +23,7 @@ from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint
 from nanoarb_jax.config import DataConfig
 from nanoarb_jax.data.streams import Stream, make_stream
 from nanoarb_jax.evaluation.judging import judge
-from nanoarb_jax.evaluation.validation import carried_log_probs
+from nanoarb_jax.evaluation.own_past import forecast_streams
 from nanoarb_jax.market.series import EMPTY_PRICE, BookSeries
 from nanoarb_jax.readers.book_npz import read_book_npz
 
@@ -79,7 +79,7 @@ CHANGES: dict[str, Change] = {
 def figures(checkpoint: Checkpoint, streams: Sequence[Stream], usual: Sequence[NDArray] | None) -> tuple[Any, Any]:
     """Means over the series, and the log-probabilities."""
     horizons = checkpoint.config.horizons
-    scored = carried_log_probs(checkpoint, streams)
+    scored = forecast_streams(checkpoint, streams).log_probs
     judged = [judge(stream, log_p, "test", horizons) for stream, log_p in zip(streams, scored, strict=True)]
     keys = ("mcc", "log_loss")
     means = {key: [float(np.mean([one[f"h{h}"][key] for one in judged])) for h in horizons] for key in keys}

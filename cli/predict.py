@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
+
+from nanoarb_jax.errors import ConfigError
 
 if TYPE_CHECKING:
     from nanoarb_jax.artifacts.card import ModelCard
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
     from nanoarb_jax.serving.predictor import StepPredictor
     from nanoarb_jax.serving.window import WindowPredictor
 
-from .options import data_settings
+from .options import data_settings, labelled_as_trained
 from .output import JsonOption, claim_json, console, noting, say, write_json
 from .reader_options import Reader, reader_options
 from .tables import counts, mcc
@@ -34,6 +37,13 @@ ScalesFromOption = Annotated[
     ),
 ]
 SeriesOption = Annotated[str | None, typer.Option(help="The series there, or of the model's own, whose scales hold.")]
+AdaptOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FEED|DATASET",
+        help="Adapt the model to this past of the instrument first, as adapt does; its scales hold, too.",
+    ),
+]
 WarmUpOption = Annotated[int, typer.Option(min=1, help="Ticks measured first, not predicted, if no scales are known.")]
 
 
@@ -46,6 +56,7 @@ def predict(
     backend: Annotated[Backend, typer.Option(help="What computes.")] = "native",
     precision: Annotated[Precision, typer.Option(help="Of the native step's weights.")] = "fp32",
     split: Annotated[Split, typer.Option(help="Which part of each stream to write.")] = "all",
+    adapt: AdaptOption = None,
     scales_from: ScalesFromOption = None,
     series: SeriesOption = None,
     warm_up: WarmUpOption = 1_000,
@@ -62,8 +73,8 @@ def predict(
     claim_file(output, "--output", SUFFIXES)
     part = None if split == "all" else split
     with console.status("reading"):
-        served = _serve(checkpoint, backend, precision)
-        scales = ScaleSource(scales_from, series, served.card.data.get("streams", []), warm_up)
+        served = _serve(checkpoint, backend, precision, adapt)
+        scales = ScaleSource(scales_from or adapt, series, served.card.data.get("streams", []), warm_up)
         settings = _settings(served.card, checkpoint, data)
         feeds = open_feeds(data, settings, scales, split=part, options=reader.options, policy=reader.policy)
     figures = {"output": str(output), "split": split, **served.figures, **_replay(served, feeds, part, output)}
@@ -79,9 +90,13 @@ class _Served(NamedTuple):
     figures: dict[str, Any]
 
 
-def _serve(checkpoint: Path, backend: str, precision: str) -> _Served:
+def _serve(checkpoint: Path, backend: str, precision: str, past: Path | None) -> _Served:
+    """The predictor of a checkpoint, adapted to a past of the instrument if there is one."""
     from nanoarb_jax.serving.loading import read_card
 
+    if past is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            return _serve(_adapt(checkpoint, past, Path(folder) / "adapted"), backend, precision, None)
     began = time.perf_counter()
     predictor = _load(checkpoint, backend, precision)
     figures = {
@@ -91,6 +106,17 @@ def _serve(checkpoint: Path, backend: str, precision: str) -> _Served:
         "load_seconds": time.perf_counter() - began,
     }
     return _Served(predictor, read_card(checkpoint, backend), figures)
+
+
+def _adapt(checkpoint: Path, past: Path, output: Path) -> Path:
+    from nanoarb_jax.artifacts.checkpoint import load_checkpoint
+    from nanoarb_jax.data.dataset import open_dataset
+    from nanoarb_jax.training.adapt import adapt_checkpoint
+
+    if checkpoint.is_file():
+        raise ConfigError(f"--adapt {past}: --checkpoint {checkpoint} is an exported file; give the checkpoint itself")
+    model = load_checkpoint(checkpoint)
+    return adapt_checkpoint(model, open_dataset(past, labelled_as_trained(model, past)), output).path
 
 
 def _load(checkpoint: Path, backend: str, precision: str) -> StepPredictor | WindowPredictor:

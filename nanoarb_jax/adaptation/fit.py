@@ -31,6 +31,8 @@ STRENGTHS = (300.0, 100.0, 30.0, 10.0, 3.0)
 USUAL = 30.0  # kept unless the validation rows of the instrument clearly speak for another
 MOST_ROWS = 60_000  # the latest of them are learnt from; more make no difference but take longer
 BLOCK_HORIZONS = 2  # length of the blocks that the error of a loss is estimated from, in horizons
+LEAST_BLOCKS = 16  # fewer say nothing of an error: the strength is then the usual one
+ERRORS = 2.0  # standard errors that another strength must be better by
 CLASSES = 3
 
 
@@ -96,8 +98,8 @@ def adapt(pasts: Sequence[Past], horizons: Sequence[int]) -> Adaptation:
     """Fit the terms of all horizons to streams of one instrument.
 
     The training rows are learnt from, the validation rows choose the strength: the usual one, unless another one, or
-    the model as it is, has a lower loss by more than one standard error. A few hundred independent labels say little
-    of it: whatever is best on them by chance was worse later on, on series that the universal model never saw.
+    the model as it is, has a lower loss by two standard errors. What is best by chance on a few independent labels
+    was worse later on, on series that the universal model never saw.
 
     Args:
         pasts: streams, in the order of time; of all rows the latest `MOST_ROWS` that have a label are learnt from.
@@ -224,12 +226,14 @@ def _losses(rows: _Rows, weights: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _choose(losses: NDArray[np.float64], usual: int, block: int) -> int:
-    """The candidate with the least mean loss of those that are better than the usual one by more than one standard
-    error, that of the means of blocks of rows; the usual one where there is none."""
-    blocks = max(losses.shape[1] // block, 2)
+    """The candidate with the least mean loss of those that are better than the usual one by `ERRORS` standard errors,
+    those of the means of blocks of rows; the usual one where there is none, or where there are too few blocks."""
+    blocks = losses.shape[1] // block
+    if blocks < LEAST_BLOCKS:
+        return usual
     excess = np.stack([part.mean(axis=1) for part in np.array_split(losses - losses[usual], blocks, axis=1)])
     mean, error = excess.mean(axis=0), excess.std(axis=0, ddof=1) / np.sqrt(blocks)
-    better = np.flatnonzero(mean < -error)
+    better = np.flatnonzero(mean < -ERRORS * error)
     return int(better[mean[better].argmin()]) if len(better) else usual
 
 

@@ -1,4 +1,4 @@
-"""Recalibration as labels become known: a small linear term on a forecaster's own log-probabilities, learnt as it goes on.
+"""Recalibration as labels become known: a small linear term on a forecaster's own log-probabilities.
 
 At every tick, for each horizon:
 
@@ -7,8 +7,9 @@ At every tick, for each horizon:
 The weights, (4, 3), are those of a multinomial logistic regression that is drawn towards no change at all (a Gaussian
 prior). When a label becomes known, `horizon` ticks after its own, they take one Newton step (recursive least squares on
 the logistic loss, an extended Kalman filter). Labels of neighbouring ticks overlap and say much the same, so that each
-counts as 1 / horizon of one. What was learnt fades by `forgetting` at every label, and the prior comes back as it fades:
-in a quiet market the weights do not run away (the "wind-up" of plain forgetting).
+counts as 1 / horizon of one. What was learnt fades by `forgetting` at every label, and the prior's certainty comes back
+as it fades: in a quiet market the steps do not grow without bound (the "wind-up" of plain forgetting). The weights
+themselves are not drawn back: a million labels of one class move them by about the logarithm of that number.
 
 One definition for recorded streams (`recalibrate_stream`) and live (`learn_tick`).
 """
@@ -30,6 +31,7 @@ CONSTANT, OWN = 0.5, 0.3
 STRENGTH = 10.0  # labels, each counted as 1 / horizon, that weigh as much as the prior
 LEAST_CURVATURE = 0.02  # of the loss of one label; a sure forecast has next to none, and would learn in one leap
 LEAST_LOG_PROB = -69.0  # e-30: what a probability of 0 counts as
+_MOST_LOGIT = 500.0  # so that its exponential is finite
 _TOLERANCE_TICKS = 1e-6  # as in `data.labels`
 _DOWN, _NEUTRAL, _UP = 0, 1, 2
 
@@ -39,7 +41,8 @@ class Recalibration(NamedTuple):
 
     Attributes:
         weights: (h, 4, 3) float64.
-        covariance: (h, 4, 4) float64, of the weights of one class: small where much is known.
+        covariance: (h, 10) float64, of the weights of one class: small where much is known. It is a symmetric (4, 4)
+            matrix, of which the upper triangle is kept, row by row.
         turn: (h,) int64, the input whose prior comes back next.
     """
 
@@ -50,8 +53,8 @@ class Recalibration(NamedTuple):
 
 def new_recalibration(horizons: int) -> Recalibration:
     """Before the first label: no change."""
-    prior = np.broadcast_to(np.eye(INPUTS) / STRENGTH, (horizons, INPUTS, INPUTS)).copy()
-    return Recalibration(np.zeros((horizons, INPUTS, 3)), prior, np.zeros(horizons, np.int64))
+    prior = np.eye(INPUTS)[np.triu_indices(INPUTS)] / STRENGTH
+    return Recalibration(np.zeros((horizons, INPUTS, 3)), np.tile(prior, (horizons, 1)), np.zeros(horizons, np.int64))
 
 
 def check_forgetting(forgetting: float) -> float:
@@ -71,73 +74,106 @@ def check_forgetting(forgetting: float) -> float:
 
 @internal
 def _inputs(log_p):  # type: ignore[no-untyped-def]
-    """The four inputs of a horizon, from its (3,) log-probabilities."""
+    """Of a horizon's (3,) log-probabilities, those that count, none lower than LEAST_LOG_PROB; and the four inputs."""
     a, b, c = max(log_p[0], LEAST_LOG_PROB), max(log_p[1], LEAST_LOG_PROB), max(log_p[2], LEAST_LOG_PROB)
-    mean = (a + b + c) / 3.0
-    return CONSTANT, OWN * (a - mean), OWN * (b - mean), OWN * (c - mean)
+    mean = (a + b + c) * (1.0 / 3.0)
+    return (a, b, c), (CONSTANT, OWN * (a - mean), OWN * (b - mean), OWN * (c - mean))
 
 
 @internal
-def _recalibrated(log_p, weights):  # type: ignore[no-untyped-def]
-    """The three probabilities of a horizon, from its log-probabilities and (4, 3) weights."""
-    x0, x1, x2, x3 = _inputs(log_p)
-    a = log_p[0] + x0 * weights[0, 0] + x1 * weights[1, 0] + x2 * weights[2, 0] + x3 * weights[3, 0]
-    b = log_p[1] + x0 * weights[0, 1] + x1 * weights[1, 1] + x2 * weights[2, 1] + x3 * weights[3, 1]
-    c = log_p[2] + x0 * weights[0, 2] + x1 * weights[1, 2] + x2 * weights[2, 2] + x3 * weights[3, 2]
-    most = max(a, max(b, c))
-    a, b, c = np.exp(a - most), np.exp(b - most), np.exp(c - most)
-    total = a + b + c
-    return a / total, b / total, c / total
+def _logits(log_p, x, weights):  # type: ignore[no-untyped-def]
+    """How far the logits of down and of up are above that of neutral, after recalibration.
+
+    Args:
+        log_p, x: of `_inputs`.
+        weights: (4, 3).
+    """
+    a = log_p[0] + x[0] * weights[0, 0] + x[1] * weights[1, 0] + x[2] * weights[2, 0] + x[3] * weights[3, 0]
+    b = log_p[1] + x[0] * weights[0, 1] + x[1] * weights[1, 1] + x[2] * weights[2, 1] + x[3] * weights[3, 1]
+    c = log_p[2] + x[0] * weights[0, 2] + x[1] * weights[1, 2] + x[2] * weights[2, 2] + x[3] * weights[3, 2]
+    return min(a - b, _MOST_LOGIT), min(c - b, _MOST_LOGIT)
 
 
 @internal
-def _learn(log_p, label, horizon, forgetting, weights, covariance, turn, at):  # type: ignore[no-untyped-def]
+def _probabilities(log_p, x, weights):  # type: ignore[no-untyped-def]
+    """The three recalibrated probabilities of a horizon; arguments as for `_logits`."""
+    a, c = _logits(log_p, x, weights)
+    a, c = np.exp(a), np.exp(c)
+    neutral = 1.0 / (a + 1.0 + c)
+    return a * neutral, neutral, c * neutral
+
+
+@internal
+def _learn(given, label, horizon, forgetting, weights, covariance, turn, at):  # type: ignore[no-untyped-def]
     """One Newton step of a horizon with one label.
 
     Args:
-        log_p: (3,) what the forecaster said at the label's tick.
+        given: (3,) log-probabilities, what the forecaster said at the label's tick.
         label: 0 down, 1 neutral, 2 up.
-        weights, covariance: (4, 3), (4, 4); changed.
+        weights, covariance: (4, 3), (10,); changed.
         turn, at: `turn[at]` is the input whose prior comes back; changed.
     """
-    p = _recalibrated(log_p, weights)
-    x = _inputs(log_p)
-    spread = (p[0] * (1.0 - p[0]) + p[1] * (1.0 - p[1]) + p[2] * (1.0 - p[2])) / 2.0
-    curvature = max(spread, LEAST_CURVATURE) / horizon
-    g0, g1, g2, g3 = _times(covariance, x)
-    g = (g0, g1, g2, g3)
-    size = forgetting + curvature * (x[0] * g0 + x[1] * g1 + x[2] * g2 + x[3] * g3)
-    gain, known, kept = 1.0 / (horizon * size), curvature / size, 1.0 / forgetting
-    wrong = (p[0] - (label == _DOWN), p[1] - (label == _NEUTRAL), p[2] - (label == _UP))
+    log_p, x = _inputs(given)
+    down, neutral, up = _probabilities(log_p, x, weights)
+    share = 1.0 / horizon
+    spread = (1.0 - down * down - neutral * neutral - up * up) / 2.0
+    curvature = max(spread, LEAST_CURVATURE) * share
+    cov = _loaded(covariance)
+    g = _times(cov, x)
+    per_size = 1.0 / (forgetting + curvature * (x[0] * g[0] + x[1] * g[1] + x[2] * g[2] + x[3] * g[3]))
+    gain, kept = share * per_size, 1.0 / forgetting
+    wrong = gain * (down - (label == _DOWN)), gain * (neutral - (label == _NEUTRAL)), gain * (up - (label == _UP))
     for i in range(INPUTS):
         for c in range(3):
-            weights[i, c] -= gain * g[i] * wrong[c]
-        for j in range(INPUTS):
-            covariance[i, j] = (covariance[i, j] - known * g[i] * g[j]) * kept
-    if forgetting < 1.0:
-        _restore_prior(covariance, turn[at], (1.0 - forgetting) * INPUTS * STRENGTH)
-        turn[at] = (turn[at] + 1) % INPUTS
+            weights[i, c] -= g[i] * wrong[c]
+    cov = _less_outer(cov, kept, kept * curvature * per_size, g)
+    cov = _with_prior(cov, turn[at], (1.0 - forgetting) * INPUTS * STRENGTH)
+    turn[at] = (turn[at] + 1) % INPUTS
+    for i in range(len(cov)):
+        covariance[i] = cov[i]
 
 
 @internal
-def _times(matrix, x):  # type: ignore[no-untyped-def]
-    """matrix (4, 4) times a tuple of 4."""
+def _loaded(m):  # type: ignore[no-untyped-def]
+    """The ten numbers of a covariance, so that they stay in registers."""
+    return m[0], m[1], m[2], m[3], m[4], m[5], m[6], m[7], m[8], m[9]
+
+
+@internal
+def _times(m, x):  # type: ignore[no-untyped-def]
+    """A symmetric matrix, of which the upper triangle is given, times a tuple of 4."""
     return (
-        matrix[0, 0] * x[0] + matrix[0, 1] * x[1] + matrix[0, 2] * x[2] + matrix[0, 3] * x[3],
-        matrix[1, 0] * x[0] + matrix[1, 1] * x[1] + matrix[1, 2] * x[2] + matrix[1, 3] * x[3],
-        matrix[2, 0] * x[0] + matrix[2, 1] * x[1] + matrix[2, 2] * x[2] + matrix[2, 3] * x[3],
-        matrix[3, 0] * x[0] + matrix[3, 1] * x[1] + matrix[3, 2] * x[2] + matrix[3, 3] * x[3],
+        m[0] * x[0] + m[1] * x[1] + m[2] * x[2] + m[3] * x[3],
+        m[1] * x[0] + m[4] * x[1] + m[5] * x[2] + m[6] * x[3],
+        m[2] * x[0] + m[5] * x[1] + m[7] * x[2] + m[8] * x[3],
+        m[3] * x[0] + m[6] * x[1] + m[8] * x[2] + m[9] * x[3],
     )
 
 
 @internal
-def _restore_prior(covariance, one, precision):  # type: ignore[no-untyped-def]
-    """Add to the precision of one input: the prior that faded with what was learnt."""
-    factor = precision / (1.0 + precision * covariance[one, one])
-    column = (covariance[0, one], covariance[1, one], covariance[2, one], covariance[3, one])
-    for i in range(INPUTS):
-        for j in range(INPUTS):
-            covariance[i, j] -= factor * column[i] * column[j]
+def _less_outer(m, kept, factor, g):  # type: ignore[no-untyped-def]
+    """kept · m - factor · g gᵀ, the upper triangle."""
+    k = factor * g[0], factor * g[1], factor * g[2], factor * g[3]
+    return (
+        kept * m[0] - k[0] * g[0], kept * m[1] - k[0] * g[1], kept * m[2] - k[0] * g[2], kept * m[3] - k[0] * g[3],
+        kept * m[4] - k[1] * g[1], kept * m[5] - k[1] * g[2], kept * m[6] - k[1] * g[3],
+        kept * m[7] - k[2] * g[2], kept * m[8] - k[2] * g[3],
+        kept * m[9] - k[3] * g[3],
+    )  # fmt: skip
+
+
+@internal
+def _with_prior(m, one, precision):  # type: ignore[no-untyped-def]
+    """Add to the precision of input `one`: the prior that faded with what was learnt."""
+    if one == 0:
+        own, column = m[0], (m[0], m[1], m[2], m[3])
+    elif one == 1:
+        own, column = m[4], (m[1], m[4], m[5], m[6])
+    elif one == 2:
+        own, column = m[7], (m[2], m[5], m[7], m[8])
+    else:
+        own, column = m[9], (m[3], m[6], m[8], m[9])
+    return _less_outer(m, 1.0, precision / (1.0 + precision * own), column)
 
 
 @compiled
@@ -152,8 +188,10 @@ def _recalibrate_rows(log_probs, labels, begins, start, horizons, forgetting, me
                     log_probs[anchor, i], labels[anchor, i], horizons[i], forgetting, memory.weights[i],
                     memory.covariance[i], memory.turn, i,
                 )  # fmt: skip
-            a, b, c = _recalibrated(log_probs[row, i], memory.weights[i])
-            out[row, i, 0], out[row, i, 1], out[row, i, 2] = np.log(a), np.log(b), np.log(c)
+            log_p, x = _inputs(log_probs[row, i])
+            down, up = _logits(log_p, x, memory.weights[i])
+            total = np.log(np.exp(down) + 1.0 + np.exp(up))
+            out[row, i, 0], out[row, i, 1], out[row, i, 2] = down - total, -total, up - total
 
 
 def recalibrate_stream(
@@ -186,8 +224,8 @@ def recalibrate_stream(
         >>> from nanoarb_jax.adaptation.online import recalibrate_stream
         >>> even, rise = np.log(np.full((5_000, 1, 3), 1 / 3)), np.full((5_000, 1), 2, np.int8)
         >>> learnt = recalibrate_stream(even, rise, np.zeros(5_000, np.int64), (10,), 0.999)
-        >>> np.exp(learnt[[0, 10, 4_999], 0, 2]).round(2).tolist()
-        [0.33, 0.33, 0.97]
+        >>> [round(float(p), 2) for p in np.exp(learnt[[0, 10, 4_999], 0, 2])]
+        [0.33, 0.33, 0.92]
     """
     factor = check_forgetting(forgetting)
     given = np.ascontiguousarray(log_probs, np.float64)
@@ -234,16 +272,16 @@ def learn_tick(tick, mid, forgetting, memory, waiting, probabilities):  # type: 
     for i in range(len(waiting.horizons)):
         horizon = waiting.horizons[i]
         if tick >= horizon:
-            anchor = (tick - horizon) % room
+            anchor = now - horizon if now >= horizon else now - horizon + room
             move, least = mid - waiting.mids[anchor], waiting.threshold_ticks[i] - _TOLERANCE_TICKS
             label = _UP if move >= least else (_DOWN if move <= -least else _NEUTRAL)
             _learn(
                 waiting.log_probs[anchor, i], label, horizon, forgetting, memory.weights[i], memory.covariance[i],
                 memory.turn, i,
             )  # fmt: skip
-        log_p = waiting.log_probs[now, i]
+        given = waiting.log_probs[now, i]
         for c in range(3):
             p = np.float64(probabilities[i, c])
-            log_p[c] = np.log(p) if p > 0.0 else LEAST_LOG_PROB
-        a, b, c = _recalibrated(log_p, memory.weights[i])
-        probabilities[i, 0], probabilities[i, 1], probabilities[i, 2] = a, b, c
+            given[c] = np.log(p) if p > 0.0 else LEAST_LOG_PROB
+        log_p, x = _inputs(given)
+        probabilities[i, 0], probabilities[i, 1], probabilities[i, 2] = _probabilities(log_p, x, memory.weights[i])

@@ -83,7 +83,7 @@ def with_recalibrated(
     """Judges, and those that learnt from data once more, recalibrated as labels become known, as "NAME_online".
 
     The first judge and every fitted baseline learn, all in the same way, from the first row after the training part on:
-    what was fitted to the training rows is too sure of them to be recalibrated there. "FIRST_online" comes first.
+    what was fitted to the training rows is too sure of them to be recalibrated there. "FIRST_online" comes second.
 
     Args:
         judges: {name: log-probabilities of each stream}, see `judge_streams`.
@@ -101,4 +101,4 @@ def with_recalibrated(
         for name, log_probs in judges.items()
         if name == first or name in FITTED_BASELINES
     }
-    return {f"{first}{ONLINE}": online.pop(f"{first}{ONLINE}"), **judges, **online}
+    return {first: judges[first], f"{first}{ONLINE}": online.pop(f"{first}{ONLINE}"), **judges, **online}

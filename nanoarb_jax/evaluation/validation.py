@@ -93,7 +93,7 @@ def evaluate(
             ("model_window"), which costs that many times as much.
         adapt: also judge it adapted to each stream's own training and validation rows ("adapted", the first judge).
         forgetting: also judge the first judge and all fitted baselines recalibrated as labels become known, by this
-            factor of forgetting ("adapted_online" and so on; the first one is then the first judge).
+            factor of forgetting ("adapted_online" and so on).
         keep: folder where fitted baselines are kept and found again; None: nowhere.
         note: told which baseline's turn it is.
 

@@ -12,9 +12,7 @@ SIGNIFICANCE = 0.05
 JUDGE_WORDS = {
     "model": "the model",
     "model_own_prior": "the model with each instrument's own class prior",
-    "model_online": "the model, recalibrated as labels become known,",
     "adapted": "the model adapted to each series' own past",
-    "adapted_online": "the model adapted to each series' own past, recalibrated as labels become known,",
 }
 STANDINGS = ("ahead of", "level with", "behind")
 

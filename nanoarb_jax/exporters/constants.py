@@ -40,9 +40,10 @@ class Form(NamedTuple):
     blocks: tuple[BlockForm, ...]
     heads_in: np.ndarray  # (f, h·m) all horizons side by side
     heads_in_bias: np.ndarray  # (h·m,)
-    heads_out: np.ndarray  # (h·m, h·c) block diagonal
+    heads_out: np.ndarray  # (h·m, h·c) block diagonal; below it, (f + g, h·c), the linear term if there is one
     heads_out_bias: np.ndarray  # (h·c,)
     shape: tuple[int, int]  # h, c
+    linear_term: bool
 
 
 def fold(model: MambaLOB) -> Form:
@@ -50,8 +51,6 @@ def fold(model: MambaLOB) -> Form:
     arrays, config, kind = named_arrays(model), model.config, model.transform.kind
     mean, std = (arrays.get(f"transform.{name}", np.zeros(0, np.float32)) for name in ("mean", "std"))
     h, f, m = arrays["heads.kernel_in"].shape
-    out = np.zeros((h, m, h, config.num_classes), np.float32)
-    out[np.arange(h), :, np.arange(h)] = arrays["heads.kernel_out"]
     return Form(
         channels=None if kind == "identity" else quotients(kind),
         scale=1 / std,
@@ -62,10 +61,21 @@ def fold(model: MambaLOB) -> Form:
         blocks=tuple(_fold_block(arrays, i, norm) for i, norm in enumerate(model.norms)),
         heads_in=arrays["heads.kernel_in"].transpose(1, 0, 2).reshape(f, h * m),
         heads_in_bias=arrays["heads.bias_in"].reshape(-1),
-        heads_out=out.reshape(h * m, h * config.num_classes),
+        heads_out=_fold_heads_out(arrays),
         heads_out_bias=arrays["heads.bias_out"].reshape(-1),
         shape=(h, config.num_classes),
+        linear_term=config.linear_term,
     )
+
+
+def _fold_heads_out(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """All that the logits of all horizons are products of, in one matrix."""
+    h, m, c = arrays["heads.kernel_out"].shape
+    out = np.zeros((h, m, h, c), np.float32)
+    out[np.arange(h), :, np.arange(h)] = arrays["heads.kernel_out"]
+    names = [name for name in ("linear_term.last_kernel", "linear_term.input_kernel") if name in arrays]
+    term = [arrays[name].transpose(1, 0, 2).reshape(-1, h * c) for name in names]
+    return np.concatenate([out.reshape(h * m, h * c), *term])
 
 
 def _fold_block(arrays: dict[str, np.ndarray], i: int, norm: nnx.LayerNorm) -> BlockForm:

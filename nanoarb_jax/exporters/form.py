@@ -11,6 +11,7 @@ Shapes as in `model/mamba.py`; rows = batch · ticks.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -41,7 +42,8 @@ def step_form(form: Form, single: bool) -> Traced:
     def step(
         x: jax.Array, previous: jax.Array, started: jax.Array, conv: jax.Array, *ssm: jax.Array
     ) -> tuple[jax.Array, ...]:
-        x = inputs(form, x, jnp.where(started.astype(bool), previous, x))
+        standardised = inputs(form, x, jnp.where(started.astype(bool), previous, x))
+        x = first_features(form, standardised)
         # what older ticks give to the convolutions of all layers at once; only the newest tap waits for its layer
         products = conv * _as(taps[:-1], conv)
         ones = np.ones((1, len(taps) - 1), np.float32)  # summed by a product, in a fifth of a ReduceSum's time
@@ -59,7 +61,7 @@ def step_form(form: Form, single: bool) -> Traced:
             x = x + (y * silu(z)) @ block.out
         last = jnp.concatenate(newest, axis=-1)  # (b, L·d)
         last = last if single else jnp.reshape(last, (-1, 1, last.shape[-1]))
-        return *heads(form, x), jnp.concatenate([conv[..., 1:, :], last], axis=-2), *states
+        return *heads(form, x, standardised), jnp.concatenate([conv[..., 1:, :], last], axis=-2), *states
 
     return step
 
@@ -72,24 +74,22 @@ def window_form(form: Form, ticks: int) -> Traced:
 
     def window(x: jax.Array) -> tuple[jax.Array, ...]:
         previous = jnp.concatenate([x[:, :1], x[:, : ticks - 1]], axis=1)
-        x = inputs(form, jnp.reshape(x, (-1, x.shape[-1])), jnp.reshape(previous, (-1, x.shape[-1])))
+        standardised = inputs(form, jnp.reshape(x, (-1, x.shape[-1])), jnp.reshape(previous, (-1, x.shape[-1])))
+        x = first_features(form, standardised)
         for block in form.blocks[:-1]:
             u, z = project(block, x)
             u = silu(convolve(block, u, ticks))
             delta, B, C = ssm_inputs(block, u)
             y = recur_window(block, delta, delta * u, B, C, ticks) + u * block.D[None]
             x = x + (y * silu(z)) @ block.out
-        return heads(form, _last_block(form.blocks[-1], x, ticks))
+        return heads(form, _last_block(form.blocks[-1], x, ticks), _last(standardised, ticks))
 
     return window
 
 
 def _last_block(block: BlockForm, x: jax.Array, ticks: int) -> jax.Array:
     """Output of the last block at the last tick, (b, f)."""
-
-    def last(rows: jax.Array) -> jax.Array:
-        return jnp.reshape(rows, (-1, ticks, rows.shape[-1]))[:, ticks - 1]
-
+    last = functools.partial(_last, ticks=ticks)
     normed = block.norm(x)
     u = silu(convolve(block, normed @ block.to_u, ticks))
     delta, B, C = ssm_inputs(block, u)
@@ -97,8 +97,13 @@ def _last_block(block: BlockForm, x: jax.Array, ticks: int) -> jax.Array:
     return last(x) + (y * silu(last(normed) @ block.to_z)) @ block.out
 
 
+def _last(rows: jax.Array, ticks: int) -> jax.Array:
+    """The last tick of each window, (rows, n) → (b, n)."""
+    return jnp.reshape(rows, (-1, ticks, rows.shape[-1]))[:, ticks - 1]
+
+
 def inputs(form: Form, x: jax.Array, previous: jax.Array) -> jax.Array:
-    """Input transform, projection and norm: raw features of rows (rows, f) → (rows, hidden)."""
+    """Input transform: raw features of rows (rows, f) → (rows, g)."""
     if form.channels is not None:
         numerator, denominator, offset, logged = form.channels
         both = jnp.concatenate([x, previous], axis=-1)
@@ -107,7 +112,12 @@ def inputs(form: Form, x: jax.Array, previous: jax.Array) -> jax.Array:
         # in every channel one of the two scales is 0: a Where takes as long as both products and their sum
         x = compressed * (form.scale * logged)[None] + x * (form.scale * ~logged)[None]
         x = jnp.clip(x + form.shift[None], -CLIP, CLIP)
-    return form.norm(x @ form.project + form.project_bias[None])
+    return x
+
+
+def first_features(form: Form, standardised: jax.Array) -> jax.Array:
+    """Projection and norm: inputs (rows, g) → (rows, hidden)."""
+    return form.norm(standardised @ form.project + form.project_bias[None])
 
 
 def project(block: BlockForm, x: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -183,10 +193,12 @@ def last_output(block: BlockForm, delta: jax.Array, du: jax.Array, B: jax.Array,
     return jnp.sum(jnp.reshape(read, (-1, ticks, d)) * du, axis=1)
 
 
-def heads(form: Form, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Logits and probabilities (b, h, c) of (b, hidden)."""
-    x = x @ form.heads_in + form.heads_in_bias[None]
+def heads(form: Form, last: jax.Array, standardised: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Logits and probabilities (b, h, c) of the last features (b, hidden) and the inputs (b, g)."""
+    x = last @ form.heads_in + form.heads_in_bias[None]
     x = x * (jax.lax.erf(x / np.float32(math.sqrt(2))) + 1) * 0.5  # gelu, as onnxruntime fuses it
+    if form.linear_term:  # one node more; two products of its own would be two
+        x = jnp.concatenate([x, last, standardised], axis=-1)
     logits = jnp.reshape(x @ form.heads_out + form.heads_out_bias[None], (-1, *form.shape))
     return logits, jax.nn.softmax(logits)
 

@@ -2,7 +2,8 @@
 
 One array because a compiled call then takes one argument: numba spends 4 µs on taking the thirty arrays of a book, a
 clock and a memory out of their tuples, and 0.3 µs on a single array. `open_state` finds the arrays in it, in compiled
-code and in Python alike, and a snapshot is a copy of its bytes. At its end there is room for the state of a model.
+code and in Python alike, and a snapshot is a copy of its bytes. At its end there is room for the state of a model, and
+for what is learnt of its predictions.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ HEADER = np.dtype(
         ("features", "i8"),  # how many
         ("model_at", "i8"),  # where a model's state begins, and how many floats it has
         ("model_floats", "i8"),
+        ("learn_at", "i8"),  # where the room for what is learnt begins, and how many bytes it has; 0: nothing is
+        ("learn_bytes", "i8"),
         ("warm_up", "i8"),  # ticks of a session until a model's predictions are ready
         ("px_scale", "f8"),  # units of the features, see `FeatureScale`
         ("lots_per_unit", "f8"),
@@ -95,6 +98,20 @@ class LiveModel(NamedTuple):
     state: NDArray[np.float32]
 
 
+class LearningRoom(NamedTuple):
+    """What of a live input's bytes is needed to learn from its ticks.
+
+    Attributes:
+        header: (1,) HEADER.
+        top: (4, 10) int64, the book of the latest tick, as `ClockMemory.top`.
+        learnt: (bytes,) uint8, begins at a cache line.
+    """
+
+    header: NDArray[np.void]
+    top: NDArray[np.int64]
+    learnt: NDArray[np.uint8]
+
+
 class LiveState(NamedTuple):
     """The arrays in a live input's bytes.
 
@@ -111,7 +128,7 @@ class LiveState(NamedTuple):
     model: LiveModel
 
 
-def _opening(function: Any) -> Any:
+def opening(function: Any) -> Any:
     """Compile a function that finds arrays in bytes; in Python it stays as it is.
 
     numba must not make it part of its callers itself (`inline="always"`): it then takes `opened.state[i] = 0` for dead
@@ -120,7 +137,7 @@ def _opening(function: Any) -> Any:
     return register_jitable(error_model="numpy", forceinline=True, _nrt=False)(function)
 
 
-@_opening
+@opening
 def open_model(block):  # type: ignore[no-untyped-def]
     """The `LiveModel` in (bytes,) uint8. It is quicker to compile than the whole of `open_state`."""
     header = block[:_HEADER_BYTES].view(HEADER)
@@ -132,7 +149,19 @@ def open_model(block):  # type: ignore[no-untyped-def]
     )
 
 
-@_opening
+@opening
+def open_learning_room(block):  # type: ignore[no-untyped-def]
+    """The `LearningRoom` in (bytes,) uint8."""
+    header = block[:_HEADER_BYTES].view(HEADER)
+    learnt = header[0]["learn_at"]
+    return LearningRoom(
+        header,
+        block[_LAST_TOP : _LAST_TOP + _TOP].view(np.int64).reshape(4, LEVELS),
+        block[learnt : learnt + header[0]["learn_bytes"]],
+    )
+
+
+@opening
 def open_state(block):  # type: ignore[no-untyped-def]
     """The `LiveState` in (bytes,) uint8."""
     header = block[:_HEADER_BYTES].view(HEADER)
@@ -227,23 +256,45 @@ def read_state(block: NDArray[np.uint8]) -> LiveState:
 def grow_state(block: NDArray[np.uint8], status: int) -> NDArray[np.uint8]:
     """The same with twice the room that NEEDS_LEVELS or NEEDS_ORDERS asks for; `block` is not used any more."""
     old = read_state(block)
-    larger = _with_book(old.header, grow(old.book, status))
-    larger[_META:_LADDER] = block[_META:_LADDER]
-    read_state(larger).model.state[:] = old.model.state
+    larger = _moved(block, old.header, grow(old.book, status))
+    _learnt(larger)[:] = _learnt(block)
     return larger
+
+
+def add_learning_room(block: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """The same with `size` bytes, all 0, for what is learnt, in place of such room that there was."""
+    old = read_state(block)
+    header = old.header.copy()
+    header["learn_bytes"] = size
+    return _moved(block, header, old.book)
+
+
+def _learnt(block: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    room: LearningRoom = open_learning_room(block)
+    return room.learnt
+
+
+def _moved(block: NDArray[np.uint8], header: NDArray[np.void], book: BookState) -> NDArray[np.uint8]:
+    """Everything but what is learnt in new bytes, with these settings and this book."""
+    moved = _with_book(header, book)
+    moved[_META:_LADDER] = block[_META:_LADDER]
+    read_state(moved).model.state[:] = read_state(block).model.state
+    return moved
 
 
 def _with_book(header: NDArray[np.void], book: BookState) -> NDArray[np.uint8]:
     """New bytes with these settings and this book."""
     blocks, slots = book.levels.fill.shape[1], len(book.orders)
     tables = 3 * ((16 * blocks + 63) // 64 * 64)
-    size = _LADDER + 48 * blocks * WIDTH + tables + 64 + slots * ORDER.itemsize + 4 * int(header[0]["model_floats"])
+    model = _LADDER + 48 * blocks * WIDTH + tables + 64 + slots * ORDER.itemsize
+    learnt = _whole_lines(model + 4 * int(header[0]["model_floats"]))
+    size = learnt + int(header[0]["learn_bytes"])
     room = np.zeros(size + 64, np.uint8)
     block = room[-room.ctypes.data % 64 :][:size]  # a model's state begins at a cache line
     block[: HEADER.itemsize].view(HEADER)[:] = header
     first = block[: HEADER.itemsize].view(HEADER)
     first["blocks"], first["slots"] = blocks, slots
-    first["model_at"] = size - 4 * header["model_floats"]
+    first["model_at"], first["learn_at"] = model, learnt
     state = read_state(block)
     new, old = ([*one.levels, one.orders, one.meta, one.anomalies, one.policy] for one in (state.book, book))
     for target, source in zip(new, old, strict=True):

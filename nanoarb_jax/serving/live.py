@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nanoarb_jax.adaptation.online import check_forgetting
 from nanoarb_jax.config import InputSpec
 from nanoarb_jax.data.instrument import Instrument
 from nanoarb_jax.errors import ConfigError, DataError
@@ -20,7 +21,9 @@ from nanoarb_jax.market.book.state import NEEDS_LEVELS, NEEDS_ORDERS, RAISED, de
 from nanoarb_jax.market.event import EVENT
 from nanoarb_jax.serving.backends.native import NativeStep
 from nanoarb_jax.serving.backends.native.layout import aligned, read_header
+from nanoarb_jax.serving.backends.native.learning import begin_learning
 from nanoarb_jax.serving.backends.native.live import READY, TICKED, apply_books, apply_event, apply_events
+from nanoarb_jax.serving.live_labels import live_thresholds
 from nanoarb_jax.serving.live_snapshot import read_snapshot, write_snapshot
 from nanoarb_jax.serving.loading import read_card
 from nanoarb_jax.serving.prediction import NotPickled, Prediction, make_prediction
@@ -41,13 +44,15 @@ class LivePredictor(NotPickled):
         policy: about anomalies, see `nanoarb_jax.market.anomaly.policies`; None: the defaults, but as in files no tick
             before the first snapshot or clear of the book (`incomplete`).
         levels, orders: room in the book to begin with. It grows as needed, but not inside compiled code.
+        label_settings: settings of `DataConfig` that the model's labels were made with, which `learn` goes by; None:
+            not known.
 
     Raises:
         ConfigError: the model reads other features than `spec` says.
 
     Attributes:
         weights, state: what `live_apply` and `depth_step` of `nanoarb_jax.serving.backends.native.live` take. After
-            `apply`, `apply_many` and `restore`, `state` may be another array than before.
+            `apply`, `apply_many`, `restore` and `learn`, `state` may be another array than before.
         warm_up: ticks of a session until its predictions are ready.
 
     Example:
@@ -68,6 +73,7 @@ class LivePredictor(NotPickled):
         policy: Policy | Mapping[str, Policy] | None = None,
         levels: int = 8_192,
         orders: int = 16_384,
+        label_settings: Mapping[str, Any] | None = None,
     ):
         if step.config.feature_set != spec.feature_set:
             raise ConfigError(
@@ -75,7 +81,7 @@ class LivePredictor(NotPickled):
             )
         self.spec, self.instrument, self.version, self.warm_up = spec, instrument, step.version, step.window
         self.weights = step.weights
-        self._step = step
+        self._step, self._label_settings, self._learning = step, label_settings, ""
         self._probabilities = np.zeros((step.horizons, 3), np.float32)
         sizes = (instrument.tick_size, instrument.lot_size, instrument.quantity_scale, instrument.spread_scale)
         self._fresh = new_state(
@@ -87,6 +93,7 @@ class LivePredictor(NotPickled):
             model_floats=read_header(step.weights).room,
             warm_up=step.window,
         )
+        self.state: NDArray[np.uint8]
         self._compile()
         self.reset()
 
@@ -122,7 +129,8 @@ class LivePredictor(NotPickled):
         if instrument is not None and not isinstance(instrument, Instrument):
             raise ConfigError(f"instrument={instrument!r}: expected an Instrument, see Instrument.measure")
         measured = instrument or _as_trained(card.data.get("streams", []), str(series), path)
-        return cls(NativeStep.load(path, precision), card.input, measured, **options)
+        labels = card.data.get("config")
+        return cls(NativeStep.load(path, precision), card.input, measured, label_settings=labels, **options)
 
     def apply(self, event: np.void) -> Prediction | None:
         """Let one event happen.
@@ -204,6 +212,36 @@ class LivePredictor(NotPickled):
         )
         return self._predicted(status, None) if status else None
 
+    def learn(self, forgetting: float = 0.9999, threshold_ticks: float | Sequence[float] | None = None) -> None:
+        """From the next tick on, recalibrate the probabilities of every tick by the labels that are known by then.
+
+        It is what `nanoarb_jax.adaptation.online.recalibrate_stream` does with a recorded stream from that tick on. A
+        label is known `horizon` ticks after its own, from the mids that this object sees; ticks whose predictions are
+        not `ready` are learnt from too. A session gap drops the ticks that wait for labels, and what was learnt stays.
+        `reset` forgets what was learnt and goes on learning. Called again, it forgets what was learnt and begins anew,
+        with these settings. A snapshot holds what was learnt; it is restored where `learn` was called with the same
+        settings, before or after other ticks.
+
+        Args:
+            forgetting: factor in (0.9, 1] by which what was learnt fades at every label.
+            threshold_ticks: least move of the mid that is up or down, in ticks, one or one per horizon; None: that of
+                the model's labels, `instrument.spread_scale` with the default settings of `DataConfig`.
+
+        Raises:
+            ConfigError: a forgetting factor or threshold out of range, a threshold that is not known and not given, or
+                a model whose labels are not of the rule "move" on the mid. Everything stays as it was.
+
+        Example:
+            >>> live = nj.LivePredictor.load("checkpoints/nano", nj.Instrument.measure("feeds/synthetic_00.npz"))
+            >>> live.learn(forgetting=0.9999)
+        """
+        horizons = self._step.config.horizons
+        thresholds = live_thresholds(self._label_settings, self.instrument, len(horizons), threshold_ticks)
+        factor = check_forgetting(forgetting)
+        self.state = _aligned_copy(begin_learning(self.state, horizons, factor, thresholds))
+        self._fresh = begin_learning(self._fresh, horizons, factor, thresholds)
+        self._learning = f", learning with forgetting={factor} and threshold_ticks={thresholds}"
+
     @property
     def book(self) -> OrderBook:
         """The book as it stands, to look at: it is the predictor's own, and stays right until the next event."""
@@ -225,24 +263,28 @@ class LivePredictor(NotPickled):
         return read_state(self.state).model.features.copy()
 
     def reset(self) -> None:
-        """Forget everything: the next event is the first."""
+        """Forget everything, what was learnt too: the next event is the first."""
         self.state = _aligned_copy(self._fresh)
 
     def snapshot(self) -> bytes:
-        """Book, clock, feature memory and model state, in the middle of a message too; a numpy archive, no pickle."""
+        """Book, clock, feature memory, model state and what was learnt, in the middle of a message too.
+
+        It is a numpy archive, without pickle.
+        """
         return write_snapshot(self.state, self.version, self._settings())
 
     def restore(self, blob: bytes) -> None:
         """Take over a snapshot: whatever comes next is what it would have been there.
 
         Raises:
-            DataError: damaged, of other weights, another input, or another instrument. Everything stays as it was.
+            DataError: damaged, of other weights, another input, another instrument, or of a predictor that learns
+                otherwise than this one, see `learn`. Everything stays as it was.
         """
         self.state = _aligned_copy(read_snapshot(blob, self.version, self._settings()))
 
     def _settings(self) -> str:
         """What must be the same where a snapshot is restored."""
-        return f"{self.spec} {self.instrument} weights in {self._step.precision}"
+        return f"{self.spec} {self.instrument} weights in {self._step.precision}{self._learning}"
 
     def _predicted(self, status: int, event: np.void | None) -> Prediction | None:
         """The prediction of a call that did more than nothing; gives room where it is asked for."""

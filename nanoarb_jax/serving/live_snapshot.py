@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nanoarb_jax.errors import DataError
 
-FORMAT = 2
+FORMAT = 3
 
 
 def write_snapshot(state: NDArray[np.uint8], version: str, settings: str) -> bytes:

@@ -138,15 +138,16 @@ def last_minutes(stream: Stream, minutes: float | None, purge: int) -> Stream:
     stop = max(test - purge, start)
     validation = stop - int(VALIDATION_SHARE * (stop - start))
     first = max(start - LEAST_HISTORY, 0)
-    ranges = {"train": (start, max(validation - purge, start)), "validation": (validation, stop), "test": stream.test}
-    columns = {name: value[first:] for name, value in stream._asdict().items() if isinstance(value, np.ndarray)}
-    own = stream._replace(**columns, **{name: (begin - first, end - first) for name, (begin, end) in ranges.items()})
-    judged = (max(own.validation[0], LEAST_HISTORY), own.validation[1])
-    met = [_labelled(own, part) for part in (own.train, judged)]
-    if min(met) < LEAST_ROWS:
+    parts = {"train": (start, max(validation - purge, start)), "validation": (validation, stop), "test": stream.test}
+    cut: dict[str, Any] = {name: (begin - first, end - first) for name, (begin, end) in parts.items()}
+    cut |= {name: value[first:] for name, value in stream._asdict().items() if isinstance(value, np.ndarray)}
+    own = stream._replace(**cut)
+    judged = max(own.validation[0], LEAST_HISTORY), own.validation[1]
+    labelled = [_labelled(own, part) for part in (own.train, judged)]
+    if min(labelled) < LEAST_ROWS:
         raise ShortSeriesError(
-            f"stream {stream.name!r}: {stop - start} rows, of which {met[0]} to learn from and {met[1]} to validate "
-            f"with have all labels; expected at least {LEAST_ROWS} of both"
+            f"stream {stream.name!r}: {stop - start} rows, of which {labelled[0]} to learn from and {labelled[1]} to "
+            f"validate with have all labels; expected at least {LEAST_ROWS} of both"
         )
     return own
 

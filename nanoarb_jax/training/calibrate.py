@@ -1,8 +1,8 @@
 """Calibration of the weights that are kept: their probabilities mean what they say.
 
 Weighted losses tilt probabilities, and long training makes them too sure. A temperature and the bias of a direction
-are fitted per horizon on the validation rows, and folded into the last layer of the heads: everything that serves the
-weights then gives calibrated probabilities and need not know of it.
+are fitted per horizon on the validation rows, and folded into the last layer of the heads, and into the linear term of
+a model that has one: everything that serves the weights then gives calibrated probabilities and need not know of it.
 
 A calibration is the plain JSON value {"h10": {"temperature": 1.1, "bias": [0.1, 0.0, 0.1]}, …}, in the order of the
 horizons: logits become logits / temperature + bias.
@@ -100,10 +100,11 @@ def calibrated(log_probs: NDArray[np.floating], calibration: Calibration) -> NDA
 
 
 def fold_calibration(model: MambaLOB, calibration: Calibration) -> None:
-    """Change the last layer of the heads so that the model's logits are calibrated."""
+    """Change what the logits are sums of, so that they are calibrated: last layer of the heads, and linear term."""
     temperature, bias = _columns(calibration)
-    heads = model.heads
-    heads.kernel_out[...] = (np.asarray(heads.kernel_out[...]) / temperature[:, None, None]).astype(np.float32)
+    heads, term = model.heads, model.linear_term
+    for kernel in (heads.kernel_out, *(() if term is None else (term.last_kernel, term.input_kernel))):
+        kernel[...] = (np.asarray(kernel[...]) / temperature[:, None, None]).astype(np.float32)
     heads.bias_out[...] = (np.asarray(heads.bias_out[...]) / temperature[:, None] + bias).astype(np.float32)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import json
 import os
 import shutil
@@ -32,6 +33,7 @@ from nanoarb_jax.model.mamba import MambaLOB
 from support.random_model import random_model
 
 CONFIG = ModelConfig(hidden_dim=8, d_state=4, num_layers=2, horizons=(3, 9), window=20)
+ADAPTED = dataclasses.replace(CONFIG, linear_term=True)
 ABOUT = {
     "metrics": {"validation_mcc": {"mean": 0.1, "h3": float(np.float32(0.1))}, "loss": 1.25},
     "data": {"streams": [{"name": "es", "tick_size": 0.25}]},
@@ -68,16 +70,27 @@ def refused(path: Path, *words: str) -> None:
         assert word in line
 
 
-def test_round_trip_is_bit_exact(kept: Path) -> None:
-    saved, loaded = named_arrays(some_model()), load_checkpoint(kept)
+@pytest.mark.parametrize("config", [CONFIG, ADAPTED], ids=["plain", "adapted"])
+def test_round_trip_is_bit_exact(config: ModelConfig, tmp_path: Path) -> None:
+    kept = save_checkpoint(tmp_path / "one", some_model(config), **ABOUT)
+    saved, loaded = named_arrays(some_model(config)), load_checkpoint(kept)
     arrays = named_arrays(loaded.model)
     assert arrays.keys() == saved.keys()
     assert {"transform.mean", "transform.std", "blocks.1.A_log", "heads.kernel_out"} <= arrays.keys()
     for name, array in arrays.items():
         assert array.dtype == np.float32 and array.tobytes() == saved[name].tobytes(), name
-    assert loaded.config == CONFIG and loaded.path == kept
+    assert ("linear_term.last_kernel" in arrays) == ("linear_term.input_kernel" in arrays) == config.linear_term
+    assert loaded.config == config and loaded.path == kept
     assert {name: getattr(loaded, name) for name in ABOUT} == ABOUT
     assert loaded.version == model_version(saved) and len(loaded.version) == 12
+
+
+def test_a_config_that_does_not_say_has_no_linear_term(copy: Path) -> None:
+    """As earlier versions wrote it."""
+    rewrite(copy, lambda m: m["config"].pop("linear_term"), stamp=True)
+    assert load_checkpoint(copy).config == CONFIG
+    rewrite(copy, lambda m: m["config"].update(linear_term=True), stamp=True)
+    refused(copy, "array 'linear_term.input_kernel' does not fit its config")
 
 
 def test_operands_of_another_type(kept: Path) -> None:

@@ -19,6 +19,7 @@ from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint, model_
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import ExportError, NanoarbError, OutputError
 from nanoarb_jax.exporters import checks, export, export_step, export_window
+from nanoarb_jax.exporters.constants import fold
 from nanoarb_jax.exporters.trace import FEATURES, OUTPUTS
 from nanoarb_jax.features.feature_set import FEATURE_SETS
 from nanoarb_jax.features.flow import FLOW_NAMES, flow
@@ -234,6 +235,21 @@ def test_smaller_weights(nano: Checkpoint, tmp_path: Path, write: Any, precision
         np.asarray(block.out_proj.kernel[...]).shape in shapes and np.asarray(block.x_proj.kernel[...]).shape in shapes
     )
     assert (88, 55) not in shapes, "the channels of the input stay exact"
+
+
+@pytest.mark.parametrize("preset", [None, "nano"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_a_linear_term(preset: str | None, precision: Any, tmp_path: Path) -> None:
+    """Of the last tick's inputs, and exact in every precision."""
+    config = TINY if preset is None else dataclasses.replace(ModelConfig.preset(preset), window=30)
+    checkpoint, path = checkpoint_of(dataclasses.replace(config, linear_term=True)), tmp_path / "adapted.onnx"
+    export_window(checkpoint, path, precision=precision)
+    if precision == "fp32":
+        noise = np.random.default_rng(3).normal(size=(3, config.window, config.input_dim)).astype(np.float32)
+        assert_equals_jax(path, checkpoint, noise if config is TINY else books(3, config.window))
+    weights = [onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer]
+    out = fold(checkpoint.model).heads_out
+    assert any(array.dtype == np.float32 and np.array_equal(array, out) for array in weights)
 
 
 def test_int8_weights_are_off_by_half_a_step_at_most(nano: Checkpoint, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from flax import nnx
 
 import nanoarb_jax as nj
 from nanoarb_jax.artifacts.checkpoint import load_checkpoint, named_arrays
@@ -22,6 +24,7 @@ from nanoarb_jax.serving.batching import MicroBatcher
 from nanoarb_jax.serving.prediction import Prediction
 from nanoarb_jax.serving.predictor import StepPredictor
 from nanoarb_jax.simulation.market import synthetic_books
+from support.random_model import random_model
 
 Backend = JaxBatch | NativeBatch
 INSTRUMENTS, BATCH, TICKS = 6, 4, 120
@@ -97,6 +100,26 @@ def test_equals_separate_predictors(batcher: MicroBatcher, alone: dict[str, list
     assert sizes == {0, 1, 2, 3, 4}
     for name, expected in alone.items():
         assert_same(met[name], expected)
+
+
+@pytest.mark.parametrize("kind", ["native", "jax"])
+def test_an_adapted_model(kind: str) -> None:
+    config = dataclasses.replace(nj.ModelConfig.preset("nano"), num_layers=2, linear_term=True)
+    model, ticks = random_model(config), np.array([stream[:9] for stream in STREAMS.values()])
+    backend: Backend = (
+        JaxBatch(model, "v", INSTRUMENTS, BATCH)
+        if kind == "jax"
+        else NativeBatch(pack(named_arrays(model), config), config, "v", INSTRUMENTS, BATCH)
+    )
+    batcher, met = MicroBatcher(backend, max_wait_ns=10**18), {name: [] for name in STREAMS}
+    for tick in ticks.swapaxes(0, 1):
+        for name, features in zip(STREAMS, tick, strict=True):
+            for instrument, prediction in batcher.submit(name, features).items():
+                met[instrument].append(prediction.probabilities)
+    for instrument, prediction in batcher.flush().items():
+        met[instrument].append(prediction.probabilities)
+    expected = jax.nn.softmax(nnx.jit(lambda model, x: model.scan(x)[0])(model, ticks))
+    np.testing.assert_allclose(list(met.values()), expected, rtol=0, atol=1e-5)
 
 
 def test_a_full_batch_is_flushed(batcher: MicroBatcher) -> None:

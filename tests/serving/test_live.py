@@ -42,8 +42,9 @@ from nanoarb_jax.simulation.config import PRESETS
 from nanoarb_jax.simulation.market import synthetic_events
 from support.book_twin import LOT, TICK, random_events
 from support.examples import examples
+from support.learning import recalibrated
 from support.random_model import random_model
-from support.series import joined, random_books
+from support.series import as_quantities, joined, random_books
 
 CHECKPOINT = Path(__file__).parents[2] / "checkpoints" / "nano"
 REAL = "data/binance/usdm/btcusdt_20240808.gz"
@@ -172,14 +173,32 @@ def test_a_real_day(shared: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(out[: books.rows], expected)
 
 
-def as_quantities(books: BookSeries, row: int) -> tuple[Any, ...]:
-    """A row of books in prices and quantities, as `apply_depth` takes it."""
-    sides = []
-    for px, lots in books.sides:
-        there = px[row] != EMPTY_PRICE
-        sides += [px[row][there] / books.px_scale, lots[row][there] / books.lots_per_unit]
-    assert books.bought is not None and books.sold is not None
-    return int(books.ts_ns[row]), *sides, books.bought[row] / books.lots_per_unit, books.sold[row] / books.lots_per_unit
+def test_learning_on_a_real_day(shared: Path) -> None:
+    """The same by every way, and what offline recalibration makes of the same ticks; see `test_live_learning`."""
+    path = shared / REAL
+    config = DataConfig(**load_checkpoint(CHECKPOINT).data["config"])
+    books, _ = read_books(find_sources([path])[0], config)
+    instrument, events = Instrument.measure(path, spec=config.input), read_events(path)
+    live = LivePredictor.load(CHECKPOINT, instrument, levels=8192)
+    _, given = live.apply_many(events)
+    live.reset()
+    live.learn(forgetting=0.9999)
+    _, learnt = live.apply_many(events)
+    expected = recalibrated(given, books, instrument.spread_scale, 0.9999, config.input.session_gap_ns)
+    np.testing.assert_allclose(learnt, expected, atol=1e-6)
+    assert abs(learnt - given).max() > 0.05
+
+    live.reset()
+    np.testing.assert_array_equal(one_by_one(live, events)[0], learnt)
+    live.reset()
+    for row in range(books.rows):
+        prediction = live.apply_depth(*as_quantities(books, row))
+        assert prediction is not None
+        np.testing.assert_array_equal(prediction.probabilities, learnt[row])
+    live.reset()
+    out = np.zeros((len(events), 3, 3), np.float32)
+    predict_all(live.weights, live.state, events, out)
+    np.testing.assert_array_equal(out[: books.rows], learnt)
 
 
 def test_snapshots_at_random_places() -> None:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from float64_twin import Float64Twin
-from nanoarb_jax.artifacts.checkpoint import load_checkpoint, named_arrays
+from nanoarb_jax.artifacts.checkpoint import load_checkpoint, named_arrays, save_checkpoint
 from nanoarb_jax.cli.main import app
 from nanoarb_jax.config import ModelConfig
 from nanoarb_jax.errors import ConfigError, DataError, ExportError
@@ -46,8 +46,10 @@ from nanoarb_jax.serving.backends.native import (
 )
 from nanoarb_jax.serving.backends.native.file import native_file, read_native_file
 from nanoarb_jax.serving.backends.native.layout import (
+    HEADER_BYTES,
     MAGIC,
     PRECISIONS,
+    Header,
     aligned,
     read_header,
     state_offsets,
@@ -69,6 +71,9 @@ FLOW = dataclasses.replace(NANO, feature_set="flow")
 # nothing here is a multiple of 16, nor of 4
 ODD = ModelConfig(hidden_dim=23, d_state=5, d_conv=3, expand=3, num_layers=2, dt_rank=3, horizons=(1, 2, 3, 5, 8, 13))
 PLAIN = ModelConfig(feature_set=7, hidden_dim=40, d_conv=2, num_layers=1, horizons=(4,))
+ADAPTED, ADAPTED_ODD, ADAPTED_PLAIN, ADAPTED_FLOW = (
+    dataclasses.replace(config, linear_term=True) for config in (NANO, ODD, PLAIN, FLOW)
+)
 
 
 @cache
@@ -104,7 +109,11 @@ def test_presets_equal_the_model(name: str) -> None:
     np.testing.assert_allclose(native(config).scan(TICKS), expected(config), rtol=0, atol=2e-6)
 
 
-@pytest.mark.parametrize("config", [ODD, PLAIN, FLOW], ids=["odd", "plain", "flow"])
+@pytest.mark.parametrize(
+    "config",
+    [ODD, PLAIN, FLOW, ADAPTED, ADAPTED_ODD, ADAPTED_PLAIN, ADAPTED_FLOW],
+    ids=["odd", "plain", "flow", "adapted", "adapted odd", "adapted plain", "adapted flow"],
+)
 def test_any_shape_equals_the_model(config: ModelConfig) -> None:
     np.testing.assert_allclose(native(config).scan(ticks_of(config)), expected(config), rtol=0, atol=2e-6)
 
@@ -120,7 +129,7 @@ def test_weights_of_the_pytorch_original(shared: Path) -> None:
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 5e-3), ("int8", 2e-2)])
-@pytest.mark.parametrize("config", [NANO, ODD, FLOW], ids=["nano", "odd", "flow"])
+@pytest.mark.parametrize("config", [NANO, ODD, FLOW, ADAPTED], ids=["nano", "odd", "flow", "adapted"])
 def test_narrow_weights_stay_close(config: ModelConfig, precision: str, tolerance: float) -> None:
     met = native(config, precision).scan(ticks_of(config))
     assert 1e-6 < np.abs(met - expected(config)).max() <= tolerance
@@ -168,8 +177,9 @@ def strategy(weights, state, features, probabilities):  # type: ignore[no-untype
         step(weights, state, features[i], probabilities[i])
 
 
-def test_every_way_to_call_it_is_the_same() -> None:
-    backend, n = native(NANO), len(TICKS)
+@pytest.mark.parametrize("config", [NANO, ADAPTED], ids=["nano", "adapted"])
+def test_every_way_to_call_it_is_the_same(config: ModelConfig) -> None:
+    backend, n = native(config), len(TICKS)
     once = np.array([backend.step(tick) for tick in TICKS])
     inside, all_at_once, from_c = (np.empty_like(once) for _ in range(3))
     strategy(backend.weights, initial_state(backend.weights), TICKS, inside)
@@ -182,7 +192,7 @@ def test_every_way_to_call_it_is_the_same() -> None:
         np.testing.assert_array_equal(other, once)
 
 
-@pytest.mark.parametrize("config", [NANO, ODD, FLOW], ids=["nano", "odd", "flow"])
+@pytest.mark.parametrize("config", [NANO, ODD, FLOW, ADAPTED], ids=["nano", "odd", "flow", "adapted"])
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_many_instruments_are_as_many_streams(config: ModelConfig, precision: str) -> None:
     """Some tick and some do not, in groups of four and what is left; others' states stay bit for bit."""
@@ -208,7 +218,7 @@ def test_many_instruments_are_as_many_streams(config: ModelConfig, precision: st
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("config", [NANO, ODD, PLAIN, FLOW], ids=["nano", "odd", "plain", "flow"])
+@pytest.mark.parametrize("config", [NANO, ODD, PLAIN, FLOW, ADAPTED], ids=["nano", "odd", "plain", "flow", "adapted"])
 def test_it_reads_and_writes_nothing_beyond_its_arrays(config: ModelConfig, precision: str) -> None:
     """Features that end before a whole vector, and neighbours of state and output, by the C entry."""
     backend, f, h = native(config, precision), config.input_dim, len(config.horizons)
@@ -256,11 +266,24 @@ def test_weights_that_are_none() -> None:
 def test_the_layout_is_that_of_files_already_exported() -> None:
     """They have no offsets in them: where their parts lie follows from the header alone."""
     header = read_header(pack(arrays_of(NANO), NANO))
-    assert header == (MAGIC, 0, 25280, 416, 704, 44, 1, 64, 16, 16, 32, 8, 4, 1, 32, 1, 3, 16, 16)
+    assert header == (MAGIC, 0, 25280, 416, 704, 44, 1, 64, 16, 16, 32, 8, 4, 1, 32, 1, 3, 16, 16, 0)
     assert MAGIC == 0x4E414E4F41524202
-    at = (256, 768, 4992, 5120, 13504, 0, 4608, 5248, 9472, 10240, 11392, 18624, 22080, 25280)
+    at = (256, 768, 4992, 5120, 13504, 0, 4608, 5248, 9472, 10240, 11392, 18624, 22080, 25280, 25280)
     assert weight_offsets(header) == at
     assert state_offsets(header)[:6] == (0, 16, 64, 352, 0, 96)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_linear_term_is_added_at_the_end(precision: str) -> None:
+    """All else lies as it does without one, so nothing tells a buffer without one from those of earlier versions."""
+    arrays = arrays_of(ADAPTED)
+    whole, without = pack(arrays, ADAPTED, precision), pack(arrays, NANO, precision)
+    np.testing.assert_array_equal(whole[HEADER_BYTES : len(without)], without[HEADER_BYTES:])
+    words, header = without[:HEADER_BYTES].view(np.int64), read_header(without)
+    assert (header.term, read_header(whole).term) == (0, 1) and not words[Header._fields.index("term") :].any()
+    assert len(whole) - len(without) == 4 * header.logits * (1 + header.inputs + header.hidden)
+    with pytest.raises(DataError, match="term is 1, the config's is 0; pack them anew"):
+        NativeStep(whole, NANO, "v")
 
 
 def test_weights_of_another_shape_than_the_config(tmp_path: Path) -> None:
@@ -276,9 +299,12 @@ def test_weights_of_another_shape_than_the_config(tmp_path: Path) -> None:
 # Numbers at the edges
 
 
-@pytest.mark.parametrize(("width", "transform"), [(1, "lob44"), (2, "lob44"), (3, "lob44"), (3, "flow")])
-def test_very_narrow_models(width: int, transform: Any) -> None:
-    narrow = ModelConfig(hidden_dim=width, d_state=3, num_layers=1, horizons=(1,))
+@pytest.mark.parametrize(
+    ("width", "transform", "linear_term"),
+    [(1, "lob44", False), (2, "lob44", True), (3, "lob44", False), (3, "flow", False), (3, "flow", True)],
+)
+def test_very_narrow_models(width: int, transform: Any, linear_term: bool) -> None:
+    narrow = ModelConfig(hidden_dim=width, d_state=3, num_layers=1, horizons=(1,), linear_term=linear_term)
     config = dataclasses.replace(narrow, feature_set=transform)
     twin, ticks = Float64Twin(arrays_of(config), config), ticks_of(config)[:100]
     exact = [twin.step(tick) for tick in ticks]
@@ -315,7 +341,7 @@ def test_any_finite_features_give_probabilities(lob44: bool, column: int, value:
 # States and files
 
 
-@pytest.mark.parametrize("config", [NANO, ODD, FLOW], ids=["nano", "odd", "flow"])
+@pytest.mark.parametrize("config", [NANO, ODD, FLOW, ADAPTED], ids=["nano", "odd", "flow", "adapted"])
 def test_states_are_those_of_the_jax_step(config: ModelConfig) -> None:
     ours, theirs, ticks = native(config), JaxStep(random_model(config), "v"), ticks_of(config)
     ours.scan(ticks[:50])
@@ -348,6 +374,18 @@ def test_a_file_is_served_as_the_checkpoint(nano_checkpoint: Path, tmp_path: Pat
     np.testing.assert_array_equal(served.score(TICKS), loaded.score(TICKS))
     # a program of another language maps the file and passes its start
     np.testing.assert_array_equal(np.frombuffer(path.read_bytes(), np.uint8)[: len(weights)], weights)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+def test_an_adapted_checkpoint_and_its_file(tmp_path: Path, precision: Any) -> None:
+    path = save_checkpoint(tmp_path / "adapted", random_model(ADAPTED_ODD))
+    accuracy = export_native(load_checkpoint(path), tmp_path / "model.native", precision=precision).accuracy
+    assert accuracy.max_probability_difference <= checks.TOLERANCES[precision]
+    served, loaded = StepPredictor.load(tmp_path / "model.native"), StepPredictor.load(path, "native", precision)
+    np.testing.assert_array_equal(served.score(TICKS), loaded.score(TICKS))
+    reference = StepPredictor.load(path, "jax").score(TICKS)
+    served.reset()
+    np.testing.assert_allclose(served.score(TICKS), reference, rtol=0, atol=checks.TOLERANCES[precision])
 
 
 @pytest.mark.subprocess

@@ -82,6 +82,17 @@ def test_flow_features(tmp_path: Path) -> None:
     assert card.features is not None and (card.features.schema, card.features.names) == ("flow", FLOW_NAMES)
 
 
+@pytest.mark.parametrize("optimized", [False, True])
+def test_a_linear_term(checkpoint: Checkpoint, optimized: bool, tmp_path: Path) -> None:
+    adapted = Checkpoint(random_model(dataclasses.replace(TWO_LAYERS, linear_term=True)), "adapted")
+    without, with_term = (
+        export_step(one, tmp_path / f"{one.version}.onnx", optimized=optimized) for one in (checkpoint, adapted)
+    )
+    assert with_term.nodes == (without.nodes or 0) + 1
+    expected = scan(adapted, TICKS[None])[0][0]
+    np.testing.assert_allclose(OnnxStep.load(with_term.path).scan(TICKS), expected, atol=1e-5)
+
+
 def test_is_a_backend(checkpoint: Checkpoint, step: OnnxStep) -> None:
     assert (step.features, step.window, step.version) == (44, 20, checkpoint.version)
     first = step.step(TICKS[0])

@@ -19,6 +19,7 @@ from nanoarb_jax.data.dataset import Dataset
 from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import CheckpointError, ConfigError, DataError, NanoarbError
 from nanoarb_jax.evaluation.baselines import BaselineForecasts
+from nanoarb_jax.evaluation.own_past import ModelForecasts
 from nanoarb_jax.studies import forecasts as studied
 from nanoarb_jax.studies.forecasts import Forecasts, judge_forecasts, training_settings_of
 from nanoarb_jax.studies.leave_one_out import leave_one_out
@@ -46,19 +47,20 @@ def learnt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Dataset
         model.heads.bias_out[...] = float(len(seen))
         return SimpleNamespace(best=save_checkpoint(folder, model))
 
-    def scores(run: Checkpoint, streams: Any) -> list[np.ndarray]:
+    def scores(run: Checkpoint, streams: Any, adapted: bool) -> ModelForecasts:
         number = float(run.model.heads.bias_out[...][0, 0])
-        return [np.full((stream.rows, 3, 3), number) for stream in streams]
+        said = [np.full((stream.rows, 3, 3), number) for stream in streams]
+        return ModelForecasts(said, [10 * one for one in said], [{}] * len(said)) if adapted else ModelForecasts(said)
 
     monkeypatch.setattr(studied, "train", train)
-    monkeypatch.setattr(studied, "carried_log_probs", scores)
+    monkeypatch.setattr(studied, "forecast_streams", scores)
     return seen
 
 
 def runs_of(forecasts: Forecasts) -> list[int]:
     """Which run forecast each stream."""
-    assert [len(log_p) for log_p in forecasts.log_probs] == [stream.rows for stream in forecasts.streams]
-    return [int(log_p[0, 0, 0]) for log_p in forecasts.log_probs]
+    assert [len(log_p) for log_p in forecasts.models.log_probs] == [stream.rows for stream in forecasts.streams]
+    return [int(log_p[0, 0, 0]) for log_p in forecasts.models.log_probs]
 
 
 def test_each_instrument_is_forecast_by_who_never_saw_it(learnt: dict[str, Dataset], tmp_path: Path) -> None:
@@ -183,7 +185,7 @@ def test_a_fold_is_judged_by_its_own_past(
         changed = stream.labels.copy()
         changed[stream.test[0] :] = np.where(changed[stream.test[0] :] >= 0, 2, -1)
         first, again = (
-            judge_forecasts(Forecasts((of,), [log_probs], [{}]), DATA.horizons)["series"][stream.name]
+            judge_forecasts(Forecasts((of,), ModelForecasts([log_probs]), [{}]), DATA.horizons)["series"][stream.name]
             for of in (stream, stream._replace(labels=changed))
         )
         for judge in ("model", "model_own_prior"):
@@ -200,7 +202,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path, monkeypatch: pytest
     """And what was trained says with which settings."""
     monkeypatch.setattr(build, "make_update", count_only)
     monkeypatch.setattr(loop._Run, "_validate", lambda run: VALIDATED)
-    monkeypatch.setattr(studied, "carried_log_probs", lambda *_: [np.zeros((FIRST.rows, 3, 3))])
+    monkeypatch.setattr(studied, "forecast_streams", lambda *_: ModelForecasts([np.zeros((FIRST.rows, 3, 3))]))
     initial = save_checkpoint(tmp_path / "initial", random_model(MODEL), data={"streams": [{"name": "synthetic"}]})
     config = config_of(dataclasses.replace(STREAM, epochs=1, chunk_length=128, init=str(initial)))
     leave_one_out(config, DATASET, tmp_path / "runs")
@@ -224,7 +226,7 @@ def test_forecasts_are_judged_beside_the_baselines(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(studied, "baseline_forecasts", baselines)
     log_probs = [np.full((stream.rows, 3, 3), np.log(1 / 3), np.float32) for stream in DATASET.streams]
     origins = [{"version": str(i), "without": {"row": stream.test[0]}} for i, stream in enumerate(DATASET.streams)]
-    forecasts = Forecasts(DATASET.streams, log_probs, origins)
+    forecasts = Forecasts(DATASET.streams, ModelForecasts(log_probs), origins)
     result = judge_forecasts(forecasts, DATA.horizons, keep=tmp_path)
     assert result["split"] == "test" and result["origins"]["market_1"] == origins[1]
     assert list(result["mean"]) == ["model", "model_own_prior", "baseline"] and kept == [tmp_path]
@@ -240,9 +242,11 @@ def test_forecasts_are_judged_beside_the_baselines(monkeypatch: pytest.MonkeyPat
 def test_command(learnt: dict[str, Dataset], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Settings of the checkpoint, the protocol asked for, what it is asked with."""
     model, judged, kept = Checkpoint(random_model(MODEL), "abc", data={"streams": []}), list[Forecasts](), list[Path]()
+    learning: list[float | None] = []
 
-    def judge(forecasts: Forecasts, horizons: Any, *, keep: Path, note: Any) -> Any:
+    def judge(forecasts: Forecasts, horizons: Any, *, forgetting: float | None, keep: Path, note: Any) -> Any:
         judged.append(forecasts)
+        learning.append(forgetting)
         kept.append(keep)
         raise NanoarbError("seen")
 
@@ -257,10 +261,12 @@ def test_command(learnt: dict[str, Dataset], monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.chdir(tmp_path)
     assert "error: seen" in command("leave-one-out").stderr
     assert (tmp_path / "runs" / "leave-one-out_abc" / "market_1").is_dir()
-    assert "error: seen" in command("walk-forward", "--folds", 2, "--work-dir", "mine").stderr
+    asked = ("--folds", 2, "--work-dir", "mine", "--adapt", "--learn", 0.99)
+    assert "error: seen" in command("walk-forward", *asked).stderr
     assert (tmp_path / "mine" / "fold_2_of_2").is_dir()
     assert [len(forecasts.streams) for forecasts in judged] == [2, 4]
     assert [forecasts.zero_shot for forecasts in judged] == [True, False]
+    assert [forecasts.models.adapted is not None for forecasts in judged] == [False, True] and learning == [None, 0.99]
     assert kept == [Path("runs/leave-one-out_abc/baselines"), Path("mine/baselines")]
     for option in (["--split", "train"], ["--window-mode"]):
         refused = command("walk-forward", *option)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +34,16 @@ def random_books(seed: int, rows: int = 30) -> BookSeries:
         sides[f"{side}_px"], sides[f"{side}_lots"] = np.where(empty, EMPTY_PRICE, px), np.where(empty, 0, lots)
     ts_ns = np.cumsum(rng.integers(0, 10**9, rows))
     return BookSeries(ts_ns=ts_ns, **sides, px_scale=100.0, lots_per_unit=1000.0, tick=tick, name="random")
+
+
+def as_quantities(books: BookSeries, row: int) -> tuple[Any, ...]:
+    """A row of books in prices and quantities, as `apply_depth` takes it."""
+    sides = []
+    for px, lots in books.sides:
+        there = px[row] != EMPTY_PRICE
+        sides += [px[row][there] / books.px_scale, lots[row][there] / books.lots_per_unit]
+    assert books.bought is not None and books.sold is not None
+    return int(books.ts_ns[row]), *sides, books.bought[row] / books.lots_per_unit, books.sold[row] / books.lots_per_unit
 
 
 def write_three_series(folder: Path) -> Path:

@@ -91,8 +91,9 @@ def test_it_stays_finite() -> None:
             assert 0.19 < one["temperature"] < 5.01 and np.abs(one["bias"]).max() <= 3.0
 
 
-def test_folded_logits_are_those_over_t_plus_the_bias() -> None:
-    model = random_model(ModelConfig(hidden_dim=8, d_state=4, num_layers=1, horizons=(2, 5)))
+@pytest.mark.parametrize("linear_term", [False, True])
+def test_folded_logits_are_those_over_t_plus_the_bias(linear_term: bool) -> None:
+    model = random_model(ModelConfig(hidden_dim=8, d_state=4, num_layers=1, horizons=(2, 5), linear_term=linear_term))
     x = np.random.default_rng(0).normal(size=(2, 20, 44)).astype(np.float32)
     before, _ = model.scan(x)
     calibration = {

@@ -72,6 +72,7 @@ def test_a_run_begins_from_it(initial: Path, tmp_path: Path, monkeypatch: pytest
     [
         ({"d_state": 5}, "model.d_state=4 like the run's, not 5; give the run the shape"),
         ({"horizons": (2, 5)}, r"model.horizons=\(2, 5, 10\) like the run's, not \(2, 5\); give"),
+        ({"linear_term": True}, "model.linear_term=False like the run's, not True; give the run the shape"),
         ({"dt_rank": 1}, None),  # what None comes to
     ],
 )

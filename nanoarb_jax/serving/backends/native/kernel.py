@@ -195,7 +195,7 @@ def _layer_output(layer, kind, header, at, room, starts, streams, states, memory
 
 @stage
 def _predict(weights, kind, header, at, room, starts, streams, states, probabilities):  # type: ignore[no-untyped-def]
-    """Residual stream to probabilities: the heads of all horizons at once, and softmax."""
+    """Residual stream to probabilities: the heads of all horizons at once, the linear term if any, and softmax."""
     horizons, width = header.horizons, header.horizons * header.head
     residual, head, logits = offset(states, room.residual), offset(states, room.head), offset(states, room.logits)
     affine(offset(weights, at.head_in), kind, starts, streams, residual, header.hidden, width, head)
@@ -204,6 +204,10 @@ def _predict(weights, kind, header, at, room, starts, streams, states, probabili
         for i in range(0, width, LANES):
             store(x, i, gelu(load(x, i)))
     affine(offset(weights, at.head_out), kind, starts, streams, head, width, header.logits, logits)
+    if header.term > 0:
+        # the residual stream lies behind the inputs, as in the matrix
+        inputs, rows = offset(states, room.inputs), header.inputs + header.hidden
+        matmul(offset(weights, at.term), _F32, starts, streams, inputs, rows, header.logits, logits, 1, logits)
     for s in range(streams):
         _softmax(offset(logits, get(starts, s)), horizons, offset(probabilities, 3 * horizons * s))
 
@@ -214,7 +218,7 @@ def _header(weights):  # type: ignore[no-untyped-def]
     return Header(
         get(words, 0), get(words, 1), get(words, 2), get(words, 3), get(words, 4), get(words, 5), get(words, 6),
         get(words, 7), get(words, 8), get(words, 9), get(words, 10), get(words, 11), get(words, 12), get(words, 13),
-        get(words, 14), get(words, 15), get(words, 16), get(words, 17), get(words, 18),
+        get(words, 14), get(words, 15), get(words, 16), get(words, 17), get(words, 18), get(words, 19),
     )  # fmt: skip
 
 

@@ -21,7 +21,9 @@ from nanoarb_jax.errors import DataError
 from nanoarb_jax.serving.backends.native.simd import LANES
 
 PRECISIONS = ("fp32", "bf16", "int8")
-LAYOUT = 2  # to be raised whenever the order or form of what follows the header changes
+# to be raised whenever the order or form of what follows the header changes. The linear term needed no raise: only some
+# models have it, it lies at the end, and the word of the header that says so is 0 in every older buffer
+LAYOUT = 2
 MAGIC = 0x4E414E4F41524200 + LAYOUT  # "NANOARB" and the layout
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 HEADER_WORDS = 32  # int64, of which the first are `Header`; the rest are 0
@@ -52,6 +54,7 @@ class Header(NamedTuple):
     horizons: int  # exactly
     head: int  # units of one horizon's head
     logits: int  # of all horizons
+    term: int  # 1 if the logits have a linear term, else 0
 
 
 class WeightOffsets(NamedTuple):
@@ -73,6 +76,7 @@ class WeightOffsets(NamedTuple):
     out_proj: int  # matrix inner × hidden
     head_in: int  # bias, matrix hidden × horizons·m
     head_out: int  # bias, matrix horizons·m × 3·horizons, a block for each horizon
+    term: int  # float32 matrix (inputs, hidden) × 3·horizons, if the logits have a linear term
     end: int
 
 
@@ -87,7 +91,7 @@ class StateOffsets(NamedTuple):
     recurrence: int  # h, per block of 16 channels (n, 16)
     # from here on intermediate results of a tick
     inputs: int
-    residual: int  # the stream of `hidden` numbers that every layer adds to
+    residual: int  # the stream of `hidden` numbers that every layer adds to; behind the inputs, as `term` needs it
     normed: int
     u: int
     z: int
@@ -128,10 +132,11 @@ def weight_offsets(header: Header) -> WeightOffsets:
     layer_stride = out_proj + _matrix_bytes(inner, hidden, narrow)
     head_in = layers + header.layers * layer_stride
     head_out = head_in + 4 * head + _matrix_bytes(hidden, head, narrow)
-    end = head_out + 4 * logits + _matrix_bytes(head, logits, narrow)
+    term = head_out + 4 * logits + _matrix_bytes(head, logits, narrow)
+    end = term + header.term * _matrix_bytes(inputs + hidden, logits, 4)
     return WeightOffsets(
         statistics, projection, projection_norm, layers, layer_stride,
-        in_proj, conv, x_proj, dt_proj, scan, out_proj, head_in, head_out, end,
+        in_proj, conv, x_proj, dt_proj, scan, out_proj, head_in, head_out, term, end,
     )  # fmt: skip
 
 

@@ -12,7 +12,8 @@
 >>> events = nj.read_events("feeds/synthetic_00.npz")
 >>> count_ticks(live.weights, live.state, events, np.empty((3, 3), np.float32))  # doctest: +SKIP
 
-A state is the bytes of `nanoarb_jax.features.live_state`, with the model's state at their end. It serves one market.
+A state is the bytes of `nanoarb_jax.features.live_state`, with the model's state at their end, and what is learnt
+(`learning`) where `LivePredictor.learn` was called. It serves one market.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from nanoarb_jax.market.compiled import compiled, internal
 from nanoarb_jax.market.series import LEVELS
 from nanoarb_jax.serving.backends.native.compiling import entry_point
 from nanoarb_jax.serving.backends.native.entry_points import step
+from nanoarb_jax.serving.backends.native.learning import learn
 
 # added to a status: there was a tick, `probabilities` are those of the last one; and it is ready
 TICKED, READY = 16, 32
@@ -37,6 +39,8 @@ TICKED, READY = 16, 32
 @compiled
 def _predict(weights, state, probabilities):  # type: ignore[no-untyped-def]
     """One step of the model with the features of the latest tick; in a new session it begins anew.
+
+    A state that learns does so from every tick, from those that are not ready too, as `recalibrate_stream` does.
 
     Returns:
         TICKED, with READY added where the session has warmed the model up.
@@ -47,6 +51,8 @@ def _predict(weights, state, probabilities):  # type: ignore[no-untyped-def]
         for i in range(len(model.state)):
             model.state[i] = 0.0
     step(weights, model.state, model.features, probabilities)
+    if header.learn_bytes > 0:
+        learn(state, probabilities)
     return TICKED + READY if header.ticks >= header.warm_up else TICKED
 
 

@@ -74,6 +74,7 @@ def header_of(config: ModelConfig, precision: str) -> Header:
         horizons=len(config.horizons),
         head=whole(max(config.hidden_dim // 2, 1)),
         logits=whole(3 * len(config.horizons)),
+        term=int(config.linear_term),
     )
     state = state_offsets(shape)
     return shape._replace(bytes=weight_offsets(shape).end, state=state.inputs, room=state.end)
@@ -99,7 +100,8 @@ def pack(arrays: Arrays, config: ModelConfig, precision: str = "fp32") -> NDArra
     buffer[:HEADER_BYTES].view(np.int64)[: len(header)] = header
     layers = (part for i in range(header.layers) for part in _layer_parts(arrays, i, header, at))
     inputs, heads = _input_parts(arrays, config.input_transform, header, at), _head_parts(arrays, header, at)
-    for start, pieces in (*inputs, *layers, *heads):
+    term = _term_parts(arrays, config.input_transform, header, at) if header.term else ()
+    for start, pieces in (*inputs, *layers, *heads, *term):
         for piece in pieces:
             buffer[start : start + piece.nbytes] = np.ascontiguousarray(piece).reshape(-1).view(np.uint8)
             start += piece.nbytes
@@ -108,14 +110,14 @@ def pack(arrays: Arrays, config: ModelConfig, precision: str = "fp32") -> NDArra
 
 def _input_parts(arrays: Arrays, transform: str, header: Header, at: WeightOffsets) -> Iterator[Part]:
     """Input transform, projection and layer norm."""
-    inputs, hidden, projection = header.inputs, header.hidden, arrays["input_proj.kernel"]
+    inputs, hidden = header.inputs, header.hidden
     if transform != "identity":
         order = np.array(channel_order(transform))
         known = order >= 0
         mean, inverse = np.zeros(inputs, np.float32), np.zeros(inputs, np.float32)
         mean[known], inverse[known] = arrays["transform.mean"][order[known]], 1 / arrays["transform.std"][order[known]]
-        projection = np.where(known[:, None], projection[order], 0)
         yield at.statistics, (mean, inverse)
+    projection = _in_lanes(arrays["input_proj.kernel"], transform)
     # inputs are up to 8 deviations large, so their small matrix stays exact
     matrix = stored_matrix(_padded(projection, inputs, hidden), "fp32")
     yield at.projection, (_padded(arrays["input_proj.bias"], hidden), *matrix)
@@ -152,6 +154,23 @@ def _head_parts(arrays: Arrays, header: Header, at: WeightOffsets) -> Iterator[P
     yield at.head_in, (_padded(arrays["heads.bias_in"], horizons, head), *stored_matrix(first, precision))
     bias = _padded(arrays["heads.bias_out"].ravel(), header.logits)
     yield at.head_out, (bias, *stored_matrix(second, precision))
+
+
+def _term_parts(arrays: Arrays, transform: str, header: Header, at: WeightOffsets) -> Iterator[Part]:
+    """The linear term of all horizons side by side: rows of the inputs, then of the last features."""
+    width = header.logits
+    of_inputs, of_last = (np.concatenate(arrays[f"linear_term.{name}_kernel"], axis=1) for name in ("input", "last"))
+    rows = _padded(_in_lanes(of_inputs, transform), header.inputs, width), _padded(of_last, header.hidden, width)
+    # fitted to an instrument on inputs that are up to 8 deviations large, so it stays exact
+    yield at.term, stored_matrix(np.concatenate(rows), "fp32")
+
+
+def _in_lanes(rows: NDArray[np.float32], transform: str) -> NDArray[np.float32]:
+    """Rows of the input channels in the order of the lanes that hold them, zero where a lane holds none."""
+    if transform == "identity":
+        return rows
+    order = np.array(channel_order(transform))
+    return np.where((order >= 0)[:, None], rows[order], 0)
 
 
 def _padded(array: NDArray[Any], *shape: int) -> NDArray[np.float32]:
