@@ -18,6 +18,8 @@ from nanoarb_jax.adaptation.fit import Evidence, adapted_log_probs
 from nanoarb_jax.artifacts.checkpoint import Checkpoint
 from nanoarb_jax.config import Config
 from nanoarb_jax.data.dataset import Dataset, check_fit
+from nanoarb_jax.data.labelling import Block
+from nanoarb_jax.data.splits import Parts
 from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import CheckpointError, DataError, ShortSeriesError
 from nanoarb_jax.evaluation.baselines import baseline_forecasts
@@ -130,26 +132,31 @@ def last_minutes(stream: Stream, minutes: float | None, purge: int) -> Stream:
     """
     test, start = stream.test[0], stream.train[0]
     if minutes is not None:
-        begin = int(stream.ts_ns[test]) - int(minutes * NS_PER_MINUTE)
-        if begin < stream.ts_ns[start]:
-            met = (int(stream.ts_ns[test]) - int(stream.ts_ns[start])) / NS_PER_MINUTE
-            raise ShortSeriesError(f"stream {stream.name!r}: only {met:.1f} minutes before its test part")
-        start = max(start, int(np.searchsorted(stream.ts_ns, begin)))
+        begin_ns = int(stream.ts_ns[test]) - int(minutes * NS_PER_MINUTE)
+        if begin_ns < stream.ts_ns[start]:
+            past = (int(stream.ts_ns[test]) - int(stream.ts_ns[start])) / NS_PER_MINUTE
+            raise ShortSeriesError(f"stream {stream.name!r}: only {past:.1f} minutes before its test part")
+        start = max(start, int(np.searchsorted(stream.ts_ns, begin_ns)))
     stop = max(test - purge, start)
     validation = stop - int(VALIDATION_SHARE * (stop - start))
-    first = max(start - LEAST_HISTORY, 0)
-    parts = {"train": (start, max(validation - purge, start)), "validation": (validation, stop), "test": stream.test}
-    cut: dict[str, Any] = {name: (begin - first, end - first) for name, (begin, end) in parts.items()}
-    cut |= {name: value[first:] for name, value in stream._asdict().items() if isinstance(value, np.ndarray)}
-    own = stream._replace(**cut)
-    judged = max(own.validation[0], LEAST_HISTORY), own.validation[1]
-    labelled = [_labelled(own, part) for part in (own.train, judged)]
-    if min(labelled) < LEAST_ROWS:
+    own = _cut(stream, Parts((start, max(validation - purge, start)), (validation, stop), stream.test))
+    judged = (max(own.validation[0], LEAST_HISTORY), own.validation[1])
+    met = [_labelled(own, part) for part in (own.train, judged)]
+    if min(met) < LEAST_ROWS:
         raise ShortSeriesError(
-            f"stream {stream.name!r}: {stop - start} rows, of which {labelled[0]} to learn from and {labelled[1]} to "
-            f"validate with have all labels; expected at least {LEAST_ROWS} of both"
+            f"stream {stream.name!r}: {stop - start} rows, of which {met[0]} to learn from and {met[1]} to validate "
+            f"with have all labels; expected at least {LEAST_ROWS} of both"
         )
     return own
+
+
+def _cut(stream: Stream, parts: Parts) -> Stream:
+    """The stream with these parts, without what is more than `LEAST_HISTORY` rows before them."""
+    first = max(parts.train[0] - LEAST_HISTORY, 0)
+    # by name: those of a prepared dataset are no arrays until they are asked for
+    changed: dict[str, Any] = {name: getattr(stream, name)[first:] for name in Block._fields}
+    changed |= {name: (start - first, stop - first) for name, (start, stop) in parts._asdict().items()}
+    return stream._replace(**changed)
 
 
 def _labelled(stream: Stream, part: tuple[int, int]) -> int:

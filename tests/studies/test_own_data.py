@@ -12,10 +12,14 @@ import pytest
 
 from nanoarb_jax.artifacts.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from nanoarb_jax.config import Config
-from nanoarb_jax.data.dataset import Dataset
+from nanoarb_jax.data.dataset import Dataset, open_dataset
+from nanoarb_jax.data.labelling import Block
+from nanoarb_jax.data.prepare import prepare
 from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import CheckpointError, DataError, ShortSeriesError
 from nanoarb_jax.evaluation.own_past import ModelForecasts
+from nanoarb_jax.readers.book_npz import write_book_npz
+from nanoarb_jax.simulation.market import synthetic_books
 from nanoarb_jax.studies import own_data as studied
 from nanoarb_jax.studies.own_data import LEAST_ROWS, fine_tuning_settings, last_minutes, own_data_curve
 from nanoarb_jax.training import build, loop
@@ -68,6 +72,22 @@ def test_the_last_minute_is_cut_out() -> None:
     np.testing.assert_array_equal(own.labels, FIRST.labels[first:])
     whole = last_minutes(FIRST, None, DATA.purge)
     assert (whole.train, whole.validation) == ((0, 1_342), (1_352, 1_690)) and whole.rows == FIRST.rows
+
+
+def test_a_prepared_dataset_is_cut_alike(tmp_path: Path) -> None:
+    """Its columns are in files until they are asked for."""
+    books = synthetic_books(2_000, 0, name="market_0")
+    (tmp_path / "books").mkdir()
+    write_book_npz(tmp_path / "books" / "market_0.npz", books)
+    prepare([tmp_path / "books"], tmp_path / "data", DATA)
+    (mapped,), held = open_dataset(tmp_path / "data").streams, training_runs.DATASET.streams[0]
+    minutes = (int(held.ts_ns[held.test[0]]) - int(held.ts_ns[900])) / studied.NS_PER_MINUTE
+    one, other = (last_minutes(stream, minutes, DATA.purge) for stream in (held, mapped))
+    assert one.rows == other.rows < held.rows
+    assert (one.train, one.validation, one.test) == (other.train, other.validation, other.test)
+    for column in Block._fields:
+        np.testing.assert_array_equal(getattr(one, column), getattr(other, column), err_msg=column)
+    np.testing.assert_array_equal(other.labels[slice(*other.test)], held.labels[slice(*held.test)])
 
 
 def test_too_little_of_a_past() -> None:
