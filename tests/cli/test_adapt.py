@@ -68,7 +68,7 @@ def test_adapt(world: Path, tmp_path: Path) -> None:
     lines = said.splitlines()
     assert lines[0].split()[0] == "horizon" and lines[1].startswith("10 ticks")
     assert lines[-1].startswith(f"adapted {figures['of']} to coin: ")
-    for kind, file in (("native", "step.bin"), ("step", "step.onnx"), ("window", "window.onnx")):
+    for kind, file in (("native", "step.bin"), ("step", "step.onnx")):
         done("export", "--checkpoint", tmp_path / "adapted", "--output", tmp_path / file, "--kind", kind)
     features = make_stream(synthetic_books(1_500, seed=3), LOB44).features[:300]
     expected = StepPredictor.load(tmp_path / "adapted", backend="jax").score(features)
