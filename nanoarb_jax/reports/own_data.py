@@ -69,7 +69,7 @@ def _places(minutes: Sequence[float | None]) -> list[float]:
 
 
 def _limit_losses(axes: Any, places: Sequence[float], losses: Sequence[Sequence[float]], judges: Sequence[str]) -> None:
-    """Cut the axis above `MOST_LOSS` times that of the model, which is first, and write at the edge what lies beyond."""
+    """Cut the axis above `MOST_LOSS` times the loss of the first, the model; write at the edge what lies beyond."""
     best, most = np.min(losses), MOST_LOSS * np.max(losses[0])
     if np.max(losses) <= most:
         return
