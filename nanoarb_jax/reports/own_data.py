@@ -22,8 +22,8 @@ LINES: dict[str, dict[str, Any]] = {
     "gradient_boosting_flow": {"label": "gradient boosting on flow", "color": "#CC79A7", "marker": "P"},
 }
 ALL_FACTOR = 4.0  # where "all" stands: at so many times the longest duration
-# A log loss of more than so many times the best one is drawn at the edge of the panel, as an arrow with its figure:
-# those who learn of a few rows are sure of what is wrong, and would press all others flat.
+# A log loss of more than so many times the model's is written at the edge of the panel, not drawn: those who learn
+# from a few rows are sure of what is wrong, and would press all others flat.
 MOST_LOSS = 1.8
 
 
@@ -69,10 +69,9 @@ def _places(minutes: Sequence[float | None]) -> list[float]:
 
 
 def _limit_losses(axes: Any, places: Sequence[float], losses: Sequence[Sequence[float]], judges: Sequence[str]) -> None:
-    """Cut the axis above `MOST_LOSS`, and write at the edge what lies beyond."""
-    best, worst = np.min(losses), np.max(losses)
-    most = best * MOST_LOSS
-    if worst <= most:
+    """Cut the axis above `MOST_LOSS` times the loss of the first, the model; write at the edge what lies beyond."""
+    best, most = np.min(losses), MOST_LOSS * np.max(losses[0])
+    if np.max(losses) <= most:
         return
     axes.set_ylim(best - 0.05 * (most - best), most)
     for i, place in enumerate(places):
