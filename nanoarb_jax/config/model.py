@@ -34,8 +34,8 @@ class ModelConfig:
         dropout: dropout rate, on block outputs and inside the heads, in training only.
         dt_rank: rank of the Δ projection; None means ceil(hidden_dim / 16), as in the Mamba paper.
         window: ticks in a window of the window model; also the warm-up of a fresh state.
-        linear_term: add to the logits a linear map of the last features and of the inputs, as `nanoarb-jax adapt` fits
-            it to an instrument.
+        linear_term: add to the logits a linear map of the last features and of the inputs. The command adapt fits it to
+            an instrument.
     """
 
     feature_set: Literal["lob44", "flow"] | int = "lob44"
