@@ -46,7 +46,7 @@ def adapt_checkpoint(checkpoint: Checkpoint, dataset: Dataset, output: str | Pat
 
     Args:
         checkpoint: the model; adapted ones, too.
-        dataset: the instrument's past, one stream or several in the order of time.
+        dataset: the instrument's past, one stream or several.
         output: folder to make.
 
     Raises:
@@ -64,10 +64,8 @@ def adapt_checkpoint(checkpoint: Checkpoint, dataset: Dataset, output: str | Pat
     _check(checkpoint, dataset)
     claim_folder(Path(output).absolute(), "adapted checkpoint")
     evidence = read_out_streams(checkpoint.model, dataset.streams)
-    pasts = [
-        Past(known, stream.labels, stream.train, stream.validation)
-        for known, stream in zip(evidence, dataset.streams, strict=True)
-    ]
+    in_time = sorted(zip(evidence, dataset.streams, strict=True), key=lambda pair: int(pair[1].ts_ns[0]))
+    pasts = [Past(known, stream.labels, stream.train, stream.validation) for known, stream in in_time]
     with one_thread():  # of BLAS: horizons are fitted side by side
         found = adapt(pasts, checkpoint.config.horizons)
     model = adapted_model(checkpoint.model, found.terms)
