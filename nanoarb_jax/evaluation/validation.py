@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nanoarb_jax.adaptation.online import check_forgetting
 from nanoarb_jax.data.dataset import Dataset, check_fit, check_input
@@ -17,7 +18,7 @@ from nanoarb_jax.evaluation.baselines import baseline_forecasts
 from nanoarb_jax.evaluation.calibration import log_loss
 from nanoarb_jax.evaluation.judging import judge_streams, rows_of, train_priors
 from nanoarb_jax.evaluation.metrics import choose_tau, confusion_counts, decide, mcc_from_confusion
-from nanoarb_jax.evaluation.own_past import forecast_streams, with_recalibrated
+from nanoarb_jax.evaluation.own_past import ModelForecasts, forecast_streams, with_recalibrated
 from nanoarb_jax.evaluation.prior import with_own_priors
 from nanoarb_jax.progress import Note, silent
 
@@ -117,10 +118,7 @@ def evaluate(
     judged = [[rows_of(stream, part) for part in ("validation", split)] for stream in streams]
     note("the model")
     forecasts = forecast_streams(checkpoint, streams, adapt)
-    judges = {} if forecasts.adapted is None else {"adapted": forecasts.adapted}
-    judges["model"] = forecasts.log_probs
-    if split != "train":  # the prior is that of the training rows
-        judges["model_own_prior"] = with_own_priors(forecasts.log_probs, streams)
+    judges = _model_judges(forecasts, streams, split)
     if window_mode:
         from nanoarb_jax.evaluation.scoring import score_windows
 
@@ -139,6 +137,19 @@ def evaluate(
         **adaptation_entries(streams, forecasts.reports, forgetting),
         **result,
     }
+
+
+def _model_judges(
+    forecasts: ModelForecasts, streams: Sequence[Stream], split: str
+) -> dict[str, Sequence[NDArray[np.floating]]]:
+    """The forecasts of the model by name: adapted ones first, as it is, and with the own class frequencies."""
+    judges: dict[str, Sequence[NDArray[np.floating]]] = {}
+    if forecasts.adapted is not None:
+        judges["adapted"] = forecasts.adapted
+    judges["model"] = forecasts.log_probs
+    if split != "train":  # the frequencies are those of the training rows
+        judges["model_own_prior"] = with_own_priors(forecasts.log_probs, streams)
+    return judges
 
 
 def adaptation_entries(
