@@ -1,42 +1,20 @@
-"""A feed of events as a day of hftbacktest: the events in the order of both clocks, and the book they begin with apart.
-
-Prices of CLEARs are made explicit, since hftbacktest voids a side only up to a price. Behind lost messages the book is
-empty until its next snapshot, as in ours, since hftbacktest knows no gaps. Everything is held in memory.
-"""
+"""A feed of events as files of hftbacktest: a day, and the book that it begins with beside it."""
 
 from __future__ import annotations
 
-import io
 from collections import Counter
-from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nanoarb_jax.data.exchange_day import exchange_day
 from nanoarb_jax.errors import DataError
-from nanoarb_jax.files import claim_file, first_line, new_file
-from nanoarb_jax.market.event import (
-    BBO,
-    BOTH_SEE,
-    BUY,
-    CLEAR,
-    DEPTH,
-    DEPTH_SNAPSHOT,
-    EVENT,
-    KIND_MASK,
-    LAST,
-    MAYBE_BAD_BOOK,
-    SELL,
-    SNAPSHOT,
-    TRADE,
-)
-from nanoarb_jax.readers.converted.event_order import order_events
+from nanoarb_jax.files import claim_file, new_file
+from nanoarb_jax.market.event import EVENT
 from nanoarb_jax.readers.feed import EventFeed, ReadOptions
 from nanoarb_jax.readers.sources import Source, open_source
-
-_UNKNOWN_BOOK = "behind lost messages, until the next snapshot"
 
 
 class Converted(NamedTuple):
@@ -79,155 +57,17 @@ def convert_to_hftbacktest(
     beside = output.with_name(f"{output.stem}_snapshot.npz")
     for path in (output, beside):
         claim_file(path, "--output", suffixes=(".npz",), makes_folder=True)
-    library = _library(source)
     feed = open_source(source, options)
     if not isinstance(feed, EventFeed):
         raise DataError(f"data {source.files[0]}: {feed.format} files hold books; expected events to convert")
     events = np.concatenate([np.zeros(0, EVENT), *feed.chunks])
-    snapshot, day = _split_snapshot(events)
-    notes = list(feed.notes)
-    if len(snapshot) == 0:
-        notes.append("the feed does not begin with a snapshot of levels, so that no book is beside it")
-    dropped = Counter(feed.dropped)
-    if len(day) == 0:
-        raise DataError(f"data {source.files[0]}: no events behind the snapshot; expected some to convert")
-    day = _with_explicit_clears(_without_unknown_books(day, dropped), snapshot)
-    day = _in_both_orders(day, library, notes, f"data {source.files[0]}")
-    for name in ("exch_ts", "local_ts"):  # trades may come before it
-        snapshot[name] = np.minimum(snapshot[name], day[name].min())
-    _save(output, day)
-    if len(snapshot):
-        _save(beside, snapshot)
-    written = beside if len(snapshot) else None
-    return Converted(len(day), written, len(snapshot), dropped, notes, feed.tick_size, feed.lot_size)
-
-
-def _library(source: Source) -> Any:
-    try:
-        import hftbacktest.data
-    except ImportError as error:
-        met = f"data {source.files[0]}: its events are put in order by hftbacktest"
-        raise DataError(f"{met}; pip install 'nanoarb-jax[backtest]'") from error
-    return hftbacktest.data
-
-
-def _kinds(events: NDArray[np.void]) -> NDArray[np.uint64]:
-    return events["ev"] & np.uint64(KIND_MASK)
-
-
-def _sides(events: NDArray[np.void]) -> NDArray[np.uint64]:
-    return events["ev"] & np.uint64(BUY | SELL)
-
-
-def _split_snapshot(events: NDArray[np.void]) -> tuple[NDArray[np.void], NDArray[np.void]]:
-    """The levels of the book that the feed begins with, best first, and the other events; none where it has no such."""
-    kinds = _kinds(events)
-    of_book = np.flatnonzero(kinds != TRADE)
-    if len(of_book) == 0:
-        return events[:0], events
-    ends = np.flatnonzero(events["ival"] & LAST)
-    start = int(np.append(ends[ends < of_book[0]], -1).max()) + 1
-    stop = int(np.append(ends[ends >= of_book[0]], len(events) - 1).min()) + 1
-    message = events[start:stop]
-    seen_by_both = np.isin(message["ev"] & np.uint64(BOTH_SEE), (0, BOTH_SEE)).all()
-    levels = message[_kinds(message) == DEPTH_SNAPSHOT]
-    if not (seen_by_both and np.isin(_kinds(message), (CLEAR, DEPTH_SNAPSHOT)).all() and len(levels)):
-        return levels[:0], events
-    return _best_first(levels), np.concatenate([events[:start], events[stop:]])
-
-
-def _best_first(levels: NDArray[np.void]) -> NDArray[np.void]:
-    """Bids, then asks, each price once, with its last quantity."""
-    levels = levels.copy()
-    levels["ev"] |= np.uint64(BOTH_SEE)
-    levels["ival"] = SNAPSHOT
-    sides = []
-    for side, sign in ((BUY, -1), (SELL, 1)):
-        ours = levels[_sides(levels) == side][::-1]
-        _, at = np.unique(sign * ours["px"], return_index=True)
-        sides.append(ours[at])
-    sorted_levels = np.concatenate(sides)
-    sorted_levels["ival"][-1] |= LAST
-    return sorted_levels[sorted_levels["qty"] > 0]
-
-
-def _without_unknown_books(events: NDArray[np.void], dropped: Counter[str]) -> NDArray[np.void]:
-    """Empty books where messages were lost; what changes them before the next snapshot is left out and counted."""
-    gaps = np.flatnonzero(events["ival"] & MAYBE_BAD_BOOK)
-    if len(gaps) == 0:
-        return events
-    kinds, sides = _kinds(events), _sides(events)
-    whole = np.flatnonzero((kinds == DEPTH_SNAPSHOT) | ((kinds == CLEAR) & (sides == 0)))
-    # a snapshot may begin with CLEARs of the sides
-    kept = np.ones(len(events), bool)
-    voids, free = [], 0
-    for gap in gaps.tolist():
-        if gap < free:
-            continue
-        later = whole[whole >= gap]
-        free = int(later[0]) if len(later) else len(events)
-        while free > gap and kinds[free - 1] == CLEAR:
-            free -= 1
-        unknown = np.arange(gap, free)[kinds[gap:free] != TRADE]
-        kept[unknown] = False
-        dropped[_UNKNOWN_BOOK] += len(unknown)
-        voids.append(gap)
-    clears = events[voids]
-    clears["ev"] = clears["ev"] & np.uint64(BOTH_SEE) | np.uint64(CLEAR)
-    clears["px"], clears["qty"], clears["order_id"], clears["ival"] = 0, 0, 0, LAST
-    shift = np.cumsum(kept) - kept  # where each event lies among those that are kept
-    events["ival"] &= ~MAYBE_BAD_BOOK
-    return np.insert(events[kept], shift[voids], clears)
-
-
-def _with_explicit_clears(day: NDArray[np.void], snapshot: NDArray[np.void]) -> NDArray[np.void]:
-    """CLEARs of whole sides as hftbacktest reads them: of both sides in one, or up to the side's worst price so far."""
-    kinds, sides = _kinds(day), _sides(day)
-    bare = (kinds == CLEAR) & (sides != 0) & ~np.isfinite(day["px"])
-    if not bare.any():
-        return day
-    day = day.copy()
-    kept = np.ones(len(day), bool)
-    pairs = np.flatnonzero(bare[:-1] & bare[1:] & (sides[:-1] != sides[1:]))
-    pairs = pairs[np.diff(pairs, prepend=-2) > 1]
-    day["ev"][pairs] &= ~np.uint64(BUY | SELL)
-    day["px"][pairs] = 0
-    day["ival"][pairs] |= day["ival"][pairs + 1]
-    kept[pairs + 1] = bare[pairs] = bare[pairs + 1] = False
-    level = np.isin(kinds, (DEPTH, DEPTH_SNAPSHOT, BBO)) & np.isfinite(day["px"])
-    for side, worst_of in ((BUY, np.min), (SELL, np.max)):
-        start, before = 0, snapshot["px"][_sides(snapshot) == side]
-        for row in np.flatnonzero(bare & (sides == side)).tolist():
-            told = np.concatenate([before, day["px"][start:row][(level & (sides == side))[start:row]]])
-            if len(told):
-                day["px"][row] = worst_of(told)
-            else:
-                kept[row] = bool(day["ival"][row] & LAST)
-                day["px"][row] = 0
-            start, before = row, before[:0]
-    return day[kept]
-
-
-def _in_both_orders(day: NDArray[np.void], library: Any, notes: list[str], what: str) -> NDArray[np.void]:
-    """The events in the order of both clocks, by `order_events` and not by hftbacktest's own, which may crash."""
-    flags = day["ev"] & np.uint64(BOTH_SEE)
-    day = day.copy()
-    try:
-        with redirect_stdout(io.StringIO()):
-            if np.isin(flags, (0, BOTH_SEE)).all():
-                late = int((day["exch_ts"] - day["local_ts"]).max(initial=0))
-                if late > 0:
-                    notes.append(f"local times are {late:,} ns later, where one lay before the exchange's")
-                    day = library.correct_local_timestamp(day, 0)
-                day["ev"] &= ~np.uint64(BOTH_SEE)
-                orders = [np.argsort(day[name], kind="stable") for name in ("exch_ts", "local_ts")]
-                day = order_events(day, *orders)
-            library.validate_event_order(day)
-    except (ValueError, AssertionError) as error:
-        raise DataError(
-            f"{what}: the events cannot be put in the order of both clocks ({first_line(error)})"
-        ) from error
-    return day
+    day = exchange_day(events, f"data {source.files[0]}")
+    _save(output, day.events)
+    if len(day.snapshot):
+        _save(beside, day.snapshot)
+    written = beside if len(day.snapshot) else None
+    notes, dropped = [*feed.notes, *day.notes], Counter(feed.dropped) + day.dropped
+    return Converted(len(day.events), written, len(day.snapshot), dropped, notes, feed.tick_size, feed.lot_size)
 
 
 def _save(path: Path, events: NDArray[np.void]) -> None:
