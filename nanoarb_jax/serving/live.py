@@ -175,7 +175,7 @@ class LivePredictor(NotPickled):
             start, ticks, status = apply_events(self.weights, self.state, events, start, at, probabilities)
             found.append((at[:ticks], probabilities[:ticks]))
             if status not in (0, TICKED):
-                self._attend(status, events[start])
+                self.attend(status, events[start])
         if not found:
             return np.empty(0, np.int64), np.empty((0, *self._probabilities.shape), np.float32)
         return np.concatenate([one[0] for one in found]), np.concatenate([one[1] for one in found])
@@ -253,6 +253,11 @@ class LivePredictor(NotPickled):
         return self.book.anomalies
 
     @property
+    def horizons(self) -> tuple[int, ...]:
+        """Of the predictions, in ticks."""
+        return tuple(self._step.config.horizons)
+
+    @property
     def ticks(self) -> int:
         """Read in this session."""
         return int(read_state(self.state).header["ticks"][0])
@@ -290,7 +295,7 @@ class LivePredictor(NotPickled):
         """The prediction of a call that did more than nothing; gives room where it is asked for."""
         ticked, ready, status = status >= TICKED, status >= READY, status % TICKED
         while status:
-            self._attend(status, event)
+            self.attend(status, event)
             assert event is not None  # books need no room
             status = apply_event(self.weights, self.state, event, self._probabilities)
             ticked, ready, status = ticked or status >= TICKED, ready or status >= READY, status % TICKED
@@ -298,7 +303,7 @@ class LivePredictor(NotPickled):
             return None
         return make_prediction(self._probabilities.copy(), ready, self.version)
 
-    def _attend(self, status: int, event: np.void | None) -> None:
+    def attend(self, status: int, event: np.void | None) -> None:
         """Make room, or say why an event cannot be applied."""
         if status in (NEEDS_LEVELS, NEEDS_ORDERS):
             self.state, self._fresh = grow_state(self.state, status), grow_state(self._fresh, status)

@@ -22,7 +22,7 @@ import numpy as np
 from numba import njit
 
 from nanoarb_jax.features.depth import copy_depth, traded_lots
-from nanoarb_jax.features.live_input import take_books, take_event, take_top
+from nanoarb_jax.features.live_input import take_books, take_event, take_events, take_top
 from nanoarb_jax.features.live_state import open_model, open_state
 from nanoarb_jax.market.book.state import APPLIED
 from nanoarb_jax.market.clocks.next_tick import DUE, TICK
@@ -94,15 +94,15 @@ def apply_events(weights, state, events, start, at, probabilities):  # type: ign
     while i < len(events):
         if ticks == len(at):
             return i, ticks, TICKED
-        status = take_event(state, events[i])
+        i, status = take_events(state, events, i)
         if status == TICK or status == DUE:  # noqa: SIM109
             _predict(weights, state, probabilities[ticks])
             at[ticks] = i
             ticks += 1
+            if status == TICK:
+                i += 1
         elif status != APPLIED:
             return i, ticks, status
-        if status != DUE:
-            i += 1
     return i, ticks, APPLIED
 
 
