@@ -115,4 +115,4 @@ def as_tuple(settings: Any) -> Any:
 
 @cache
 def _tuple_type(name: str, fields: tuple[str, ...]) -> Any:
-    return namedtuple(f"{name}Numbers", fields)  # noqa: PYI024  # made of a dataclass's fields
+    return namedtuple(f"{name}Numbers", fields)  # made of a dataclass's fields

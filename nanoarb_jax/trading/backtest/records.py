@@ -58,7 +58,7 @@ FILL = np.dtype(
         ("exch_ns", "i8"),  # when it happened
         ("local_ns", "i8"),  # when it became known, to the tick
         ("side", "i8"),
-        ("price_ticks", "f8"),  # average, of a taking order that swept several levels
+        ("price_ticks", "f8"),
         ("qty", "f8"),
         ("fee", "f8"),  # in the account's currency; negative: a rebate
         ("maker", "i8"),
@@ -79,6 +79,10 @@ class Recorded(NamedTuple):
         stopped: why trading ended before the data did: "" (it did not), "drawdown", "position" or "exchange".
         withdrawn: how often orders were withdrawn since data were stale.
         refused: orders that were not sent since their fills could have exceeded the largest position.
+        swept: fills of taking orders that had several prices; they are counted at the worst.
+        off: largest difference between this account and hftbacktest's own at any tick, in quantity or currency; None
+            where orders may be filled in parts, which hftbacktest's account leaves out.
+        differs: ticks whose best prices are not those of the exchange's book at that time, which does not heal.
         events: of the market data that the exchange worked through.
     """
 
@@ -90,6 +94,9 @@ class Recorded(NamedTuple):
     stopped: str
     withdrawn: int
     refused: int
+    swept: int
+    off: float | None
+    differs: int
     events: int
 
 
