@@ -82,7 +82,7 @@ def class_moves(moves_ticks: ArrayLike, horizons: Sequence[int]) -> NDArray[np.f
     if moves.shape != (len(horizons), 3) or not np.isfinite(moves).all():
         raise ConfigError(
             f"moves_ticks: shape {moves.shape}, {int((~np.isfinite(moves)).sum())} not finite; expected finite "
-            f"({len(horizons)}, 3), by horizon and class, as `Calibration.of(series).moves_ticks` is"
+            f"({len(horizons)}, 3), by horizon and class, as `Calibration.moves_ticks` gives them"
         )
     return moves
 

@@ -51,7 +51,8 @@ class MakerSettings:
         risk_aversion: Ticks that the quotes are moved for each order's quantity held, against the position.
         pull_threshold: Probability of a move against a quote at which it is cancelled.
         pull_ticks: Ticks that a cancelled side stays away after the forecast has turned back.
-        requote_ticks: Least change of the wanted price that moves a quote, in ticks. Until then it keeps its queue place.
+        requote_ticks: Least change of the wanted price that moves a quote, in ticks. Until then it keeps its place in
+            the queue.
         order_qty: Quantity of each quote, in the instrument's units.
         max_position: Largest position, long or short; None: that of five quotes.
 

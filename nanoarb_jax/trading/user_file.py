@@ -43,7 +43,7 @@ def load_strategy(
 
     Raises:
         ConfigError: no such file or name, a file that fails, another number of parameters, a function that numba cannot
-            compile, that fails, or that returns something else than `Quotes` and a state of the types that it was given.
+            compile, one that fails, or one that returns something else than `Quotes` and a state of the types given.
 
     Example:
         >>> from pathlib import Path
