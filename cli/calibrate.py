@@ -11,7 +11,7 @@ import typer
 from nanoarb_jax.errors import ConfigError
 
 from .output import JsonOption, claim_json, console, noting, say, write_json
-from .predict import ScalesFromOption, SeriesOption, WarmUpOption, model_settings
+from .predict import SeriesOption, model_settings
 from .reader_options import Reader, reader_options
 from .tables import figure_table
 
@@ -28,9 +28,15 @@ def calibrate(
     data: Annotated[Path, typer.Option(help="Prepared dataset, or a folder or file of market data.")],
     output: Annotated[Path, typer.Option(metavar="FILE.json", help="File to write.")],
     taker_fee: Annotated[float, typer.Option(help="Share of the value, each way: 0.0005 is 5 basis points.")] = 0.0,
-    scales_from: ScalesFromOption = None,
+    scales_from: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FEED|DATASET",
+            help="What is usual for the instrument: its past.  [default: the model's series of that name, else the "
+            "training part]",
+        ),
+    ] = None,
     series: SeriesOption = None,
-    warm_up: WarmUpOption = 1_000,
     reader: Reader,
     json_path: JsonOption = None,
 ) -> None:
@@ -56,7 +62,7 @@ def calibrate(
     with console.status("reading"):
         card = read_card(checkpoint, "native")
         predictor = StepPredictor.load(checkpoint)
-        scales = ScaleSource(scales_from, series, card.data.get("streams", []), warm_up)
+        scales = ScaleSource(scales_from, series, card.data.get("streams", []))
         settings = model_settings(card, checkpoint, data)
         feeds = open_feeds(data, settings, scales, split="validation", options=reader.options, policy=reader.policy)
     with noting("calibrating") as note:
@@ -96,8 +102,8 @@ def _signed(value: float | None) -> str:
 
 
 def _say(output: Path, table: Calibration, learnt: dict[str, Any], left_out: dict[str, str]) -> None:
-    fee = f"and fees of {1e4 * table.taker_fee:g} bp each way" if table.taker_fee else "without fees"
-    say(f"\nbp: mean of a trade after the spread, {fee}; validation part of all series")
+    fee = f", less {1e4 * table.taker_fee:g} bp of fees each way" if table.taker_fee else ""
+    say(f"\nbp: mean of a trade after the spread{fee} (validation)")
     for name, why in learnt.items():
         say(f"the model learnt from {name}, or a part of it ({why}): its trades may be judged too kindly here")
     for name, why in left_out.items():
