@@ -75,7 +75,7 @@ def predict(
     with console.status("reading"):
         served = _serve(checkpoint, backend, precision, adapt)
         scales = ScaleSource(scales_from or adapt, series, served.card.data.get("streams", []), warm_up)
-        settings = _settings(served.card, checkpoint, data)
+        settings = model_settings(served.card, checkpoint, data)
         feeds = open_feeds(data, settings, scales, split=part, options=reader.options, policy=reader.policy)
     figures = {"output": str(output), "split": split, **served.figures, **_replay(served, feeds, part, output)}
     _print(figures)
@@ -130,7 +130,7 @@ def _load(checkpoint: Path, backend: str, precision: str) -> StepPredictor | Win
     return StepPredictor.load(checkpoint, backend=backend, precision=precision)
 
 
-def _settings(card: ModelCard, checkpoint: Path, data: Path) -> DataConfig | None:
+def model_settings(card: ModelCard, checkpoint: Path, data: Path) -> DataConfig | None:
     """How the model's data were made, with its horizons; None where neither it nor a dataset's own settings say."""
     from nanoarb_jax.data.stored import is_dataset
     from nanoarb_jax.features.feature_set import feature_set_of

@@ -24,7 +24,16 @@ import platformdirs
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 
 _PACKAGE = Path(__file__).parent
-_FOLDERS = ("config", "market", "features", "readers", "simulation", "serving", "bench")  # with compiled code
+_FOLDERS = (
+    "config",
+    "market",
+    "features",
+    "readers",
+    "simulation",
+    "serving",
+    "trading",
+    "bench",
+)  # with compiled code
 
 
 @functools.cache

@@ -22,6 +22,7 @@ ON_FEEDS = ["README.md", "docs/live.md", "docs/data.md"]
 RUN_ELSEWHERE = {  # by a test of the page in its own room
     "docs/onnx.md",
     "docs/readers.md",
+    "docs/strategies.md",
     "docs/table.md",
 }
 HOST = "127.0.0.1:8476"  # in docs/training.md

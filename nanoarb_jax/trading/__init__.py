@@ -1,1 +1,1 @@
-"""Trading: from predictions to what to do about them."""
+"""Trading: strategies, from predictions to orders, and what predictions are worth in ticks."""
