@@ -143,4 +143,4 @@ def test_hftbacktest_itself_has_these_signs(market: Market) -> None:
 
     record = InverseAssetRecord if market.inverse else LinearAssetRecord
     theirs = record(account).contract_size(size).resample(None).stats([]).entire
-    np.testing.assert_array_equal(theirs["equity_wo_fee"] - theirs["fee"], equity(account, market))
+    np.testing.assert_allclose(theirs["equity_wo_fee"] - theirs["fee"], equity(account, market), rtol=0, atol=1e-15)
