@@ -158,7 +158,7 @@ def test_percentiles() -> None:
     assert percentile_of(0.0, []) is None
 
 
-def walk(seed: int, known: float = 0.0, ticks: int = 20_000) -> tuple[NDArray, NDArray]:
+def walk(seed: int, known: float = 0.0, ticks: int = 8_000) -> tuple[NDArray, NDArray]:
     """A mid whose next step is known by a public sign with a probability of 1/2 (not at all) + known / 2."""
     rng = np.random.default_rng(seed)
     sign = rng.choice([-1, 1], ticks)
@@ -170,14 +170,14 @@ def as_probabilities(sign: NDArray, confidence: float = 0.7) -> NDArray:
     return from_labels(1 + sign[:, None], confidence)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_who_reads_the_next_tick_is_flagged(seed: int) -> None:
     ticks, _ = walk(seed)
     labels = next_tick_labels(ticks)
     found = flag_lookahead(from_labels(labels), ticks)
     assert found["flagged"]
     assert found["percentile"] == 100
-    assert found["hit_rate"] == 1
+    assert found["hit_rate"] == found["right_share"] == 1
     some = np.random.default_rng(seed).random(len(labels)) < 0.05  # not always, and not always right
     assert flag_lookahead(from_labels(np.where(some[:, None], 2 - labels, labels), 0.6), ticks)["flagged"]
 
@@ -192,14 +192,44 @@ def test_who_reads_a_horizon_is_flagged_there() -> None:
 
 @pytest.mark.parametrize("known", [0.0, 0.2, 0.6])
 def test_who_knows_what_can_be_known_is_not(known: float) -> None:
-    """Even a signal that is gone after one tick, as look-ahead is: it is not right as often."""
+    """Even a signal that is gone after one tick, as look-ahead is: it is not right so often."""
     ticks, sign = walk(1, known)
     found = flag_lookahead(as_probabilities(sign), ticks)
     assert not found["flagged"]
     assert found["beyond_controls"] == (known > 0)
-    assert found["hit_rate"] == pytest.approx(0.5 + known / 2 / (2 / 3 + known / 3), abs=0.02)
+    assert found["hit_rate"] == pytest.approx(0.5 + known / 2 / (2 / 3 + known / 3), abs=0.03)
+    assert found["right_share"] == pytest.approx(known + (1 - known) / 3, abs=0.03)
     if known:
         assert found["gone_when_late"]
+
+
+def seldom(seed: int, ticks: int = 20_000) -> tuple[NDArray, NDArray]:
+    """A market that stands still mostly, as real ones do: one knows which way it will go, 97 % sure, but not when.
+
+    A move goes on in the next tick in four of ten cases.
+    """
+    rng = np.random.default_rng(seed)
+    side, steps, sign = 1, np.zeros(ticks), np.zeros(ticks, np.int64)
+    for row in range(ticks):
+        sign[row] = side
+        if row and steps[row - 1] and rng.random() < 0.4:
+            steps[row] = steps[row - 1]
+        elif rng.random() < 0.04:
+            steps[row] = side if rng.random() < 0.97 else -side
+            side = rng.choice([-1, 1])
+    return made_ticks(100_000 + 2 * np.concatenate([[0], steps[:-1]]).cumsum()), sign
+
+
+def test_to_know_which_way_but_not_when_is_honest() -> None:
+    ticks, sign = seldom(0)
+    honest = flag_lookahead(as_probabilities(sign), ticks)
+    assert honest["hit_rate"] > 0.7
+    assert honest["right_share"] < 0.1
+    assert honest["beyond_controls"]
+    assert not honest["flagged"]
+    reader = flag_lookahead(from_labels(next_tick_labels(ticks)), ticks)
+    assert reader["kept_share"] > 0.2, "moves go on, so that late answers are worth something"
+    assert reader["flagged"]
 
 
 def test_too_little_to_say_and_nothing_to_say() -> None:
