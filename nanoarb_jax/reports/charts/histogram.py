@@ -50,5 +50,4 @@ def _edges(values: Floats) -> Floats:
     room = 1e-6 * (high - low) or abs(low) * 0.02 or 0.5
     alike = high == low
     parts = 1 if alike else min(BARS, max(5, int(2 * len(values) ** 0.5)))
-    edges: Floats = np.linspace(low - room, high + room, parts + 1)
-    return edges
+    return np.linspace(low - room, high + room, parts + 1).astype(np.float64)
