@@ -12,6 +12,7 @@ from nanoarb_jax.reports.charts.histogram import bars
 from nanoarb_jax.reports.charts.palette import BLUE, DASHES, GREEN, LINES, ORANGE
 from nanoarb_jax.reports.charts.parts import Trace, axis, band, escaped, figure, floats, line, upright
 from nanoarb_jax.reports.charts.registry import Figure, chart
+from nanoarb_jax.reports.words import duration
 
 CURVE = ("name", "after_ms", "mean", "low", "high")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x")
@@ -73,7 +74,7 @@ def latency(data: Mapping[str, Any]) -> Figure:
     if len(us):
         median = float(np.median(us))
         at = float(np.log10(median)) if wide else median
-        marks = upright(median, f"median {median:.3g} µs", ORANGE)
+        marks = upright(median, f"median {duration(1e3 * median)}", ORANGE)
         marks["annotations"][0]["x"] = at  # of annotations Plotly expects the logarithm, of lines the value
     return figure(traces, x, axis("predictions"), height=300, bargap=0, **marks)
 
@@ -83,7 +84,7 @@ def _over_time(data: Mapping[str, Any], chart: str, x: str, y: str) -> Figure:
     traces = [trace for i, curve in enumerate(curves) for trace in _curve(curve, chart, i)]
     longest = max((float(np.max(trace["x"])) for trace in traces if len(trace["x"])), default=1.0)
     ticks = [ms for ms in 10.0 ** np.arange(-3, 8) if ms <= 2 * longest]
-    x_axis = axis(x, type="log", tickvals=ticks, ticktext=[_time(ms) for ms in ticks])
+    x_axis = axis(x, type="log", tickvals=ticks, ticktext=[duration(1e6 * ms) for ms in ticks])
     return figure(traces, x_axis, axis(y, zeroline=True, zerolinewidth=2))
 
 
@@ -98,13 +99,6 @@ def _curve(curve: Mapping[str, Any], chart: str, i: int) -> list[Trace]:
     drawn = line(after[known], mean[known], name, colour, dash=DASHES[i % len(DASHES)])
     drawn |= {
         "mode": "lines+markers", "marker": {"size": 7, "color": colour, "symbol": SYMBOLS[i % len(SYMBOLS)]},
-        "hovertemplate": "%{y:.3f} ticks after %{text}", "text": [_time(ms) for ms in after[known]],
+        "hovertemplate": "%{y:.3f} ticks after %{text}", "text": [duration(1e6 * ms) for ms in after[known]],
     }  # fmt: skip
     return [band(after, low, high, name, colour), drawn] if known.any() else []
-
-
-def _time(ms: float) -> str:
-    for unit, size in (("µs", 1e-3), ("ms", 1.0), ("s", 1e3)):
-        if ms < 999.5 * size:
-            return f"{ms / size:.3g} {unit}"
-    return f"{ms / 1e3:,.0f} s"
