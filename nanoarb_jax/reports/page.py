@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from html import escape
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import orjson
@@ -18,7 +19,7 @@ from nanoarb_jax.reports.charts.palette import schemes
 from nanoarb_jax.reports.charts.registry import Figure
 from nanoarb_jax.reports.page_script import SCRIPT
 from nanoarb_jax.reports.page_style import STYLE
-from nanoarb_jax.reports.page_tables import Table, numbers_of, render_table, slug
+from nanoarb_jax.reports.page_tables import Table, is_narrow, numbers_of, render_table, slug
 
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
@@ -116,12 +117,18 @@ def page(title: str, verdict: str, sections: Sequence[Section], footer: str = ""
 def embedded(data: Any) -> str:
     """JSON that may stand in a script element: no character of it can end the element, and NaN is null.
 
+    Raises:
+        DataError: there is something in it that JSON cannot hold.
+
     >>> from nanoarb_jax.reports.page import embedded
     >>> embedded({"</script>": float("nan")})
     '{"\\\\u003c/script\\\\u003e":null}'
     """
     options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
-    text = orjson.dumps(data, default=_plain, option=options).decode()
+    try:
+        text = orjson.dumps(data, default=_plain, option=options).decode()
+    except orjson.JSONEncodeError as error:
+        raise DataError(f"a chart's data: {error.__cause__ or error}") from error
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
@@ -143,9 +150,9 @@ def plotly_script() -> str:
 
 
 def _plain(value: Any) -> Any:
-    if hasattr(value, "tolist"):  # numpy's, of a kind that orjson does not know: not contiguous, other byte order
+    if hasattr(value, "tolist"):  # numpy's, of a kind that orjson does not know, such as arrays that are not contiguous
         return value.tolist()
-    raise TypeError(f"{type(value).__name__} {value!r} in a chart: expected numbers, text, lists and arrays")
+    raise TypeError(f"{type(value).__name__} {value!r}: expected numbers, text, lists and arrays")
 
 
 def _scripts(figures: Sequence[Figure]) -> Iterator[str]:
@@ -161,12 +168,15 @@ def _scripts(figures: Sequence[Figure]) -> Iterator[str]:
 
 def _section(section: Section, level: int, number: str, figures: list[Figure]) -> str:
     name = slug(section.title, number)
-    parts = [
-        _section(part, min(level + 1, 6), f"{number}-{i}", figures)
-        if isinstance(part, Section)
-        else _part(part, figures)
-        for i, part in enumerate(section.parts, 1)
-    ]
+    parts: list[str] = []
+    for beside, group in groupby(enumerate(section.parts, 1), lambda part: is_narrow(part[1])):
+        shown = [
+            _section(part, min(level + 1, 6), f"{number}-{i}", figures)
+            if isinstance(part, Section)
+            else _part(part, figures)
+            for i, part in group
+        ]
+        parts += [f'<div class="tables">{"".join(shown)}</div>'] if beside and len(shown) > 1 else shown
     heading = f'<h{level} id="{name}">{escape(section.title)}</h{level}>'
     return "\n".join([f'<section aria-labelledby="{name}">', heading, *parts, "</section>"])
 
@@ -175,24 +185,28 @@ def _part(part: Prose | Command | Table | Chart, figures: list[Figure]) -> str:
     if isinstance(part, Prose):
         return f"<p>{escape(part.text)}</p>"
     if isinstance(part, Command):
-        return (
-            f'<pre tabindex="0" role="region" aria-label="{escape(part.label)}"><code>{escape(part.text)}</code></pre>'
-        )
+        return f'<pre aria-label="{escape(part.label)}"><code>{_unbroken(part.text)}</code></pre>'
     if isinstance(part, Table):
         return render_table(part)
     return _chart(part, figures)
+
+
+def _unbroken(text: str) -> str:
+    """Words that are broken into lines only where they are longer than a line, not at hyphens."""
+    lines = text.splitlines()
+    return "\n".join(" ".join(f"<span>{escape(word)}</span>" for word in line.split(" ")) for line in lines)
 
 
 def _chart(chart: Chart, figures: list[Figure]) -> str:
     number = len(figures)
     figures.append(chart.figure)
     height = int(chart.figure["layout"].get("height", 380))
-    caption = f"{chart.title}. {chart.caption}" if chart.caption else chart.title
+    caption = f"<strong>{escape(chart.title)}.</strong> {escape(chart.caption)}".strip()
     label = escape(f"Chart: {chart.title}. Keys: plus and minus zoom, arrows move, 0 shows everything.")
     numbers = numbers_of(chart.figure, f"Numbers of the chart “{chart.title}”")
     details = f"<details><summary>Its numbers</summary>{render_table(numbers)}</details>" if numbers else ""
     return (
         f'<figure><div class="chart" id="chart-{number}" data-figure="figure-{number}" tabindex="0" role="group" '
         f'aria-label="{label}" style="height:{height}px"></div>'
-        f"<figcaption>{escape(caption)}</figcaption>{details}</figure>"
+        f"<figcaption>{caption}</figcaption>{details}</figure>"
     )

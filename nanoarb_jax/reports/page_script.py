@@ -31,8 +31,10 @@ SCRIPT = """
   };
 
   const fittedTraces = traces => {
-    for (const trace of narrow.matches ? traces : [])
+    for (const trace of narrow.matches ? traces : []) {
       if (trace.colorbar) trace.showscale = false;  // the figures stand in the fields
+      if (trace.marker && trace.marker.size) trace.marker.size *= .75;
+    }
     return traces;
   };
 

@@ -33,17 +33,23 @@ a { color: var(--link); }
 nav ul { display: flex; flex-wrap: wrap; gap: .1rem 1.2rem; list-style: none; margin: 1rem 0 0; padding: 0; }
 nav a { display: inline-block; padding: .2rem 0; }
 .scroll { overflow-x: auto; margin: .8rem 0 1.2rem; }
-table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
+table { min-width: min(100%, 26rem); border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--quiet); padding: 0 0 .4rem; }
+caption span { display: inline-block; position: sticky; left: 0; max-width: calc(100vw - 3rem); }
+.tables { columns: 2 30rem; column-gap: 3rem; }
+.tables .scroll { break-inside: avoid; margin-top: 0; }
 th, td { padding: .3rem .9rem .3rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 thead th { color: var(--quiet); font-weight: 600; vertical-align: bottom; }
 tbody th { font-weight: 500; }
 .number { text-align: right; white-space: nowrap; }
-td.words { max-width: 46rem; overflow-wrap: anywhere; min-width: 10rem; }
+.short { white-space: nowrap; }
+td.words { max-width: 46rem; overflow-wrap: anywhere; }
 pre {
-  overflow-x: auto; padding: .8rem 1rem; margin: .8rem 0; background: var(--raised); border: 1px solid var(--line);
+  white-space: pre-wrap; overflow-wrap: anywhere; padding: .8rem 1rem; margin: .8rem 0;
+  background: var(--raised); border: 1px solid var(--line);
   border-radius: 6px; font: .88rem/1.5 ui-monospace, "DejaVu Sans Mono", monospace;
 }
+pre span { display: inline-block; max-width: 100%; }
 figure { margin: 1rem 0 1.4rem; }
 figcaption { color: var(--quiet); font-size: .92rem; max-width: 80ch; }
 .chart { width: 100%; min-height: 200px; overflow: hidden; }
@@ -56,7 +62,7 @@ footer { margin-top: 3rem; color: var(--quiet); font-size: .9rem; }
   nav, .skip, summary, .modebar-container { display: none !important; }
   figure, tr { break-inside: avoid; }
   h2, h3, caption { break-after: avoid; }
-  pre { white-space: pre-wrap; }
+  details { display: none; }
   .scroll { overflow: visible; }
   a { text-decoration: none; }
 }

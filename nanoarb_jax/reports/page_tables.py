@@ -13,6 +13,9 @@ import numpy as np
 from nanoarb_jax.reports.charts.registry import Figure
 
 MOST_NUMBERS = 60  # of one line of a chart that is given as a table too
+NARROW = 7  # columns of a table that may stand beside another one
+SHORT = 24  # characters of a cell that is not broken into lines
+_FIGURE = re.compile(r"[−-]?[\d.,]+(e[−-]?\d+)?( %| [nµm]?s)?|–|−?∞")
 
 
 class Table(NamedTuple):
@@ -31,18 +34,27 @@ class Table(NamedTuple):
 
 def render_table(table: Table) -> str:
     """A table in a box that scrolls sideways by itself where the screen is narrow."""
-    numeric = [any(_is_number(row[i]) for row in table.rows if i < len(row)) for i in range(len(table.columns))]
-    kinds = ["number" if one else "words" for one in numeric]
+    texts = [[shown(value) for value in row] for row in table.rows]
+    kinds = [
+        "number" if texts and all(_FIGURE.fullmatch(row[i]) for row in texts) else "words"
+        for i in range(len(table.columns))
+    ]
     head = "".join(
         f'<th scope="col" class="{kind}">{escape(str(one))}</th>'
         for kind, one in zip(kinds, table.columns, strict=True)
     )
-    rows = "\n".join(_row(row, kinds) for row in table.rows)
+    rows = "\n".join(_row(row, kinds) for row in texts)
     caption = escape(table.caption)
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{caption}"><table><caption>{caption}</caption>\n'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{caption}"><table>'
+        f"<caption><span>{caption}</span></caption>\n"
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>"
     )
+
+
+def is_narrow(part: object) -> bool:
+    """Whether something is a table that may stand beside another one."""
+    return isinstance(part, Table) and len(part.columns) <= NARROW
 
 
 def shown(value: Any) -> str:
@@ -98,18 +110,15 @@ def _axis(figure: Figure, which: str) -> str:
     return unescape(str(figure["layout"][f"{which}axis"]["title"]["text"]))
 
 
-def _row(row: Sequence[Any], kinds: Sequence[str]) -> str:
+def _row(row: Sequence[str], kinds: Sequence[str]) -> str:
     cells = [_cell(value, kind, first=i == 0) for i, (value, kind) in enumerate(zip(row, kinds, strict=True))]
     return f"<tr>{''.join(cells)}</tr>"
 
 
-def _cell(value: Any, kind: str, first: bool) -> str:
+def _cell(text: str, kind: str, first: bool) -> str:
     tag, scope = ("th", ' scope="row"') if first else ("td", "")
-    return f'<{tag}{scope} class="{kind}">{escape(shown(value))}</{tag}>'
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    short = " short" if len(text) <= SHORT else ""
+    return f'<{tag}{scope} class="{kind}{short}">{escape(text)}</{tag}>'
 
 
 def _of_float(value: float) -> str:

@@ -22,6 +22,16 @@ def duration(ns: float | None) -> str:
     return f"{ns / 1e9:,.0f} s"
 
 
+def brief(value: float) -> str:
+    """Four digits, thousands apart, for a sentence.
+
+    >>> from nanoarb_jax.reports.words import brief
+    >>> brief(-10.61412), brief(123_456.7), brief(0.000123456)
+    ('−10.61', '123,457', '0.0001235')
+    """
+    return (f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:,.4g}").replace("-", "−")
+
+
 def share(of: float | None) -> str:
     """A share as per cent.
 

@@ -53,7 +53,7 @@ def made_report(series: BacktestSeries, seed: int = 1) -> dict[str, Any]:
                    "queue_imbalance": _run(net - 1, gross, 260, -1)},
         "heat_map": {
             "latency_ns": [0, 1_000, 10_000, 100_000, 1_000_000, 10_000_000], "fees": [-0.5, 0, 1, 2, 4.5],
-            "fee_unit": "in basis points of the value traded",
+            "fee_unit": "basis points of the value traded",
             "net_pnl": [[net + 8 - 0.9 * i - 2.4 * j for j in range(5)] for i in range(6)],
         },
         "command": "nanoarb-jax backtest --checkpoint checkpoints/small --data usdm/BTCUSDT --strategy taker "

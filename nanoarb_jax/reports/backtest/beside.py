@@ -27,9 +27,9 @@ def latency_and_fees(report: Report, series: BacktestSeries) -> Section | None:
         data = {
             "latencies": [duration(ns) if isinstance(ns, int | float) else str(ns) for ns in found["latency_ns"]],
             "fees": fees, "pnl": found["net_pnl"], "currency": report.get("currency"),
+            "fee_unit": found.get("fee_unit"),
         }  # fmt: skip
-        unit = f" Fees are {found['fee_unit']}." if found.get("fee_unit") else ""
-        words = f"Net profit of the same strategy at other inference latencies and fees.{unit}"
+        words = "The same strategy at other inference latencies and fees."
         parts.append(Chart(draw("heat_map", data), "Net profit by latency and fee", words))
     return Section("Latency and fees", parts) if parts else None
 
@@ -84,8 +84,14 @@ def rivals(report: Report) -> Section | None:
         columns = zip(*rows, strict=True)
         data: dict[str, Any] = dict(zip(("names", "pnl", "low", "high"), columns, strict=True))
         data["names"] = [tables.words(name) for name in data["names"]]
-        figure = draw("rivals", data | {"label": "net profit of a round trip per unit, ticks"})
-        parts.append(Chart(figure, "The model and its rivals", "Lines are 95 % intervals by block bootstrap."))
+        figure = draw("rivals", data | {"label": "net ticks a round trip"})
+        parts.append(
+            Chart(
+                figure,
+                "The model and its rivals",
+                "Net profit of a round trip per unit, in ticks; lines are 95 % intervals by block bootstrap.",
+            )
+        )
     parts.append(tables.runs(named, "The model and its rivals through the same strategy"))
     return Section("Rivals", parts)
 

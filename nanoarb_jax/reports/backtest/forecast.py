@@ -11,7 +11,7 @@ from nanoarb_jax.reports.backtest.series import BacktestSeries
 from nanoarb_jax.reports.charts.registry import draw
 from nanoarb_jax.reports.page import Chart, Part, Prose, Section
 from nanoarb_jax.reports.page_tables import Table
-from nanoarb_jax.reports.words import duration
+from nanoarb_jax.reports.words import duration, share
 
 Report = Mapping[str, Any]
 NORMAL = 1.96  # standard errors on both sides of a mean that hold 95 % of a normal distribution
@@ -79,8 +79,8 @@ def fill_probability(report: Report) -> Section | None:
         "that the strategy withdrew count as not filled. Band: Wilson's 95 % interval, as if orders were independent."
     )
     rows = [
-        (f"{one['low']:g} to {one['high']:g}", one["orders"], one["filled_share"], one["filled_whole_share"],
-         duration(one["median_ns_to_fill"]))
+        (f"{one['low']:g} to {one['high']:g}", one["orders"], share(one["filled_share"]),
+         share(one["filled_whole_share"]), duration(one["median_ns_to_fill"]))
         for one in bins
     ]  # fmt: skip
     columns = ("quantity before the order", "orders", "share filled", "share filled in whole", "median time to a fill")

@@ -46,7 +46,7 @@ SUMMARY: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "events": ("market data events", shown),
     "refused": ("orders not sent since they could have exceeded the largest position", shown),
     "withdrawn": ("withdrawals of all orders while data were stale", shown),
-    "stopped": ("trading was stopped by", lambda why: why or "nothing"),
+    "stopped": ("trading was stopped by", shown),
 }
 RUN = {
     "net_pnl": "net profit", "gross_pnl": "gross profit", "fees": "fees", "trades": "trades",
@@ -58,7 +58,7 @@ COST = ("gross_pnl", "fees", "net_pnl", "spread_paid", "spread_earned", "profit_
 def summary(report: Report) -> Table:
     """The figures that matter, in words; those that the report lacks are left out."""
     money = [(MONEY[key], shown(report[key])) for key in ("net_pnl", "max_drawdown", "trading_value") if key in report]
-    rows = [(words, _or_dash(show, report[key])) for key, (words, show) in SUMMARY.items() if key in report]
+    rows = [(words, _or_dash(show, report[key])) for key, (words, show) in SUMMARY.items() if report.get(key, "") != ""]
     return Table(f"Summary; money in {currency(report)}", ("", "value"), money + rows)
 
 
@@ -91,7 +91,7 @@ def runs(named: Mapping[str, Report], caption: str) -> Table:
     """Several runs beside each other, a row each, with the columns that at least one has."""
     keys = [key for key in RUN if any(key in run for run in named.values())]
     with_ticks = any(net_ticks(run) for run in named.values())
-    columns = ["", *(RUN[key] for key in keys), *(["net ticks a round trip", "from", "to"] if with_ticks else [])]
+    columns = ["", *(RUN[key] for key in keys), *(["net ticks a trip", "from", "to"] if with_ticks else [])]
     rows = []
     for name, run in named.items():
         ticks = net_ticks(run) or {}

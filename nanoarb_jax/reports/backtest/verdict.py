@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nanoarb_jax.reports.backtest.tables import net_ticks
-from nanoarb_jax.reports.page_tables import shown
+from nanoarb_jax.reports.words import brief
 
 Report = Mapping[str, Any]
 
@@ -31,11 +31,11 @@ def _profit(report: Report) -> str:
         return "The report has no net profit."
     unit = f" {report['currency']}" if report.get("currency") else ""
     trades = f" in {report['trades']:,} trades" if report.get("trades") is not None else ""
-    begun = f"The strategy {'earned' if net > 0 else 'lost'} {shown(abs(net))}{unit}{trades}"
+    begun = f"The strategy {'earned' if net > 0 else 'lost'} {brief(abs(net))}{unit}{trades}"
     if gross is None or fees is None:
         return f"{begun}."
-    before = f"gained {shown(gross)}" if gross >= 0 else f"lost {shown(-gross)}"
-    charged = f"fees were {shown(fees)}" if fees >= 0 else f"rebates were {shown(-fees)}"
+    before = f"gained {brief(gross)}" if gross >= 0 else f"lost {brief(-gross)}"
+    charged = f"fees were {brief(fees)}" if fees >= 0 else f"rebates were {brief(-fees)}"
     return f"{begun}: it {before} before fees, and {charged}."
 
 
@@ -43,10 +43,10 @@ def _certainty(report: Report) -> str:
     found = net_ticks(report)
     if found is None:
         return ""
-    begun = f"A round trip left {shown(found['mean'])} ticks per unit after fees"
+    begun = f"A round trip left {brief(found['mean'])} ticks per unit after fees"
     if found.get("low") is None or found.get("high") is None:
         return f"{begun}, of too few for an interval."
-    limits = f"95 % interval {shown(found['low'])} to {shown(found['high'])}"
+    limits = f"95 % interval {brief(found['low'])} to {brief(found['high'])}"
     sure = "" if found["low"] > 0 or found["high"] < 0 else ", so that neither profit nor loss is certain"
     return f"{begun} ({limits}){sure}."
 

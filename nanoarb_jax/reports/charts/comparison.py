@@ -19,7 +19,8 @@ def heat_map(data: Mapping[str, Any]) -> Figure:
     """Net PnL by inference latency and fee: blue is gained, orange is lost, and the figures stand in the fields.
 
     Args:
-        data: `latencies` (l,) and `fees` (f,), words for the axes; `pnl` (l, f); `currency` may be missing.
+        data: `latencies` (l,) and `fees` (f,), words for the axes; `pnl` (l, f); `currency` and `fee_unit` may
+            be missing.
     """
     rows, columns = ([escaped(name) for name in data[key]] for key in ("latencies", "fees"))
     pnl = np.asarray(data["pnl"], dtype=np.float64)
@@ -31,11 +32,13 @@ def heat_map(data: Mapping[str, Any]) -> Figure:
     unit = f", {escaped(data['currency'])}" if data.get("currency") else ""
     trace = {
         "type": "heatmap", "x": columns, "y": rows, "z": pnl, "zmin": -(most or 1.0), "zmax": most or 1.0,
-        "colorscale": gains(), "xgap": 2, "ygap": 2, "hoverongaps": False, "texttemplate": "%{z:,.3~s}",
+        "colorscale": gains(), "xgap": 2, "ygap": 2, "hoverongaps": False,
+        "texttemplate": "%{z:,.3~r}", "textfont": {"color": INK},
         "hovertemplate": "latency %{y}, fee %{x}: %{z:,.6~g}<extra></extra>",
         "colorbar": {"thickness": 12, "title": {"text": f"net PnL{unit}", "side": "right"}},
     }  # fmt: skip
-    x, y = axis("fee", type="category"), axis("inference latency", type="category")
+    unit = f", {escaped(data['fee_unit'])}" if data.get("fee_unit") else ""
+    x, y = axis(f"fee{unit}", type="category"), axis("inference latency", type="category")
     return figure([trace], x, y, height=120 + 52 * max(len(rows), 3))
 
 
@@ -54,7 +57,7 @@ def random_seeds(data: Mapping[str, Any]) -> Figure:
     left = len(known) > 0 and model > (known.min() + known.max()) / 2  # words end at a line that is far right
     marks = upright(model, f"the model{rank}", BLUE, xanchor="right" if left else "left")
     unit = f", {escaped(data['currency'])}" if data.get("currency") else ""
-    traces = [bars(pnl, GREY, "random signals")]
+    traces = [bars(pnl, GREY, "random signals") | {"opacity": 0.5}]
     return figure(traces, axis(f"net PnL{unit}"), axis("seeds"), height=300, bargap=0, **marks)
 
 

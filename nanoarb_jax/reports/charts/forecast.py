@@ -69,7 +69,9 @@ def latency(data: Mapping[str, Any]) -> Figure:
     us = found[np.isfinite(found) & (found > 0)] / 1e3
     wide = len(us) > 0 and us.max() > 30 * us.min()
     traces = [bars(us, BLUE, "predictions", logarithmic=wide)]
-    x = axis("inference latency charged, µs", type="log" if wide else "linear")
+    ticks = [base * 10.0**power for power in range(-3, 8) for base in (1, 2, 5)]
+    x = axis("inference latency charged", type="log" if wide else "linear", ticksuffix="" if wide else " µs")
+    x |= {"tickvals": ticks, "ticktext": [duration(1e3 * tick) for tick in ticks]} if wide else {}
     marks = {}
     if len(us):
         median = float(np.median(us))

@@ -14,7 +14,9 @@ from typing import Any
 # light scheme → dark scheme
 BLUE, ORANGE, GREEN, PURPLE, INK, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#222222", "#767676"
 DARK = {BLUE: "#56B4E9", ORANGE: "#E69F00", GREEN: "#2FBF95", PURPLE: "#CC79A7", INK: "#F0F0F0", GREY: "#9A9A9A"}
-MIDDLE, DARK_MIDDLE = "#F4F4F4", "#24292F"  # of a scale from orange to blue: nothing gained, nothing lost
+# of a scale from loss through nothing to gain, pale (light) or deep (dark), so that text can be read on all of it
+LOSS, NOTHING, GAIN = "#EE9A62", "#F7F7F7", "#6FB1DB"
+DARK_SCALE = {LOSS: "#96620A", NOTHING: "#20252B", GAIN: "#20699B"}
 LINES = (BLUE, ORANGE, GREEN, PURPLE, INK)  # in this order, where lines have no meaning of their own
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 BAND = 0.18  # opacity of an area between two lines
@@ -33,12 +35,12 @@ def faint(colour: str, opacity: float = BAND) -> str:
 
 def gains() -> list[tuple[float, str]]:
     """A colour scale from loss (orange) through nothing to gain (blue)."""
-    return [(0.0, ORANGE), (0.5, MIDDLE), (1.0, BLUE)]
+    return [(0.0, LOSS), (0.5, NOTHING), (1.0, GAIN)]
 
 
 def schemes() -> dict[str, Any]:
     """What a page's script needs: `dark`, {light colour: dark one}, and a Plotly template for each scheme."""
-    exchange = {**DARK, MIDDLE: DARK_MIDDLE} | {faint(light): faint(dark) for light, dark in DARK.items()}
+    exchange = {**DARK, **DARK_SCALE} | {faint(light): faint(dark) for light, dark in DARK.items()}
     return {
         "dark": exchange,
         "templates": {
@@ -51,7 +53,8 @@ def schemes() -> dict[str, Any]:
 def _template(text: str, grid: str, line: str, box: str) -> dict[str, Any]:
     axis = {
         "gridcolor": grid, "zerolinecolor": line, "linecolor": line, "tickcolor": line, "zerolinewidth": 1,
-        "automargin": True, "title": {"standoff": 8},
+        "automargin": True, "title": {"standoff": 8}, "ticks": "outside", "ticklen": 4, "exponentformat": "none",
+        "separatethousands": True,
     }  # fmt: skip
     clear = "rgba(0,0,0,0)"
     return {
