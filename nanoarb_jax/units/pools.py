@@ -33,9 +33,9 @@ def finished(tasks: Sequence[Task], workers: Workers, stopped: Callable[[], bool
         return on_dask(wanted, workers, len(tasks))
     if workers.executor == "ray":
         return on_ray(wanted, workers, len(tasks))
-    if workers.executor == "loky" and workers.at_once(len(tasks)) > 1:
-        return _on_loky(tasks, workers, stopped)
-    return _in_turn(wanted)
+    if workers.only_here(len(tasks)):
+        return _in_turn(wanted)
+    return _on_loky(tasks, workers, stopped)
 
 
 def run_tasks(

@@ -35,6 +35,10 @@ class Workers:
             require(cluster, "workers.address", self.address, f"none with executor {self.executor}; use dask or ray")
             require(self.jobs is None, "workers.jobs", self.jobs, "none with an address: a cluster has its own workers")
 
+    def only_here(self, tasks: int) -> bool:
+        """Whether so many tasks are worked on in this process, one after the other."""
+        return self.executor == "serial" or (self.executor == "loky" and self.at_once(tasks) == 1)
+
     def at_once(self, tasks: int) -> int:
         """Processes of this machine that so many tasks are given to."""
         from joblib import cpu_count
