@@ -11,6 +11,7 @@ import typer
 from nanoarb_jax.config import DataConfig, load_config
 from nanoarb_jax.errors import ConfigError
 from nanoarb_jax.files import claim_folder, new_folder
+from nanoarb_jax.units.workers import Workers
 
 from .convert import convert
 from .inspection import inspect
@@ -19,6 +20,7 @@ from .output import JsonOption, bar, claim_json, console, say, write_json
 from .reader_options import Reader, reader_options
 from .settings_options import Given, settings_of, settings_options
 from .tables import counts
+from .workers_options import workers_options
 
 app = typer.Typer(help="Simulate markets, prepare datasets, look into files.", no_args_is_help=True)
 app.command()(inspect)
@@ -81,6 +83,7 @@ def write_synthetic(
 @app.command()
 @settings_options(*settings_of("data", DataConfig))
 @reader_options
+@workers_options("different sources")
 def prepare(
     *,
     sources: Annotated[list[Path], typer.Argument(help="Files and folders of market data.", metavar="SOURCE...")],
@@ -96,17 +99,17 @@ def prepare(
     ] = None,
     instrument: InstrumentOption = None,
     instruments: InstrumentsOption = None,
-    jobs: Annotated[int, typer.Option(min=0, help="Processes at work on different sources; 0: one per core.")] = 0,
+    workers: Workers,
 ) -> None:
     """Turn market data into features, labels and splits on disk."""
-    from nanoarb_jax.data import prepare as preparing
+    from nanoarb_jax.data.prepare import prepare as prepare_dataset
     from nanoarb_jax.data.reading import join_readings
     from nanoarb_jax.data.stored import read_accounts
 
     claim_folder(output, "--output")
     settings = dataclasses.replace(load_config(config).data if config else DataConfig(), **given["data"])
     with bar("preparing") as tell:
-        made = preparing.prepare(
+        made = prepare_dataset(
             sources,
             output,
             settings,
@@ -115,7 +118,7 @@ def prepare(
             policy=reader.policy,
             readings=join_readings(reading or ()),
             instruments=parse_instruments(instrument, instruments),
-            jobs=jobs or preparing.usable_cores(),
+            workers=workers,
         )
     say(f"{len(made.streams)} streams, {made.rows:,} rows in {output}")
     for name, account in read_accounts(output).items():

@@ -10,18 +10,22 @@ import typer
 
 from nanoarb_jax.errors import ConfigError
 from nanoarb_jax.reports.figure import claim_picture
+from nanoarb_jax.units.workers import Workers
 
 from .evaluation_tables import evaluation_tables
 from .options import InstrumentsOption, labelled_as_trained, parse_instruments
 from .output import JsonOption, claim_json, console, noting, say, write_json
 from .tables import metrics_table
+from .workers_options import workers_options
 
 if TYPE_CHECKING:
     from nanoarb_jax.artifacts.checkpoint import Checkpoint
     from nanoarb_jax.data.dataset import Dataset
 
 
+@workers_options("different models, of leave-one-out and walk-forward, which share the cores", default=1)
 def evaluate(
+    *,
     checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder, or the output folder of a run.")],
     data: Annotated[Path, typer.Option(help="Prepared dataset, or a folder or file of market data.")],
     split: Annotated[
@@ -57,13 +61,14 @@ def evaluate(
         Path | None, typer.Option(metavar="FILE", help="Draw the reliability diagram: PNG, SVG or PDF.")
     ] = None,
     instruments: InstrumentsOption = None,
+    workers: Workers,
     json_path: JsonOption = None,
 ) -> None:
     """Judge a model beside baselines on the same rows.
 
     First a verdict in two sentences, then tables.
     """
-    _check_protocol(protocol, split, window_mode)
+    _check_protocol(protocol, split, window_mode, workers)
     if adapt and split == "train":
         raise ConfigError("--adapt: learns from the rows of --split train; judge another part, or leave it out")
     claim_json(json_path)
@@ -75,7 +80,7 @@ def evaluate(
         result = _as_it_is(model, dataset, split, window_mode, own_past, output)
     else:
         runs = output or Path(f"runs/{protocol}_{model.version}")
-        result = _by_protocol(protocol, model, dataset, own_past, runs, folds)
+        result = _by_protocol(protocol, model, dataset, own_past, runs, folds, workers)
     _show(result, picture)
     write_json(json_path, result)
 
@@ -90,7 +95,12 @@ def _read(checkpoint: Path, data: Path, instruments: Path | None) -> tuple[Check
         return model, open_dataset(data, settings, verify=True, instruments=declared)
 
 
-def _check_protocol(protocol: str, split: str, window_mode: bool) -> None:
+def _check_protocol(protocol: str, split: str, window_mode: bool, workers: Workers) -> None:
+    if protocol == "split" and workers != Workers(jobs=1):
+        raise ConfigError(
+            "--executor, --jobs, --address: --protocol split trains nothing; give leave-one-out or walk-forward, or "
+            "leave them out"
+        )
     if protocol != "split" and (split != "test" or window_mode):
         met = f"--split {split}" if split != "test" else "--window-mode"
         raise ConfigError(f"{met}: --protocol {protocol} judges its own test parts, state carried; leave it out")
@@ -136,7 +146,13 @@ def _baselines(output: Path | None) -> Path | None:
 
 
 def _by_protocol(
-    protocol: str, model: Checkpoint, dataset: Dataset, own_past: OwnPast, output: Path, folds: int
+    protocol: str,
+    model: Checkpoint,
+    dataset: Dataset,
+    own_past: OwnPast,
+    output: Path,
+    folds: int,
+    workers: Workers,
 ) -> dict[str, Any]:
     """Train models as the checkpoint was trained, let them forecast what they have not seen, and judge that."""
     from nanoarb_jax.adaptation.online import check_forgetting
@@ -149,9 +165,9 @@ def _by_protocol(
         check_forgetting(forgetting)
     with noting(f"training, {protocol}") as note:
         if protocol == "leave-one-out":
-            forecasts = leave_one_out(settings, dataset, output, adapted=adapted, note=note)
+            forecasts = leave_one_out(settings, dataset, output, adapted=adapted, workers=workers, note=note)
         else:
-            forecasts = walk_forward(settings, dataset, output, folds, adapted=adapted, note=note)
+            forecasts = walk_forward(settings, dataset, output, folds, adapted=adapted, workers=workers, note=note)
     say(f"{protocol}: {len({origin['version'] for origin in forecasts.origins})} models, kept in {output}")
     with noting(f"judging {len(forecasts.streams)} series") as note:
         judged = judge_forecasts(forecasts, dataset.horizons, forgetting=forgetting, keep=_baselines(output), note=note)

@@ -35,6 +35,10 @@ class MappedRows:
         self._file = self._identity()
         weakref.finalize(self, _mapped.pop, self._number, None)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process, which this is sent to, maps the same file; the number is this process's alone."""
+        return _opened_elsewhere, (self.path.absolute(), self._file)
+
     def rows(self) -> np.ndarray:
         """All rows, mapped.
 
@@ -68,6 +72,21 @@ class MappedRows:
             if isinstance(error, DataError):
                 raise
             raise DataError(f"dataset {self.path}: not an array file ({error}); prepare it again") from error
+
+
+def _opened_elsewhere(path: Path, file: tuple[int, int, int]) -> MappedRows:
+    """The rows of a file that another process had opened.
+
+    Raises:
+        DataError: it is missing, or of another size or time: changed, or another file.
+    """
+    try:
+        rows = MappedRows(path)
+    except OSError as error:
+        raise DataError(f"dataset {path}: {error.strerror}; workers must see the same files as who asks") from error
+    if rows._file[1:] != file[1:]:
+        raise DataError(f"dataset {path}: changed while it was in use; open it again")
+    return rows
 
 
 class MappedColumn(NamedTuple):

@@ -10,12 +10,8 @@ import contextlib
 import json
 import os
 import shutil
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +28,9 @@ from nanoarb_jax.files import claim_folder
 from nanoarb_jax.market.anomaly import Policy
 from nanoarb_jax.readers.feed import ReadOptions
 from nanoarb_jax.readers.sources import Source, check_snapshots, check_unique, find_sources
+from nanoarb_jax.units.pools import run_tasks
+from nanoarb_jax.units.tasks import Task
+from nanoarb_jax.units.workers import Workers
 
 Progress = Callable[[int, int, str], None]
 
@@ -46,7 +45,7 @@ def prepare(
     policy: Mapping[str, Policy] | None = None,
     instruments: Instruments | None = None,
     readings: Readings | None = None,
-    jobs: int = 1,
+    workers: Workers = Workers("serial"),  # noqa: B008
 ) -> Dataset:
     """Write the dataset of market data into the folder `out`, all of it or nothing.
 
@@ -59,7 +58,7 @@ def prepare(
         policy: about anomalies of the book, see `anomaly.policies`.
         readings: options and policies of single series, which go before those, see `reading.reading_of`.
         instruments: of the series, see `declaration.instrument_of`; None: the symbol that is wanted, if one is.
-        jobs: processes at work on different sources.
+        workers: at work on different sources, which they must see under the same names.
 
     Returns:
         The dataset as `open_dataset(out)` gives it.
@@ -68,6 +67,8 @@ def prepare(
         OutputError: `out` is a file, or a folder that is not empty.
         DataError: another run is writing `out`, or a source is missing, damaged or too short. Streams finished by
             then are kept: mend or leave out the source and run it again.
+        DeviceError: a source whose worker died again and again.
+        ConfigError: no such cluster.
     """
     out = Path(out).absolute()
     claim_folder(out, "dataset")
@@ -77,8 +78,8 @@ def prepare(
     try:
         part.mkdir(parents=True, exist_ok=True)
         with _sole_writer(part, out):
-            in_turn = jobs <= 1 or len(work) == 1
-            made = _run_in_turn(work, part, tell) if in_turn else _run_in_processes(work, part, jobs, tell)
+            here = workers.only_here(len(work))
+            made = _run_in_turn(work, part, tell) if here else _run_elsewhere(work, part, workers, tell)
             entries = _kept(made)
             reading = {**options._asdict(), "policy": dict(policy or {}), "sources": dict(readings or {})}
             manifest = manifest_head(config) | {"reading": reading, "streams": entries}
@@ -170,35 +171,8 @@ def _run_in_turn(work: list[Job], part: Path, tell: Progress) -> list[dict[str, 
     return entries
 
 
-def _run_in_processes(work: list[Job], part: Path, jobs: int, tell: Progress) -> list[dict[str, Any] | str]:
-    """Prepare as many sources at once as there are jobs; as `_run_in_turn`, in the sources' order."""
-    workers = min(jobs, len(work))
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
-        futures: list[Future[dict[str, Any] | str]] = [pool.submit(prepare_or_leave, job, part) for job in work]
-        try:
-            waiting = set(futures)
-            while waiting:
-                tell(len(futures) - len(waiting), len(futures), f"{len(waiting)} to go")
-                finished, waiting = wait(waiting, return_when="FIRST_COMPLETED")
-                for future in finished:
-                    future.result()
-        except BrokenProcessPool as error:
-            raise DataError(
-                "prepare: a process died, perhaps for want of memory; run it again with fewer --jobs"
-            ) from error
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-        return [future.result() for future in futures]
-
-
-def _end_with_parent() -> None:
-    """End this worker process as soon as the run that started it is killed, so that it neither writes nor waits on."""
-
-    def watch() -> None:
-        parent = parent_process()
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+def _run_elsewhere(work: list[Job], part: Path, workers: Workers, tell: Progress) -> list[dict[str, Any] | str]:
+    """Prepare as many sources at once as there are workers; as `_run_in_turn`, in the sources' order."""
+    tasks = [Task(job.source.name, prepare_or_leave, (job, part), part / f".{job.source.name}.lock") for job in work]
+    tell(0, len(tasks), f"{len(tasks)} to go")
+    return run_tasks(tasks, workers, lambda done, total, name: tell(done, total, f"{total - done} to go"))

@@ -28,6 +28,9 @@ from nanoarb_jax.evaluation.prior import with_own_priors
 from nanoarb_jax.evaluation.validation import adaptation_entries
 from nanoarb_jax.progress import Note, silent
 from nanoarb_jax.training.loop import train
+from nanoarb_jax.units.pools import run_tasks
+from nanoarb_jax.units.tasks import Task
+from nanoarb_jax.units.workers import Workers
 
 
 class Forecasts(NamedTuple):
@@ -133,6 +136,34 @@ def train_and_forecast(
     run = train(settings, train_data, folder, resume=(folder / "config.toml").is_file())
     model = load_checkpoint(run.best)
     return model.version, forecast_streams(model, streams, adapted)
+
+
+def models_elsewhere(
+    work: Callable[..., tuple[str, ModelForecasts]],
+    models: Sequence[tuple[Path, tuple[Any, ...]]],
+    workers: Workers,
+    note: Note,
+) -> list[tuple[str, ModelForecasts]]:
+    """What `train_and_forecast` gives for several models, trained at the same time in other processes.
+
+    Each is a run in its folder, as ever: the worker that takes over from one that died continues it.
+
+    Args:
+        work: trains one of them, called with its folder and its arguments.
+        models: folder and arguments of each.
+        workers: at work on them.
+        note: told how many are done.
+    """
+    claims = [folder.with_name(f".{folder.name}.lock") for folder, _ in models]
+    tasks = [
+        Task(folder.name, work, (folder, *arguments), claim)
+        for (folder, arguments), claim in zip(models, claims, strict=True)
+    ]
+    note(f"{len(tasks)} models to train")
+    made = run_tasks(tasks, workers, lambda done, total, name: note(f"{done}/{total} models, {name}"))
+    for claim in claims:
+        claim.unlink(missing_ok=True)
+    return made
 
 
 def refuse_learnt(config: Config, why: Callable[[Sequence[Mapping[str, Any]]], str | None]) -> None:

@@ -14,11 +14,24 @@ from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.evaluation.own_past import ModelForecasts
 from nanoarb_jax.progress import Note, silent
-from nanoarb_jax.studies.forecasts import Forecasts, learnt_rows, refuse_learnt, train_and_forecast
+from nanoarb_jax.studies.forecasts import (
+    Forecasts,
+    learnt_rows,
+    models_elsewhere,
+    refuse_learnt,
+    train_and_forecast,
+)
+from nanoarb_jax.units.workers import Workers
 
 
 def leave_one_out(
-    config: Config, dataset: Dataset, work_dir: str | Path, *, adapted: bool = False, note: Note = silent
+    config: Config,
+    dataset: Dataset,
+    work_dir: str | Path,
+    *,
+    adapted: bool = False,
+    workers: Workers = Workers("serial"),  # noqa: B008
+    note: Note = silent,
 ) -> Forecasts:
     """Forecast each instrument by a model trained on all the others.
 
@@ -32,6 +45,7 @@ def leave_one_out(
         dataset: streams of at least two instruments, with the parts that they are split in.
         work_dir: a run's folder for each instrument, named after it.
         adapted: also forecast after adaptation to each stream's training and validation rows.
+        workers: at work on different models; see docs/clusters.md for what they share.
         note: told which instrument's turn it is.
 
     Raises:
@@ -44,21 +58,34 @@ def leave_one_out(
     if len(instruments) < 2:
         raise DataError(f"leave-one-out: only {instruments} in the data; expected at least two instruments")
     refuse_learnt(config, lambda learnt: _learnt_instrument(streams, learnt) or learnt_rows(streams, learnt))
+    folders = [Path(work_dir) / instrument for instrument in instruments]
+    elsewhere: list[tuple[str, ModelForecasts]] = []
+    if not workers.only_here(len(instruments)):
+        models = [(folder, (config, dataset, of, adapted)) for folder, of in zip(folders, instruments, strict=True)]
+        elsewhere = models_elsewhere(_without, models, workers, note)
     names: list[str] = []
     forecasts: ModelForecasts = ModelForecasts([], [], []) if adapted else ModelForecasts([])
     origins: dict[str, dict[str, Any]] = {}
     for number, instrument in enumerate(instruments):
         note(f"{number + 1}/{len(instruments)}: without {instrument}")
-        left_out = [stream for stream in streams if stream.instrument == instrument]
-        others = tuple(stream for stream in streams if stream.instrument != instrument)
-        train_data = dataclasses.replace(dataset, streams=others)
-        version, said = train_and_forecast(config, train_data, Path(work_dir) / instrument, left_out, adapted)
+        version, said = (
+            elsewhere[number] if elsewhere else _without(folders[number], config, dataset, instrument, adapted)
+        )
         forecasts = forecasts.join(said)
-        left_out_names = [stream.name for stream in left_out]
+        left_out_names = [stream.name for stream in streams if stream.instrument == instrument]
         names += left_out_names
         origins |= {name: {"version": version, "without": {"streams": left_out_names}} for name in left_out_names}
     in_order = forecasts.select([names.index(stream.name) for stream in streams])
     return Forecasts(streams, in_order, [origins[stream.name] for stream in streams], zero_shot=True)
+
+
+def _without(
+    folder: Path, config: Config, dataset: Dataset, instrument: str, adapted: bool
+) -> tuple[str, ModelForecasts]:
+    """Train a model without an instrument, and let it forecast that."""
+    left_out = [stream for stream in dataset.streams if stream.instrument == instrument]
+    others = tuple(stream for stream in dataset.streams if stream.instrument != instrument)
+    return train_and_forecast(config, dataclasses.replace(dataset, streams=others), folder, left_out, adapted)
 
 
 def _refuse_undeclared(dataset: Dataset) -> None:

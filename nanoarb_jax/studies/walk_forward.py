@@ -23,8 +23,15 @@ from nanoarb_jax.features.lob44 import ASK_SIZES, BID_SIZES
 from nanoarb_jax.features.rescale import rescale
 from nanoarb_jax.files import first_line
 from nanoarb_jax.progress import Note, silent
-from nanoarb_jax.studies.forecasts import Forecasts, learnt_rows, refuse_learnt, train_and_forecast
+from nanoarb_jax.studies.forecasts import (
+    Forecasts,
+    learnt_rows,
+    models_elsewhere,
+    refuse_learnt,
+    train_and_forecast,
+)
 from nanoarb_jax.training.run_plan import trained_sessions
+from nanoarb_jax.units.workers import Workers
 
 
 def walk_forward(
@@ -35,6 +42,7 @@ def walk_forward(
     *,
     expanding: bool = True,
     adapted: bool = False,
+    workers: Workers = Workers("serial"),  # noqa: B008
     note: Note = silent,
 ) -> Forecasts:
     """Forecast one block of every stream after the other, each fold by a model trained on the rows before it.
@@ -52,6 +60,7 @@ def walk_forward(
         folds: test blocks per stream.
         expanding: learn from all rows before the test; False: from as many as the first block has, the latest.
         adapted: also forecast after adaptation to each stream's rows before its block.
+        workers: at work on different folds; see docs/clusters.md for what they share.
         note: told which fold's turn it is, and which streams it is played without.
 
     Returns:
@@ -65,16 +74,24 @@ def walk_forward(
     refuse_learnt(config, lambda learnt: learnt_rows(dataset.streams, learnt))
     purge = dataset.config.purge
     each = [splits.walk_forward(stream.rows, folds, purge, expanding=expanding) for stream in dataset.streams]
+    parts = list(zip(*each, strict=True))
+    folders = [Path(work_dir) / f"fold_{number}_of_{folds}" for number in range(1, folds + 1)]
+    elsewhere: list[tuple[str, ModelForecasts]] = []
+    if not workers.only_here(folds):
+        models = [(folder, (config, dataset, fold, adapted)) for folder, fold in zip(folders, parts, strict=True)]
+        elsewhere = models_elsewhere(_forecast_fold, models, workers, note)
     empty: ModelForecasts = ModelForecasts([], [], []) if adapted else ModelForecasts([])
     forecasts = Forecasts((), empty, [])
-    for number, fold in enumerate(zip(*each, strict=True), 1):
+    for number, (folder, fold) in enumerate(zip(folders, parts, strict=True), 1):
         note(f"fold {number}/{folds}")
         streams, left_out = _long_enough(config, dataset, fold)
         if left_out:
             note(f"fold {number}/{folds}, without {len(left_out)} streams that are too short for it yet")
-        folder = Path(work_dir) / f"fold_{number}_of_{folds}"
-        train_data = dataclasses.replace(dataset, streams=streams)
-        version, said = train_and_forecast(config, train_data, folder, streams, adapted)
+        if elsewhere:
+            version, said = elsewhere[number - 1]
+        else:
+            train_data = dataclasses.replace(dataset, streams=streams)
+            version, said = train_and_forecast(config, train_data, folder, streams, adapted)
         forecasts = Forecasts(
             (*forecasts.streams, *(stream._replace(name=f"{stream.name} fold {number}") for stream in streams)),
             forecasts.models.join(said),
@@ -82,6 +99,14 @@ def walk_forward(
             left_out={**forecasts.left_out, **{f"{name} fold {number}": why for name, why in left_out.items()}},
         )
     return forecasts
+
+
+def _forecast_fold(
+    folder: Path, config: Config, dataset: Dataset, fold: Sequence[Fold], adapted: bool
+) -> tuple[str, ModelForecasts]:
+    """Train a fold's model, and let it forecast the fold's streams, which are cheaper to make again than to send."""
+    streams, _ = _long_enough(config, dataset, fold)
+    return train_and_forecast(config, dataclasses.replace(dataset, streams=streams), folder, streams, adapted)
 
 
 def _long_enough(config: Config, dataset: Dataset, fold: Sequence[Fold]) -> tuple[tuple[Stream, ...], dict[str, str]]:

@@ -24,6 +24,7 @@ from nanoarb_jax.files import sha256
 from nanoarb_jax.market.series import BookSeries
 from nanoarb_jax.readers.book_npz import read_book_npz, write_book_npz
 from nanoarb_jax.simulation.market import synthetic_books
+from nanoarb_jax.units.workers import Workers
 from support.examples import examples
 
 TOP10 = Path(__file__).parents[3] / "shared" / "data" / "derived_top10"
@@ -246,7 +247,7 @@ def test_what_an_earlier_run_left_is_checked(folder: Path, tmp_path: Path) -> No
 @pytest.mark.subprocess
 def test_processes_make_the_same_bytes(folder: Path, tmp_path: Path) -> None:
     prepare([folder], tmp_path / "one", CONFIG)
-    prepare([folder], tmp_path / "two", CONFIG, jobs=2)
+    prepare([folder], tmp_path / "two", CONFIG, workers=Workers(jobs=2))
     for file in (tmp_path / "one").iterdir():
         assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes()
 
