@@ -13,6 +13,8 @@ SCRIPT = """
   const coarse = matchMedia("(pointer: coarse)");
   const charts = [...document.querySelectorAll(".chart")];
   let printing = false;
+  // Named one by one: Plotly's own choice has one that sends the chart to its maker's server.
+  const buttons = [["toImage"], ["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "autoScale2d", "resetScale2d"]];
 
   // The figure with its colours exchanged for those of the dark scheme: strings below keys that name a colour.
   const exchanged = (value, inColour) => {
@@ -44,7 +46,7 @@ SCRIPT = """
     if (useDark) [data, layout] = [exchanged(data), exchanged(layout)];
     layout.template = schemes.templates[useDark ? "dark" : "light"];
     if (coarse.matches) layout.dragmode = false;  // a finger scrolls the page
-    const config = {responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"]};
+    const config = {responsive: true, displaylogo: false, plotlyServerURL: "", modeBarButtons: buttons};
     return Plotly.react(chart, fittedTraces(data), fitted(layout), config);
   };
   const drawAll = () => Promise.all(charts.map(draw));

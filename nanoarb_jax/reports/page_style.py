@@ -64,6 +64,9 @@ footer { margin-top: 3rem; color: var(--quiet); font-size: .9rem; }
   h2, h3, caption { break-after: avoid; }
   details { display: none; }
   .scroll { overflow: visible; }
+  table { font-size: 8pt; }
+  th, td { padding-right: .5rem; }
+  .short, .number { white-space: normal; }
   a { text-decoration: none; }
 }
 """

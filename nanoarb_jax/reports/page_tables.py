@@ -98,11 +98,13 @@ def numbers_of(figure: Figure, caption: str) -> Table | None:
         for one in traces
         for x, y in zip(_cells(one, "x"), _cells(one, "y"), strict=True)
     ]
-    return Table(caption, ["", _axis(figure, "x"), _axis(figure, "y")], rows)
+    columns = ["", _axis(figure, "x"), _axis(figure, "y")]
+    return Table(caption, columns, rows) if len(traces) > 1 else Table(caption, columns[1:], [row[1:] for row in rows])
 
 
 def _cells(trace: Mapping[str, Any], key: str) -> list[Any]:
-    values = np.asarray(trace[key]).tolist()
+    of_bars = key == "x" and trace["type"] == "bar" and "text" in trace  # from where to where each reaches
+    values = trace["text"] if of_bars else np.asarray(trace[key]).tolist()
     return [unescape(one) if isinstance(one, str) else one for one in values]
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from nanoarb_jax.errors import ConfigError, DataError
 from nanoarb_jax.reports import charts
 from nanoarb_jax.reports.charts.decimation import MOST, kept, thinned
-from nanoarb_jax.reports.charts.palette import DARK, schemes
+from nanoarb_jax.reports.charts.palette import DARK, GROUNDS, schemes
+from nanoarb_jax.reports.page_style import STYLE
 
 N = 12_000
 TIME = 1_754_006_400_000_000_000 + np.arange(N) * 1_000_000
@@ -148,9 +149,10 @@ def test_empty_data_are_drawn(name: str) -> None:
 def test_colours_are_far_from_their_ground() -> None:
     """3 : 1 at least, as WCAG 2.1 asks of what is not text."""
     for light, dark in DARK.items():
-        assert _contrast(light, "#FFFFFF") >= 3 and _contrast(dark, "#0D1117") >= 3
+        assert _contrast(light, GROUNDS["light"]) >= 3 and _contrast(dark, GROUNDS["dark"]) >= 3
     templates = schemes()["templates"]
-    for name, ground in (("light", "#FFFFFF"), ("dark", "#0D1117")):
+    for name, ground in GROUNDS.items():
+        assert f"--ground: {ground};" in STYLE
         assert _contrast(templates[name]["layout"]["font"]["color"], ground) >= 7
 
 

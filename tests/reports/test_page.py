@@ -169,6 +169,9 @@ def test_small_charts_have_their_numbers_as_a_table() -> None:
     assert numbers_of(heat, "c") == Table(
         "c", ["inference latency", "0", "1"], [["<1 µs", 1.0, pytest.approx(np.nan, nan_ok=True)]]
     )
+    bars = charts.draw("histogram", {"values": [1.0, 1.0, 3.0], "label": "µs"})
+    found = numbers_of(bars, "c")
+    assert found is not None and found.columns == ["µs", "number"] and sum(row[1] for row in found.rows) == 3
     assert numbers_of(charts.draw("drawdown", {"time_ns": range(99), "net": range(99)}), "c") is None
 
 

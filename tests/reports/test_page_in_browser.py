@@ -65,6 +65,8 @@ def test_every_chart_is_drawn_and_nothing_is_asked_for(opened: tuple[Any, list[s
     assert met == [f"request: {html.as_uri()}"]
     marks = "c.querySelectorAll('.cartesianlayer path, .cartesianlayer image').length"
     drawn = tab.evaluate(f"[...document.querySelectorAll('.chart')].map(c => {marks})")
+    buttons = tab.evaluate("[...new Set([...document.querySelectorAll('.modebar-btn')].map(b => b.dataset.title))]")
+    assert {title.split()[0] for title in buttons} <= {"Download", "Zoom", "Pan", "Autoscale", "Reset"}, buttons
     assert len(drawn) == 16 and min(drawn) > 5, drawn
 
 

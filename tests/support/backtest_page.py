@@ -66,7 +66,7 @@ def made_report(series: BacktestSeries, seed: int = 1) -> dict[str, Any]:
         "sweep": {"tried": 12, "deflated_sharpe": 0.41, "rows": [{"threshold": 0.5, "net_pnl": -4.0, "trades": 800},
                                                                  {"threshold": 0.6, "net_pnl": net, "trades": 240}]},
         "reconciliation": {"position": 0.0, "balance": 1.2e-10, "fee": 3e-13},
-        "look_ahead": {"flagged": False, "beyond_controls": True, "hit_rate": 0.61, "hit_rate_low": 0.55},
+        "look_ahead": {"flagged": False, "beyond_controls": True, "right_share": 0.31, "right_share_low": 0.27},
     }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.reports.charts.histogram import bars
-from nanoarb_jax.reports.charts.palette import BLUE, DASHES, GREEN, LINES, ORANGE
+from nanoarb_jax.reports.charts.palette import BLUE, DASHES, GREEN, INK, LINES
 from nanoarb_jax.reports.charts.parts import Trace, axis, band, escaped, figure, floats, line, upright
 from nanoarb_jax.reports.charts.registry import Figure, chart
 from nanoarb_jax.reports.words import duration
@@ -68,7 +68,7 @@ def latency(data: Mapping[str, Any]) -> Figure:
     (found,) = floats(data, "latency", "latency_ns")
     us = found[np.isfinite(found) & (found > 0)] / 1e3
     wide = len(us) > 0 and us.max() > 30 * us.min()
-    traces = [bars(us, BLUE, "predictions", logarithmic=wide)]
+    traces = [bars(us, BLUE, "predictions", logarithmic=wide) | {"opacity": 0.6}]
     ticks = [base * 10.0**power for power in range(-3, 8) for base in (1, 2, 5)]
     x = axis("inference latency charged", type="log" if wide else "linear", ticksuffix="" if wide else " µs")
     x |= {"tickvals": ticks, "ticktext": [duration(1e3 * tick) for tick in ticks]} if wide else {}
@@ -76,7 +76,7 @@ def latency(data: Mapping[str, Any]) -> Figure:
     if len(us):
         median = float(np.median(us))
         at = float(np.log10(median)) if wide else median
-        marks = upright(median, f"median {duration(1e3 * median)}", ORANGE)
+        marks = upright(median, f"median {duration(1e3 * median)}", INK)
         marks["annotations"][0]["x"] = at  # of annotations Plotly expects the logarithm, of lines the value
     return figure(traces, x, axis("predictions"), height=300, bargap=0, **marks)
 

@@ -17,6 +17,7 @@ DARK = {BLUE: "#56B4E9", ORANGE: "#E69F00", GREEN: "#2FBF95", PURPLE: "#CC79A7",
 # of a scale from loss through nothing to gain, pale (light) or deep (dark), so that text can be read on all of it
 LOSS, NOTHING, GAIN = "#EE9A62", "#F7F7F7", "#6FB1DB"
 DARK_SCALE = {LOSS: "#96620A", NOTHING: "#20252B", GAIN: "#20699B"}
+GROUNDS = {"light": "#FFFFFF", "dark": "#0D1117"}  # of the page and its charts
 LINES = (BLUE, ORANGE, GREEN, PURPLE, INK)  # in this order, where lines have no meaning of their own
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 BAND = 0.18  # opacity of an area between two lines
@@ -44,13 +45,13 @@ def schemes() -> dict[str, Any]:
     return {
         "dark": exchange,
         "templates": {
-            "light": _template(text="#1F2328", grid="#E4E7EB", line="#8C959F", box="#FFFFFF"),
-            "dark": _template(text="#E6EDF3", grid="#2E353D", line="#6E7681", box="#1C2128"),
+            "light": _template(ground="light", text="#1F2328", grid="#E4E7EB", line="#8C959F", box="#FFFFFF"),
+            "dark": _template(ground="dark", text="#E6EDF3", grid="#2E353D", line="#6E7681", box="#1C2128"),
         },
     }
 
 
-def _template(text: str, grid: str, line: str, box: str) -> dict[str, Any]:
+def _template(ground: str, text: str, grid: str, line: str, box: str) -> dict[str, Any]:
     axis = {
         "gridcolor": grid, "zerolinecolor": line, "linecolor": line, "tickcolor": line, "zerolinewidth": 1,
         "automargin": True, "title": {"standoff": 8}, "ticks": "outside", "ticklen": 4, "exponentformat": "none",
@@ -59,8 +60,8 @@ def _template(text: str, grid: str, line: str, box: str) -> dict[str, Any]:
     clear = "rgba(0,0,0,0)"
     return {
         "layout": {
-            "paper_bgcolor": clear,
-            "plot_bgcolor": clear,
+            "paper_bgcolor": GROUNDS[ground],
+            "plot_bgcolor": GROUNDS[ground],
             "font": {"color": text, "size": 13, "family": "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif"},
             "xaxis": axis,
             "yaxis": axis,
