@@ -13,7 +13,7 @@ from nanoarb_jax import __version__
 from nanoarb_jax.errors import DataWarning, NanoarbError
 from nanoarb_jax.files import check_open_files
 
-from . import adapt, bench, calibrate, data, evaluate, export, predict, quickstart, train
+from . import adapt, backtest, bench, calibrate, data, evaluate, export, predict, quickstart, train
 
 # what a path given by the user can meet: no permission, no space, a file where a folder should be
 THEIRS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
@@ -73,6 +73,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
 app.command("predict")(predict.predict)
 app.command("calibrate")(calibrate.calibrate)
+app.command("backtest")(backtest.backtest)
 app.command("bench")(bench.bench)
 
 

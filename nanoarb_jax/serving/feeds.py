@@ -52,6 +52,7 @@ def open_feeds(
     split: str | None = None,
     options: ReadOptions = ReadOptions(),  # noqa: B008
     policy: Mapping[str, Policy] | None = None,
+    only: str | None = None,
 ) -> Feeds:
     """As `open_dataset`, but market data that cannot be labelled are opened too, and scales come from the past.
 
@@ -65,6 +66,7 @@ def open_feeds(
         scales: for market data; a prepared folder has its own, those of its training parts.
         split: the part of each series that is asked for; None: all of it.
         options, policy: for market data, what the files do not say, and what is done about anomalies.
+        only: name of the one series of market data that is wanted; None: all of them.
 
     Raises:
         DataError: see `open_dataset`; another input, no scales where they are said to be, or scales of another tick
@@ -76,7 +78,7 @@ def open_feeds(
     config = config or DataConfig()
     find_scales = scales_elsewhere(scales, config, options)
     streams, unlabelled, found, accounts = [], {}, {}, {}
-    sources = find_sources([path], options.symbol)
+    sources = [one for one in find_sources([path], options.symbol) if only in (None, one.name)]
     check_snapshots((source, options.snapshot) for source in sources)
     for source in sources:
         known = find_scales(source)

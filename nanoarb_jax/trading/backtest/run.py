@@ -51,6 +51,7 @@ def trade_live(
     limits: Limits = Limits(),  # noqa: B008
     waits_ns: NDArray[np.int64] | None = None,
     note: Note | None = None,
+    rows: tuple[int, int] | None = None,
 ) -> Recorded:
     """Trade with a predictor that reads the events as they come.
 
@@ -62,6 +63,8 @@ def trade_live(
         limits: hold whatever it decides.
         waits_ns: (k,) how long the predictor computes, ns, taken in turn; None: no time at all.
         note: is told how far the market's time has come, now and then.
+        rows: (first, stop) ticks to trade at; the predictor reads those before, too, and they are not recorded. None:
+            all.
 
     Raises:
         DataError: as `LivePredictor.apply`, and where hftbacktest is not installed.
@@ -69,14 +72,17 @@ def trade_live(
     lots_per_unit = 1.0 / live.instrument.lot_size
     events = np.require(events, None, ["C", "A", "W"])
 
+    at, (first, stop) = np.zeros(2, np.int64), rows or (0, np.iinfo(np.int64).max)
+
     def source() -> LiveSource:  # the state may be another array after the book has grown
-        at = np.zeros(1, np.int64)
-        return LiveSource(live.weights, live.state, events, venue.day.local_shift_ns, lots_per_unit, at)
+        shift_ns = venue.day.local_shift_ns
+        return LiveSource(live.weights, live.state, events, shift_ns, lots_per_unit, first, stop, at)
 
     def attend(status: int, cursor: int) -> None:
         live.attend(status, events[cursor])
 
-    return _run(venue, source, advance_live, len(live.horizons), strategy, limits, waits_ns, note, attend)
+    recorded = _run(venue, source, advance_live, len(live.horizons), strategy, limits, waits_ns, note, attend)
+    return _behind(recorded, first)
 
 
 def trade_recorded(
@@ -187,4 +193,19 @@ def _recorded(made: list[Any], last: NDArray[np.void], desk: Desk, venue: Venue)
         float(trader["off"]) if venue.settings.fills == "whole" else None,
         int(trader["differs"]),
         len(venue.day.events),
+    )
+
+
+def _behind(recorded: Recorded, first: int) -> Recorded:
+    """Without the ticks before the first that may be traded at, at which there are no orders."""
+    first = min(first, len(recorded.ticks))
+    orders, fills = recorded.orders.copy(), recorded.fills.copy()
+    orders["tick"] -= first
+    fills["tick"] -= first
+    return recorded._replace(
+        ticks=recorded.ticks[first:],
+        probabilities=recorded.probabilities[first:],
+        account=recorded.account[first:],
+        orders=orders,
+        fills=fills,
     )

@@ -13,7 +13,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nanoarb_jax.features.live_input import take_events
 from nanoarb_jax.features.live_state import open_learning_room, open_model
+from nanoarb_jax.market.book.state import APPLIED
+from nanoarb_jax.market.clocks.next_tick import DUE
+from nanoarb_jax.market.clocks.next_tick import TICK as MADE
 from nanoarb_jax.market.compiled import compiled
 from nanoarb_jax.serving.backends.native.live import apply_events
 
@@ -26,9 +30,11 @@ class LiveSource(NamedTuple):
     Attributes:
         weights, state: of a `LivePredictor`; the state is changed.
         events: (n,) EVENT, as the feed's reader gives them.
-        shift_ns: how much later the exchange's clock for received events is, see `ExchangeDay`.
+        shift_ns: how much later local times are at the exchange, see `ExchangeDay.local_shift_ns`.
         lots_per_unit: of the book.
-        at: (1,) int64, to work with.
+        first: number of the first tick that may be traded at; those before are not ready.
+        stop: number of the tick before which the run ends.
+        at: (2,) int64, to work with: the event of the latest tick, and how many ticks there were.
     """
 
     weights: NDArray[np.uint8]
@@ -36,6 +42,8 @@ class LiveSource(NamedTuple):
     events: NDArray[np.void]
     shift_ns: int
     lots_per_unit: float
+    first: int
+    stop: int
     at: NDArray[np.int64]
 
 
@@ -54,18 +62,27 @@ class RecordedSource(NamedTuple):
 @compiled
 def advance_live(source, cursor, ticks, row, probabilities):  # type: ignore[no-untyped-def]
     """See above; the cursor is the first event that is not read."""
+    if source.at[1] == source.stop:
+        return ENDED, cursor
     cursor, made, status = apply_events(
-        source.weights, source.state, source.events, cursor, source.at, probabilities[row : row + 1]
+        source.weights, source.state, source.events, cursor, source.at[:1], probabilities[row : row + 1]
     )
     if made == 0:
         return (ENDED if cursor == len(source.events) else status), cursor
+    source.at[1] += 1
+    _write_tick(source, ticks[row])
+    return ADVANCED, cursor
+
+
+@compiled
+def _write_tick(source, tick):  # type: ignore[no-untyped-def]
+    """Write the latest tick of a live source."""
     event, header = source.events[source.at[0]], open_model(source.state).header[0]
-    top, tick = open_learning_room(source.state).top, ticks[row]
+    top = open_learning_room(source.state).top
     tick.local_ns, tick.exch_ns = event.local_ts + source.shift_ns, event.exch_ts
-    tick.ready = 1 if header.ticks >= header.warm_up else 0
+    tick.ready = 1 if header.ticks >= header.warm_up and source.at[1] > source.first else 0
     tick.bid_ticks, tick.ask_ticks = top[0, 0], top[2, 0]
     tick.bid_qty, tick.ask_qty = top[1, 0] / source.lots_per_unit, top[3, 0] / source.lots_per_unit
-    return ADVANCED, cursor
 
 
 @compiled
@@ -82,3 +99,17 @@ def advance_recorded(source, cursor, ticks, row, probabilities):  # type: ignore
         for k in range(3):
             shown[horizon, k] = given[horizon, k]
     return ADVANCED, cursor + 1
+
+
+@compiled
+def advance_unpredicted(source, cursor, ticks, row, probabilities):  # type: ignore[no-untyped-def]
+    """As `advance_live`, of a state without a model: its predictions stay as they are."""
+    if source.at[1] == source.stop:
+        return ENDED, cursor
+    cursor, status = take_events(source.state, source.events, cursor)
+    if status != MADE and status != DUE:
+        return (ENDED if status == APPLIED else status), cursor
+    source.at[0] = cursor
+    source.at[1] += 1
+    _write_tick(source, ticks[row])
+    return ADVANCED, cursor + 1 if status == MADE else cursor

@@ -1,0 +1,235 @@
+"""A backtest as settings: everything that its result depends on, so that it can be named, kept, and run elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nanoarb_jax.config import DataConfig, config_from_dict
+from nanoarb_jax.data.provenance import how_learnt
+from nanoarb_jax.errors import ConfigError, DataError
+from nanoarb_jax.files import new_file
+from nanoarb_jax.market.anomaly import Policy
+from nanoarb_jax.progress import Note, silent
+from nanoarb_jax.readers.feed import ReadOptions
+from nanoarb_jax.readers.sources import find_sources
+from nanoarb_jax.serving.scales import ScaleSource
+from nanoarb_jax.studies.backtests import Run, figures_of, runs_beside, sweep_beside
+from nanoarb_jax.trading.backtest.exchange import ExchangeSettings
+from nanoarb_jax.trading.backtest.market import TradedSeries, open_markets
+from nanoarb_jax.trading.backtest.predicted import Model, open_model, trade_model, traded_rows
+from nanoarb_jax.trading.backtest.records import Recorded
+from nanoarb_jax.trading.calibration_file import read_calibration
+from nanoarb_jax.trading.choose import make_strategy
+from nanoarb_jax.trading.contract import Strategy, as_tuple
+from nanoarb_jax.trading.limits import Limits
+from nanoarb_jax.units.key import software
+
+REPORT, SERIES = "report.json", "series.npz"
+
+
+@dataclass(frozen=True)
+class BacktestPlan:
+    """How one series is traded.
+
+    Args:
+        checkpoint: Checkpoint folder, run folder or exported file.
+        strategy: See `make_strategy`.
+        given: Settings of the strategy by name; without a quantity, a hundredth of the usual one at the best prices.
+        swept: Settings that are tried besides, each with its values.
+        calibration: Table that the strategy acts on.
+        exchange: Costs and latencies.
+        limits: Hold whatever the strategy decides; without a largest position, the strategy's.
+        waits_ns: How long predictions take, in ns, taken in turn; none: no time.
+        waits_how: How that is known, for people.
+        backend: What computes predictions.
+        precision: Of the native step's weights.
+        split: Part of the series that is traded; None: all of it.
+        scales_from: Where the scales come from, see `ScaleSource`.
+        scales_series: The series there.
+        warm_up: Ticks measured first, where no scales are known.
+        options: What the files do not say.
+        policy: What is done about anomalies.
+        capital: That profit is compared with.
+        trading_days: In a year.
+        seeds: Random controls; 0: nothing is set beside the run.
+    """
+
+    checkpoint: Path
+    strategy: str = "taker"
+    given: Mapping[str, Any] = field(default_factory=dict)
+    swept: tuple[tuple[str, tuple[float, ...]], ...] = ()
+    calibration: Path | None = None
+    exchange: ExchangeSettings = field(default_factory=ExchangeSettings)
+    limits: Limits = field(default_factory=Limits)
+    waits_ns: tuple[int, ...] = ()
+    waits_how: str = "given"
+    backend: str = "native"
+    precision: str = "fp32"
+    split: str | None = None
+    scales_from: Path | None = None
+    scales_series: str | None = None
+    warm_up: int = 1_000
+    options: ReadOptions = field(default_factory=ReadOptions)
+    policy: Mapping[str, Policy] = field(default_factory=dict)
+    capital: float | None = None
+    trading_days: float = 365.0
+    seeds: int = 99
+
+    @property
+    def scales(self) -> ScaleSource:
+        """Where scales come from, without what the model knows."""
+        return ScaleSource(self.scales_from, self.scales_series, (), self.warm_up)
+
+
+def backtest_series(folder: Path, feed: Path, name: str, plan: BacktestPlan) -> None:
+    """Trade one series and write what came of it, as a unit of work: `report.json` and `series.npz`.
+
+    Args:
+        folder: new, to be filled.
+        feed: file or folder of market data.
+        name: of the series there.
+        plan: how it is traded.
+
+    Raises:
+        DataError, ConfigError: see `open_markets`, `make_strategy`, `trade_model`.
+    """
+    model = open_model(plan.checkpoint, plan.backend, plan.precision)  # type: ignore[arg-type]
+    run, beside, report = run_plan(plan, model, open_series(plan, model, feed, name))
+    with new_file(folder / REPORT, "backtest") as file:
+        file.write(json.dumps(report, indent=1, allow_nan=False).encode())
+    with new_file(folder / SERIES, "backtest") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays_of(run, beside))
+
+
+def arrays_of(run: Run, queues: Mapping[str, Recorded]) -> dict[str, NDArray[Any]]:
+    """What was recorded, by name, and the account under other queue models as "queue_NAME"."""
+    names = ("ticks", "account", "orders", "fills", "probabilities")
+    recorded = {name: getattr(run.recorded, name) for name in names}
+    return recorded | {f"queue_{name}": one.account for name, one in queues.items()}
+
+
+def open_series(plan: BacktestPlan, model: Model, feed: Path, name: str) -> TradedSeries:
+    """One series of a feed, as the plan reads it."""
+    scales = replace(plan.scales, trained=model.card.data.get("streams", []))
+    config = data_config(model)
+    options = {"split": plan.split, "options": plan.options, "policy": plan.policy, "only": name}
+    return open_markets(feed, config, plan.exchange, scales, **options)[0]  # type: ignore[arg-type]
+
+
+def data_config(model: Model) -> DataConfig:
+    """How the model's data were made, with its horizons."""
+    shared = {"horizons": list(model.horizons)}
+    made = model.card.data.get("config") or {**asdict(model.card.input)}  # type: ignore[arg-type]
+    return config_from_dict({"model": shared, "data": {**made, **shared}}, str(model.path)).data
+
+
+def run_plan(
+    plan: BacktestPlan, model: Model, series: TradedSeries, note: Note = silent
+) -> tuple[Run, dict[str, Recorded], dict[str, Any]]:
+    """Trade a series; returns the run, what was recorded under other queue models, and the report, plain values."""
+    rows = traded_rows(series, plan.split)
+    given = with_quantity(plan.given, series)
+    moves = None
+    if plan.calibration is not None:
+        moves = read_calibration(plan.calibration, model.card.version, model.horizons).moves_ticks(series.stream.name)
+
+    def strategy(changed: Mapping[str, Any] = MappingProxyType({})) -> Strategy:
+        return make_strategy(plan.strategy, {**given, **changed}, model.horizons, moves)
+
+    own = strategy({"taker_fee": plan.exchange.taker_fee})
+    limits = plan.limits
+    if not np.isfinite(limits.max_position):
+        limits = replace(limits, max_position=float(getattr(own.settings, "max_position", np.inf)))
+    waits = np.array(plan.waits_ns or (0,), np.int64)
+    traded = trade_model(model, series, own, limits, waits, rows, policy=plan.policy)
+    run = Run(
+        series, traded, lambda changed: strategy(changed), limits, waits, rows,
+        _place(plan.given.get("horizon"), model.horizons), plan.capital, plan.trading_days,
+    )  # fmt: skip
+    report = {"name": series.stream.name, **figures_of(run), **_about(plan, model, series, own, limits)}
+    queues: dict[str, Recorded] = {}
+    if plan.swept:
+        report["sweep"] = sweep_beside(run, plan.swept, report, note)
+    if plan.seeds:
+        fitted = bool(not series.unlabelled and rows[0] >= series.stream.validation[1] > 0)
+        beside = runs_beside(run, plan.seeds, fitted, note)
+        report, queues = report | beside.report, beside.queue_models
+    return run, queues, report
+
+
+def with_quantity(given: Mapping[str, Any], series: TradedSeries) -> dict[str, Any]:
+    """The settings with a quantity in whole lots: a hundredth of the usual one at the best prices where none is given.
+
+    Raises:
+        ConfigError: a quantity that is less than a lot, or not of whole lots.
+    """
+    lot, found = series.market.lot_size, dict(given)
+    if "order_qty" not in found:
+        found["order_qty"] = max(1, round(series.instrument.quantity_scale / 100 / lot)) * lot
+    for name in ("order_qty", "max_position"):
+        lots = found.get(name, lot) / lot
+        if not (lots > 0.5 and abs(lots - round(lots)) < 1e-6):
+            raise ConfigError(
+                f"{name}={found[name]!r}: series {series.stream.name!r} trades in steps of {lot:g}; expected a multiple"
+            )
+    return found
+
+
+def _place(horizon: int | None, horizons: tuple[int, ...]) -> int:
+    return horizons.index(horizon) if horizon in horizons else 0
+
+
+def _about(
+    plan: BacktestPlan, model: Model, series: TradedSeries, strategy: Strategy, limits: Limits
+) -> dict[str, Any]:
+    """How the run was made."""
+    waits = np.array(plan.waits_ns or (0,))
+    return {
+        "strategy": strategy.name,
+        "checkpoint": {"path": str(plan.checkpoint), "version": model.card.version, "backend": plan.backend},
+        "input": asdict(model.card.input),  # type: ignore[arg-type]
+        "settings": {
+            "strategy": _numbers(strategy.settings),
+            "exchange": asdict(series.venue.settings),
+            "limits": {name: value for name, value in asdict(limits).items() if np.isfinite(value)},
+            "inference": {"how": plan.waits_how, "median_ns": int(np.median(waits)), "most_ns": int(waits.max())},
+            "split": plan.split or "all",
+            "scales": series.scales.origin,
+        },
+        "account": series.account,
+        "notes": series.notes,
+        "learnt": how_learnt(series.stream, model.card.learnt),
+        "versions": dict(software()),
+    }
+
+
+def _numbers(settings: Any) -> dict[str, Any]:
+    """A strategy's settings as plain values; those that are off are left out."""
+    found = {}
+    for name, value in as_tuple(settings)._asdict().items():
+        plain = value.tolist() if isinstance(value, np.ndarray) else value
+        if not (isinstance(plain, float) and not np.isfinite(plain)):
+            found[name] = plain
+    return found
+
+
+def series_of(feeds: Sequence[Path], options: ReadOptions) -> list[tuple[Path, str]]:
+    """Every series of feeds: (feed, name).
+
+    Raises:
+        DataError: nothing usable, or two series of one name.
+    """
+    found = [(feed, source.name) for feed in feeds for source in find_sources([feed], options.symbol)]
+    names = [name for _, name in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise DataError(f"data: two series are called {name!r}; give their folder, or one of them")
+    return found
