@@ -13,11 +13,13 @@ import typer
 
 from nanoarb_jax.errors import ConfigError
 from nanoarb_jax.files import new_file
+from nanoarb_jax.units.workers import Workers
 
 from .backtest_tables import print_run, print_series, print_sweep
 from .output import JsonOption, claim_json, noting, say, write_json
 from .predict import Backend, Precision, ScalesFromOption, SeriesOption, Split, WarmUpOption
 from .reader_options import Reader, reader_options
+from .workers_options import workers_options
 
 if TYPE_CHECKING:
     from nanoarb_jax.progress import Note
@@ -33,6 +35,7 @@ LatencyOption = Annotated[
 ]
 
 
+@workers_options("different models, of walk-forward, which share the cores", default=1)
 @reader_options
 def backtest(
     *,
@@ -77,6 +80,13 @@ def backtest(
     backend: Annotated[Backend, typer.Option(help="What computes predictions.")] = "native",
     precision: Annotated[Precision, typer.Option(help="Of the native step's weights.")] = "fp32",
     split: Annotated[Split, typer.Option(help="Which part of each series to trade.")] = "all",
+    folds: Annotated[
+        int | None,
+        typer.Option("--walk-forward", metavar="FOLDS", min=2, help="Train a model for every block, as this one was."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Of the models of --walk-forward, which are used again.")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Only the run, nothing beside it.")] = False,
     seeds: Annotated[int, typer.Option(min=1, help="Random controls.")] = 99,
     seed: Annotated[int, typer.Option(help="Of sampled latencies.")] = 0,
@@ -85,6 +95,7 @@ def backtest(
     series: SeriesOption = None,
     warm_up: WarmUpOption = 1_000,
     reader: Reader,
+    workers: Workers,
     json_path: JsonOption = None,
 ) -> None:
     """Trade on a model's predictions in hftbacktest, with its own latency charged."""
@@ -117,16 +128,19 @@ def backtest(
         open_model(checkpoint, backend, precision),
         series_of(data, reader.options),
     )
-    if report is not None and len(found) > 1:
+    if report is not None and (len(found) > 1 or folds is not None):
         raise ConfigError(f"--report {report}: the page of one series, --data has {len(found)}; give one of them")
-    reports = []
-    for feed, name in found:
-        with noting(name) as note:
-            plan, made, html = _trade(plan, model, feed, name, (latency, seed), report is not None, note)
-        reports.append(made)
-        if report is not None:
-            with new_file(report, "--report") as file:
-                file.write(html.encode())
+    if folds is not None:
+        reports = _trade_folds(plan, model, found, folds, output, latency, workers)
+    else:
+        reports = []
+        for feed, name in found:
+            with noting(name) as note:
+                plan, made, html = _trade(plan, model, feed, name, (latency, seed), report is not None, note)
+            reports.append(made)
+            if report is not None:
+                with new_file(report, "--report") as file:
+                    file.write(html.encode())
     _print(reports, report)
     write_json(json_path, {"command": _command(), **_together(reports)})
 
@@ -164,7 +178,7 @@ def _trade(
     latency, seed = timing
     if not plan.waits_ns:  # what is measured on the first series holds for all
         note("timing predictions")
-        times = None if isinstance(latency, int) else time_model(model, series, plan.policy)
+        times = None if isinstance(latency, int) else time_model(model, series)
         waits = waits_of(latency, times, seed)
         plan = dataclasses.replace(plan, waits_ns=tuple(waits.waits_ns.tolist()), waits_how=str(waits.figures["how"]))
     note("trading (the loop is compiled first)")
@@ -172,6 +186,22 @@ def _trade(
     report = {"command": _command(), **report}
     html = page_of(report, arrays_of(run, queues), series.market, run.horizon) if page else ""
     return plan, report, html
+
+
+def _trade_folds(
+    plan: BacktestPlan, model: Model, found: list[tuple[Path, str]], folds: int, output: Path | None, latency: Any,
+    workers: Workers,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The reports of `--walk-forward`."""
+    from nanoarb_jax.studies.backtest_folds import backtest_folds
+
+    if output is None:
+        raise ConfigError("--walk-forward: give --output FOLDER for the models that it trains")
+    if not isinstance(latency, int):
+        raise ConfigError("--walk-forward: give --inference NS; its predictions are made before the market is played")
+    plan = dataclasses.replace(plan, waits_ns=(latency,))
+    with noting("walk-forward") as note:
+        return backtest_folds(plan, model, found, folds, output, workers, note)
 
 
 def _command() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ def print_run(report: Report) -> None:
         ("trades, round trips", f"{report['trades']:,}, {report['round_trips']:,}"),
         ("round trips with a profit", _share(report["hit_rate"])),
         ("profit per round trip, ticks", _interval(trips)),
-        ("Sharpe ratio (10 s samples, a year)", _number(report["sharpe"])),
+        (f"Sharpe ratio, a year ({report['samples']:,} samples of 10 s)", _number(report["sharpe"])),
         ("largest drawdown", f"{_money(report['max_drawdown'])}{unit}"),
         ("resting orders filled", _share(report["fill_ratio"]["maker"])),
         ("latency charged to a prediction", _latency(report)),
@@ -39,14 +40,14 @@ def print_series(reports: Sequence[Report]) -> None:
     """Several series, a row each."""
     rows = [
         [
-            one["name"], f"{one['trades']:,}", _money(one["net_pnl"]), _money(one["gross_pnl"]), one["currency"],
-            _interval(one["round_trip_ticks"]["net"]), _percentile(one),
+            one["name"], f"{one['trades']:,}", f"{_money(one['net_pnl'])} {one['currency']}".strip(),
+            _money(one["gross_pnl"]), _number(one["round_trip_ticks"]["net"]["mean"]), _percentile(one),
         ]
         for one in reports
     ]  # fmt: skip
-    columns = ["series", "trades", "net", "gross", "", "ticks a round trip", "percentile"]
+    columns = ["series", "trades", "net", "gross", "ticks/trip", "beats"]
     console.print(figure_table(columns, rows))
-    for one in reports:
+    for one in {one["name"].partition(" fold ")[0]: one for one in reports}.values():
         _print_notes(one)
 
 
@@ -57,8 +58,9 @@ def print_sweep(sweep: Mapping[str, Any]) -> None:
     ]
     console.print(figure_table(["setting", "trades", "net", "Sharpe"], rows))
     deflated = sweep["deflated_sharpe"]
-    said = "" if deflated is None else f"; probability that it beats the best of so many without merit: {deflated:.2f}"
-    say(f"{sweep['tried']} settings tried, best by Sharpe ratio: {sweep['best']}{said}")
+    _tell(f"{sweep['tried']} settings tried, best by Sharpe ratio: {sweep['best']}")
+    if deflated is not None:
+        _tell(f"deflated Sharpe ratio, the probability that it is not the luck of so many tries: {deflated:.2f}")
 
 
 def _beside(report: Report) -> list[str]:
@@ -83,13 +85,22 @@ def _beside(report: Report) -> list[str]:
 
 def _print_notes(report: Report) -> None:
     if report["learnt"]:
-        say(f"{report['name']}: the model learnt from it, or a part of it ({report['learnt']}); --split test is unseen")
+        _tell(
+            f"{report['name']}: the model learnt from it, or a part of it ({report['learnt']}); --split test is unseen"
+        )
     if report["stopped"]:
-        say(f"{report['name']}: trading was stopped by {report['stopped']}")
+        _tell(f"{report['name']}: trading was stopped by {report['stopped']}")
     if report["differs"]:
-        say(f"{report['name']}: at {report['differs']:,} ticks the exchange's best prices are others than the model's")
+        _tell(
+            f"{report['name']}: at {report['differs']:,} ticks the exchange's best prices are others than the model's"
+        )
     for note in report["notes"]:
-        say(f"{report['name']}: {note}")
+        _tell(f"{report['name']}: {note}")
+
+
+def _tell(text: str) -> None:
+    """Say it in lines of 80 characters."""
+    say(textwrap.fill(text, 80, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
 
 
 def _percentile(report: Report) -> str:

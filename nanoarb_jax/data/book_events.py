@@ -64,7 +64,7 @@ def _write(tops, traded, ts_ns, before, clears, out):  # type: ignore[no-untyped
     count = 0
     for row in range(len(ts_ns)):
         old = before if row == 0 else tops[row - 1]
-        new = tops[row]
+        new, first = tops[row], count
         if clears and row == 0:
             out[count].ev = CLEAR
             count += 1
@@ -87,9 +87,7 @@ def _write(tops, traded, ts_ns, before, clears, out):  # type: ignore[no-untyped
                 if price != EMPTY_PRICE and (_lots_at(old, side, price) != lots or (side == 1 and k == 0)):
                     out[count].ev, out[count].px, out[count].qty = flag, price, lots
                     count += 1
-        for k in range(count - 1, -1, -1):
-            if out[k].local_ts != 0:
-                break
+        for k in range(first, count):
             out[k].exch_ts = out[k].local_ts = ts_ns[row]
         out[count - 1].ival = LAST
     return count

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from nanoarb_jax.progress import Note, silent
 from nanoarb_jax.readers.feed import ReadOptions
 from nanoarb_jax.readers.sources import find_sources
 from nanoarb_jax.serving.scales import ScaleSource
-from nanoarb_jax.studies.backtests import Run, figures_of, runs_beside, sweep_beside
+from nanoarb_jax.studies.backtests import Recast, Run, figures_of, runs_beside, sweep_beside
 from nanoarb_jax.trading.backtest.exchange import ExchangeSettings
 from nanoarb_jax.trading.backtest.market import TradedSeries, open_markets
 from nanoarb_jax.trading.backtest.predicted import Model, open_model, trade_model, traded_rows
@@ -136,33 +135,61 @@ def run_plan(
 ) -> tuple[Run, dict[str, Recorded], dict[str, Any]]:
     """Trade a series; returns the run, what was recorded under other queue models, and the report, plain values."""
     rows = traded_rows(series, plan.split)
-    given = with_quantity(plan.given, series)
-    moves = None
-    if plan.calibration is not None:
-        moves = read_calibration(plan.calibration, model.card.version, model.horizons).moves_ticks(series.stream.name)
+    strategy, limits = strategy_of(plan, model, series)
+    waits = np.array(plan.waits_ns or (0,), np.int64)
+    own = strategy({"taker_fee": plan.exchange.taker_fee})
+    recorded = trade_model(model, series, own, limits, waits, rows)
+    run = run_of(plan, model, series, recorded, strategy, limits, rows)
+    return run, *report_of(plan, model, run, note)
 
-    def strategy(changed: Mapping[str, Any] = MappingProxyType({})) -> Strategy:
+
+def strategy_of(plan: BacktestPlan, model: Model, series: TradedSeries) -> tuple[Recast, Limits]:
+    """What makes the plan's strategy for a series, and the limits with the strategy's largest position."""
+    given, moves = with_quantity(plan.given, series), None
+    if plan.calibration is not None:
+        table = read_calibration(plan.calibration, model.card.version, model.horizons)
+        moves = table.moves_ticks(series.stream.name)
+
+    def strategy(changed: Mapping[str, Any]) -> Strategy:
         return make_strategy(plan.strategy, {**given, **changed}, model.horizons, moves)
 
-    own = strategy({"taker_fee": plan.exchange.taker_fee})
     limits = plan.limits
     if not np.isfinite(limits.max_position):
-        limits = replace(limits, max_position=float(getattr(own.settings, "max_position", np.inf)))
+        most = getattr(strategy({}).settings, "max_position", np.inf)
+        limits = replace(limits, max_position=float(most))
+    return strategy, limits
+
+
+def run_of(
+    plan: BacktestPlan,
+    model: Model,
+    series: TradedSeries,
+    recorded: Recorded,
+    strategy: Recast,
+    limits: Limits,
+    rows: tuple[int, int],
+) -> Run:
+    """A run with what the plan says of it."""
     waits = np.array(plan.waits_ns or (0,), np.int64)
-    traded = trade_model(model, series, own, limits, waits, rows, policy=plan.policy)
-    run = Run(
-        series, traded, lambda changed: strategy(changed), limits, waits, rows,
-        _place(plan.given.get("horizon"), model.horizons), plan.capital, plan.trading_days,
-    )  # fmt: skip
-    report = {"name": series.stream.name, **figures_of(run), **_about(plan, model, series, own, limits)}
+    horizon = plan.given.get("horizon")
+    place = model.horizons.index(horizon) if horizon in model.horizons else 0
+    return Run(series, recorded, strategy, limits, waits, rows, place, plan.capital, plan.trading_days)
+
+
+def report_of(
+    plan: BacktestPlan, model: Model, run: Run, note: Note = silent
+) -> tuple[dict[str, Recorded], dict[str, Any]]:
+    """What was recorded under other queue models, and the report of a run, with what the plan wants beside it."""
+    stream = run.series.stream
+    report = {"name": stream.name, **figures_of(run), **_about(plan, model, run)}
     queues: dict[str, Recorded] = {}
     if plan.swept:
         report["sweep"] = sweep_beside(run, plan.swept, report, note)
     if plan.seeds:
-        fitted = bool(not series.unlabelled and rows[0] >= series.stream.validation[1] > 0)
+        fitted = bool(not run.series.unlabelled and run.rows[0] >= stream.validation[1] > 0)
         beside = runs_beside(run, plan.seeds, fitted, note)
         report, queues = report | beside.report, beside.queue_models
-    return run, queues, report
+    return queues, report
 
 
 def with_quantity(given: Mapping[str, Any], series: TradedSeries) -> dict[str, Any]:
@@ -183,15 +210,10 @@ def with_quantity(given: Mapping[str, Any], series: TradedSeries) -> dict[str, A
     return found
 
 
-def _place(horizon: int | None, horizons: tuple[int, ...]) -> int:
-    return horizons.index(horizon) if horizon in horizons else 0
-
-
-def _about(
-    plan: BacktestPlan, model: Model, series: TradedSeries, strategy: Strategy, limits: Limits
-) -> dict[str, Any]:
+def _about(plan: BacktestPlan, model: Model, run: Run) -> dict[str, Any]:
     """How the run was made."""
-    waits = np.array(plan.waits_ns or (0,))
+    series, waits = run.series, run.waits_ns
+    strategy = run.strategy({"taker_fee": plan.exchange.taker_fee})
     return {
         "strategy": strategy.name,
         "checkpoint": {"path": str(plan.checkpoint), "version": model.card.version, "backend": plan.backend},
@@ -199,7 +221,7 @@ def _about(
         "settings": {
             "strategy": _numbers(strategy.settings),
             "exchange": asdict(series.venue.settings),
-            "limits": {name: value for name, value in asdict(limits).items() if np.isfinite(value)},
+            "limits": {name: value for name, value in asdict(run.limits).items() if np.isfinite(value)},
             "inference": {"how": plan.waits_how, "median_ns": int(np.median(waits)), "most_ns": int(waits.max())},
             "split": plan.split or "all",
             "scales": series.scales.origin,

@@ -26,7 +26,7 @@ from nanoarb_jax.trading.backtest.reconcile import reconcile
 from nanoarb_jax.trading.backtest.records import Recorded, equity
 from nanoarb_jax.trading.backtest.results import summarise
 from nanoarb_jax.trading.backtest.run import Venue, trade_recorded
-from nanoarb_jax.trading.contract import Strategy
+from nanoarb_jax.trading.contract import Strategy, as_tuple
 from nanoarb_jax.trading.limits import Limits
 
 QUEUES: tuple[Queue, ...] = ("risk-averse", "power", "log")
@@ -242,15 +242,25 @@ def sweep_beside(
     """
     names = [name for name, _ in swept]
     rows = [{"setting": "as given", **{key: own[key] for key in _SWEPT}}]
+    given = run.strategy({"taker_fee": run.series.venue.settings.taker_fee})
     for values in itertools.product(*(values for _, values in swept)):
         changed = dict(zip(names, values, strict=True))
         setting = ", ".join(f"{name}={value:g}" for name, value in changed.items())
         note(setting)
         changed["taker_fee"] = run.series.venue.settings.taker_fee
-        recorded = _again(run, run.recorded.probabilities, strategy=run.strategy(changed))
+        strategy = run.strategy(changed)
+        if _same(strategy.settings, given.settings):
+            continue
+        recorded = _again(run, run.recorded.probabilities, strategy=strategy)
         whole = summarise(recorded, run.series.market, run.capital, run.trading_days)
         rows.append({"setting": setting, **{key: whole[key] for key in _SWEPT}})
     return tried(rows)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two settings are equal, arrays in them too."""
+    pairs = zip(as_tuple(one), as_tuple(other), strict=True)
+    return all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in pairs)
 
 
 _SWEPT = (

@@ -48,6 +48,7 @@ class TradedSeries(NamedTuple):
         scales: how that is known.
         market: for the statistics.
         currency: of the account, as far as the name tells; "" where it does not.
+        policy: about anomalies, of a predictor that reads the events; books are whole, and may be locked.
         account: what was read, see `ReadReport.as_dict`.
         notes: what was assumed or changed, for the user to read.
     """
@@ -60,6 +61,7 @@ class TradedSeries(NamedTuple):
     scales: Scales
     market: Market
     currency: str
+    policy: dict[str, Policy]
     account: dict[str, Any]
     notes: list[str]
 
@@ -93,21 +95,25 @@ def open_markets(
         raise DataError(f"data {path}: a prepared dataset holds ticks, an exchange needs every event; give the feed")
     feeds = open_feeds(path, config, scales, split=split, options=options, policy=policy, only=only)
     sources = [one for one in find_sources([path], options.symbol) if only in (None, one.name)]
-    return [_open(source, stream, feeds, settings, options) for source, stream in _paired(sources, feeds)]
-
-
-def _paired(sources: list[Source], feeds: Feeds) -> list[tuple[Source, Stream]]:
-    """Sources and their streams, which are in the same order."""
-    return list(zip(sources, feeds.dataset.streams, strict=True))
+    chosen = dict(policy or {})
+    return [
+        _open(source, stream, feeds, settings, options, chosen)
+        for source, stream in zip(sources, feeds.dataset.streams, strict=True)
+    ]
 
 
 def _open(
-    source: Source, stream: Stream, feeds: Feeds, settings: ExchangeSettings, options: ReadOptions
+    source: Source,
+    stream: Stream,
+    feeds: Feeds,
+    settings: ExchangeSettings,
+    options: ReadOptions,
+    policy: dict[str, Policy],
 ) -> TradedSeries:
     if not stream.timed:
         raise DataError(f"series {stream.name!r}: its times only put rows in order; an exchange needs real ones")
     scales = feeds.scales[stream.name]
-    events, notes = _read_events(source, options)
+    events, of_books, notes = _read_events(source, options)
     day = exchange_day(events, f"data {source.files[0]}")
     of_feed, said = _of_feed(settings, stream.name, events, day.local_shift_ns)
     instrument = Instrument(
@@ -126,20 +132,21 @@ def _open(
         scales,
         market._replace(horizons=tuple(feeds.dataset.horizons)),
         _currency(stream.name, of_feed),
+        {"locked": "keep", **policy} if of_books else policy,
         feeds.accounts.get(stream.name, {}),
         [*notes, *day.notes, *said],
     )
 
 
-def _read_events(source: Source, options: ReadOptions) -> tuple[NDArray[np.void], list[str]]:
-    """All events of a source; books are told as what changed from one to the next."""
+def _read_events(source: Source, options: ReadOptions) -> tuple[NDArray[np.void], bool, list[str]]:
+    """All events of a source, whether they were made of books, which are told by what changed, and notes."""
     feed = open_source(source, options)
     if not isinstance(feed, BookFeed):
         chunks = [chunk.copy() for chunk in feed.chunks]
-        return np.concatenate([np.zeros(0, EVENT), *chunks]), list(feed.notes)
+        return np.concatenate([np.zeros(0, EVENT), *chunks]), False, list(feed.notes)
     books = list(feed.chunks)
     said = "the feed holds books: trades are taken to be at the best price, and a queue moves by what is displayed"
-    return book_events(_joined(books)), [*feed.notes, said]
+    return book_events(_joined(books)), True, [*feed.notes, said]
 
 
 def _joined(books: list[BookSeries]) -> BookSeries:

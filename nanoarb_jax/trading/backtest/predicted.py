@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -14,7 +13,7 @@ from nanoarb_jax.config import InputSpec
 from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import ConfigError, DataError
 from nanoarb_jax.features.live_state import grow_state, new_state
-from nanoarb_jax.market.anomaly import FEED_DEFAULTS, Policy
+from nanoarb_jax.market.anomaly import FEED_DEFAULTS
 from nanoarb_jax.market.book.state import NEEDS_LEVELS, NEEDS_ORDERS
 from nanoarb_jax.serving.live import LivePredictor
 from nanoarb_jax.serving.loading import read_card
@@ -89,8 +88,6 @@ def trade_model(
     limits: Limits,
     waits_ns: NDArray[np.int64],
     rows: tuple[int, int],
-    *,
-    policy: Mapping[str, Policy] | None = None,
     note: Note | None = None,
 ) -> Recorded:
     """Trade on a model's predictions: in one compiled loop by the native backend, else on what was predicted before.
@@ -102,7 +99,6 @@ def trade_model(
         limits: hold.
         waits_ns: (k,) how long predictions take, taken in turn.
         rows: (first, stop) ticks that are traded.
-        policy: about anomalies.
         note: told how far the market's time has come.
 
     Raises:
@@ -110,22 +106,22 @@ def trade_model(
         ConfigError: see `LivePredictor`.
     """
     if model.backend == "native":
-        live = LivePredictor.load(model.path, series.instrument, precision=model.precision, policy=policy)
+        live = LivePredictor.load(model.path, series.instrument, precision=model.precision, policy=series.policy)
         recorded = trade_live(series.venue, live, series.events, strategy, limits, waits_ns, note, rows)
     else:
         predictor = _predictor(model)
         assert model.card.input is not None
-        ticks = read_ticks(series, model.card.input, predictor.warm_up, rows, policy)
+        ticks = read_ticks(series, model.card.input, predictor.warm_up, rows)
         probabilities = predict(predictor, series.stream, rows[1])[rows[0] :]
         recorded = trade_recorded(series.venue, ticks, probabilities, strategy, limits, waits_ns, note)
     check_ticks(recorded.ticks, series, rows)
     return recorded
 
 
-def time_model(model: Model, series: TradedSeries, policy: Mapping[str, Policy] | None = None) -> NDArray[np.int64]:
+def time_model(model: Model, series: TradedSeries) -> NDArray[np.int64]:
     """(k,) ns that predictions take on this machine: by the native backend from the event on, else of `update`."""
     if model.backend == "native":
-        live = LivePredictor.load(model.path, series.instrument, precision=model.precision, policy=policy)
+        live = LivePredictor.load(model.path, series.instrument, precision=model.precision, policy=series.policy)
         return time_live(live, series.events)
     return time_steps(_predictor(model), series.stream.features)
 
@@ -150,13 +146,7 @@ def predict(predictor: StepPredictor | WindowPredictor, stream: Stream, stop: in
     return np.concatenate(found)
 
 
-def read_ticks(
-    series: TradedSeries,
-    spec: InputSpec,
-    warm_up: int,
-    rows: tuple[int, int],
-    policy: Mapping[str, Policy] | None = None,
-) -> NDArray[np.void]:
+def read_ticks(series: TradedSeries, spec: InputSpec, warm_up: int, rows: tuple[int, int]) -> NDArray[np.void]:
     """(n,) TICK from rows[0] to rows[1], of the series' events, without a model.
 
     Args:
@@ -164,11 +154,10 @@ def read_ticks(
         spec: what a model reads.
         warm_up: ticks of a session until a model's predictions are ready.
         rows: (first, stop).
-        policy: about anomalies.
     """
     one = series.instrument
     sizes = (one.tick_size, one.lot_size, one.quantity_scale, one.spread_scale)
-    state = new_state(spec, *sizes, policy={**FEED_DEFAULTS, **(policy or {})}, levels=8_192, warm_up=warm_up)
+    state = new_state(spec, *sizes, policy={**FEED_DEFAULTS, **series.policy}, levels=8_192, warm_up=warm_up)
     events, at, cursor = np.require(series.events, None, ["C", "A", "W"]), np.zeros(2, np.int64), 0
     found, nothing = [], np.zeros((1, 1, 3), np.float32)
     room = np.zeros(1, TICK)
