@@ -22,8 +22,7 @@ from .reader_options import Reader, reader_options
 from .workers_options import workers_options
 
 if TYPE_CHECKING:
-    from nanoarb_jax.progress import Note
-    from nanoarb_jax.studies.backtest_plan import BacktestPlan
+    from nanoarb_jax.studies.backtest_plan import BacktestPlan, Outcome
     from nanoarb_jax.trading.backtest.predicted import Model
 
 Queue = Literal["risk-averse", "power", "log"]
@@ -35,7 +34,7 @@ LatencyOption = Annotated[
 ]
 
 
-@workers_options("different models, of walk-forward, which share the cores", default=1)
+@workers_options("different series, with --output, or models of --walk-forward", default=1)
 @reader_options
 def backtest(
     *,
@@ -85,7 +84,7 @@ def backtest(
         typer.Option("--walk-forward", metavar="FOLDS", min=2, help="Train a model for every block, as this one was."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Of the models of --walk-forward, which are used again.")
+        Path | None, typer.Option(metavar="FOLDER", help="Keeps results, and the models of --walk-forward.")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Only the run, nothing beside it.")] = False,
     seeds: Annotated[int, typer.Option(min=1, help="Random controls.")] = 99,
@@ -133,14 +132,11 @@ def backtest(
     if folds is not None:
         reports = _trade_folds(plan, model, found, folds, output, latency, workers)
     else:
-        reports = []
-        for feed, name in found:
-            with noting(name) as note:
-                plan, made, html = _trade(plan, model, feed, name, (latency, seed), report is not None, note)
-            reports.append(made)
-            if report is not None:
-                with new_file(report, "--report") as file:
-                    file.write(html.encode())
+        plan = _timed(plan, model, found[0], latency, seed)
+        outcomes = _trade(plan, found, output, workers)
+        reports = [{"command": _command(), **one.report} for one in outcomes]
+        if report is not None:
+            _write_page(report, outcomes[0], reports[0])
     _print(reports, report)
     write_json(json_path, {"command": _command(), **_together(reports)})
 
@@ -164,28 +160,40 @@ def _swept(words: list[str] | None) -> tuple[tuple[str, tuple[float, ...]], ...]
     return tuple((name, tuple(values)) for name, values in map(read_setting, words or ()))
 
 
-def _trade(
-    plan: BacktestPlan, model: Model, feed: Path, name: str, timing: tuple[Any, int], page: bool, note: Note
-) -> tuple[BacktestPlan, dict[str, Any], str]:
-    """Trade one series; returns the plan with the latency that was measured, the report and its page."""
-    from nanoarb_jax.studies.backtest_page import page_of
-    from nanoarb_jax.studies.backtest_plan import arrays_of, open_series, run_plan
+def _timed(plan: BacktestPlan, model: Model, first: tuple[Path, str], latency: Any, seed: int) -> BacktestPlan:
+    """The plan with what predictions are charged; what is measured on the first series holds for all."""
+    from nanoarb_jax.studies.backtest_plan import open_series
     from nanoarb_jax.trading.backtest.inference import waits_of
     from nanoarb_jax.trading.backtest.predicted import time_model
 
-    note("reading")
-    series = open_series(plan, model, feed, name)
-    latency, seed = timing
-    if not plan.waits_ns:  # what is measured on the first series holds for all
-        note("timing predictions")
-        times = None if isinstance(latency, int) else time_model(model, series)
-        waits = waits_of(latency, times, seed)
-        plan = dataclasses.replace(plan, waits_ns=tuple(waits.waits_ns.tolist()), waits_how=str(waits.figures["how"]))
-    note("trading (the loop is compiled first)")
-    run, queues, report = run_plan(plan, model, series, note)
-    report = {"command": _command(), **report}
-    html = page_of(report, arrays_of(run, queues), series.market, run.horizon) if page else ""
-    return plan, report, html
+    times = None
+    if not isinstance(latency, int):
+        with noting(first[1]) as note:
+            note("timing predictions")
+            times = time_model(model, open_series(plan, model, *first))
+    waits = waits_of(latency, times, seed)
+    return dataclasses.replace(plan, waits_ns=tuple(waits.waits_ns.tolist()), waits_how=str(waits.figures["how"]))
+
+
+def _trade(plan: BacktestPlan, found: list[tuple[Path, str]], output: Path | None, workers: Workers) -> list[Outcome]:
+    """Trade every series: here, or as units of work that are kept in a folder."""
+    from nanoarb_jax.studies.backtest_plan import backtest_series, backtest_units
+
+    if output is not None:
+        with noting("backtest") as note:
+            return backtest_units(plan, found, output, workers, note)
+    outcomes = []
+    for feed, name in found:
+        with noting(name) as note:
+            outcomes.append(backtest_series(plan, feed, name, note))
+    return outcomes
+
+
+def _write_page(path: Path, outcome: Outcome, report: dict[str, Any]) -> None:
+    from nanoarb_jax.studies.backtest_page import page_of
+
+    with new_file(path, "--report") as file:
+        file.write(page_of(report, outcome.arrays, outcome.market, outcome.horizon).encode())
 
 
 def _trade_folds(

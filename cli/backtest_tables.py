@@ -67,9 +67,7 @@ def _beside(report: Report) -> list[str]:
     lines = []
     if "controls" in report:
         random = report["controls"]["random"]
-        lines.append(
-            f"better than {_percentile(report)} of {len(random['net_pnl'])} random signals with as many trades"
-        )
+        lines.append(f"better than {_percentile(report)} of {len(random['net_pnl'])} random signals, per trade")
         for name in ("shuffled", "inverted", "one_tick_late"):
             one = report["controls"][name]
             lines.append(f"{name.replace('_', ' ')}: net {_money(one['net_pnl'])} in {one['trades']:,} trades")

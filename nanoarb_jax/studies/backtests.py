@@ -146,6 +146,8 @@ def net_pnl(run: Run, recorded: Recorded) -> float:
 
 
 def _controls(run: Run, seeds: int, note: Note) -> dict[str, Any]:
+    """Predictions without merit. The percentile is that of the profit per trade: as many signals are not always filled
+    as often, and fees would then favour whoever trades less."""
     said, ready = run.recorded.probabilities, run.recorded.ticks["ready"] == 1
     profits, trades = [], []
     for seed in range(seeds):
@@ -154,12 +156,14 @@ def _controls(run: Run, seeds: int, note: Note) -> dict[str, Any]:
         profits.append(net_pnl(run, one))
         trades.append(len(one.fills))
     own = net_pnl(run, run.recorded)
+    each = [profit / count if count else 0.0 for profit, count in zip(profits, trades, strict=True)]
+    own_each = own / len(run.recorded.fills) if len(run.recorded.fills) else 0.0
     apart_ns = int(np.median(np.diff(run.recorded.ticks["local_ns"]))) if len(ready) > 1 else 0
     return {
         "random": {
             "net_pnl": profits,
             "trades": trades,
-            "percentile": controls.percentile_of(own, profits),
+            "percentile": controls.percentile_of(own_each, each),
             "model_net_pnl": own,
         },
         "shuffled": _short(run, _again(run, controls.shuffled(said, ready, 0))),

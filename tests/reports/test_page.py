@@ -139,7 +139,7 @@ def test_unknown_sections_and_figures_that_are_none(series: BacktestSeries, plot
         ({"net_pnl": 1.0, "round_trip_ticks": {"net": {"mean": 1.0, "low": -1, "high": 2.0}}}, "is certain"),
         ({"net_pnl": 1.0, "round_trip_ticks": {"net": {"mean": 1.0, "low": None, "high": None}}}, "too few"),
         ({"net_pnl": 1.0, "look_ahead": {"flagged": True}}, "do not trust this result"),
-        ({"net_pnl": 1.0, "controls": {"random": {"percentile": 97.5}}}, "97.5 % of random signals"),
+        ({"net_pnl": 1.0, "controls": {"random": {"percentile": 97.5}}}, "97.5 % of as many random signals"),
     ],
 )  # fmt: skip
 def test_verdict_says_what_came_of_it(report: dict[str, Any], said: str) -> None:

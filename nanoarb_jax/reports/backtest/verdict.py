@@ -53,7 +53,7 @@ def _certainty(report: Report) -> str:
 
 def _rank(report: Report) -> str:
     percentile = ((report.get("controls") or {}).get("random") or {}).get("percentile")
-    return "" if percentile is None else f"It did better than {percentile:.3g} % of random signals with as many trades."
+    return "" if percentile is None else f"It did better than {percentile:.3g} % of as many random signals, per trade."
 
 
 def _suspicion(report: Report) -> str:
