@@ -79,11 +79,11 @@ class Recorded(NamedTuple):
         stopped: why trading ended before the data did: "" (it did not), "drawdown", "position" or "exchange".
         withdrawn: how often orders were withdrawn since data were stale.
         refused: orders that were not sent since their fills could have exceeded the largest position.
+        events: of the market data that the exchange worked through.
         swept: fills of taking orders that had several prices; they are counted at the worst.
         off: largest difference between this account and hftbacktest's own at any tick, in quantity or currency; None
             where orders may be filled in parts, which hftbacktest's account leaves out.
         differs: ticks whose best prices are not those of the exchange's book at that time, which does not heal.
-        events: of the market data that the exchange worked through.
     """
 
     ticks: NDArray[np.void]
@@ -94,10 +94,10 @@ class Recorded(NamedTuple):
     stopped: str
     withdrawn: int
     refused: int
-    swept: int
-    off: float | None
-    differs: int
     events: int
+    swept: int = 0
+    off: float | None = None
+    differs: int = 0
 
 
 class Market(NamedTuple):

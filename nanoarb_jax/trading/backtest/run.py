@@ -189,10 +189,10 @@ def _recorded(made: list[Any], last: NDArray[np.void], desk: Desk, venue: Venue)
         STOPPED[int(trader["stopped"])],
         int(trader["withdrawn"]),
         int(trader["refused"]),
+        len(venue.day.events),
         int(trader["swept"]),
         float(trader["off"]) if venue.settings.fills == "whole" else None,
         int(trader["differs"]),
-        len(venue.day.events),
     )
 
 
