@@ -56,13 +56,27 @@ def _dask_client(workers: Workers, tasks: int) -> Iterator[Any]:
     with contextlib.ExitStack() as stack:
         place: Any = workers.address
         if place is None:
-            place = LocalCluster(n_workers=workers.at_once(tasks), threads_per_worker=1, dashboard_address=None)
+            stack.enter_context(_only_warnings())
+            any_port = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
+            place = LocalCluster(n_workers=workers.at_once(tasks), threads_per_worker=1, scheduler_kwargs=any_port)
             stack.enter_context(place)
         try:
             client = stack.enter_context(Client(place, set_as_default=False))
         except (OSError, ValueError) as error:
             raise ConfigError(f"no Dask scheduler at {place}: {first_line(error)}; start one there") from error
         yield client
+
+
+@contextlib.contextmanager
+def _only_warnings() -> Iterator[None]:
+    """Keep a scheduler in this process from telling where it listens and who came."""
+    logger = logging.getLogger("distributed")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def on_ray(wanted: Numbered, workers: Workers, tasks: int) -> Through:

@@ -54,12 +54,15 @@ def keep_result(output: Path, name: str, key: str, work: Callable[..., None], ar
         ConfigError: the work wrote no file, or one with the manifest's name.
         others: those of the work.
     """
+    from threadpoolctl import threadpool_limits
+
     folder = output / key
     if not folder.is_dir() or what_is_wrong(folder, key) is not None:
         part = output / f".{key}.{uuid.uuid4().hex[:8]}"
         try:
             part.mkdir(parents=True)
-            work(part, *arguments)
+            with threadpool_limits(1):  # what BLAS sums up depends on how many threads share it
+                work(part, *arguments)
             _write_manifest(part, name, key)
             _put_in_place(part, folder, key)
         finally:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import pickle
 import socket
+import sys
 import threading
 import time
 import traceback
@@ -45,11 +46,13 @@ class Origin(NamedTuple):
     Attributes:
         folder: it works in, so that a relative path means the same file everywhere.
         software: see `key.software`.
+        threads: of XLA on a CPU, whose sums are not the same to the last bit with another number of them.
         ends_with: number of the process whose end ends a worker; None: workers live on.
     """
 
     folder: str
     software: Mapping[str, str]
+    threads: int
     ends_with: int | None = None
 
 
@@ -73,7 +76,15 @@ Through = Generator[Done, None, None]
 
 def origin_here(ends_with: int | None = None) -> Origin:
     """Of this process; see `Origin` for `ends_with`."""
-    return Origin(os.getcwd(), software(), ends_with)
+    return Origin(os.getcwd(), software(), threads_here(), ends_with)
+
+
+def threads_here() -> int:
+    """Threads that XLA computes with on a CPU in this process: NPROC, where that is set, or the cores it may use."""
+    told = os.environ.get("NPROC", "")
+    if told.isdecimal():
+        return int(told)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def numbered_call(number: int, task: Task, origin: Origin) -> Done:
@@ -97,8 +108,6 @@ def call(task: Task, origin: Origin) -> tuple[Any, Exception | None]:
     """
     if origin.ends_with is not None:
         _end_with(origin.ends_with)
-    # XLA makes as many threads as there are cores unless told; joblib, Dask and Ray tell only others of their workers
-    os.environ.setdefault("NPROC", os.environ.get("OMP_NUM_THREADS", str(os.cpu_count() or 1)))
     try:
         with _at_work, _same_place(origin), _claimed(task.claim):
             return task.work(*task.arguments), None
@@ -108,17 +117,25 @@ def call(task: Task, origin: Origin) -> tuple[Any, Exception | None]:
 
 @contextlib.contextmanager
 def _same_place(origin: Origin) -> Iterator[None]:
-    """Check that files and software are those of the process that asks.
+    """Have files, software and threads as the process that asks has them.
 
     Raises:
         DataError: no such folder here.
-        ConfigError: other software.
+        ConfigError: other software, or JAX is in use already with other threads.
     """
     host = socket.gethostname()
     for what, version in origin.software.items():
         met = software().get(what, "none")
         if met != version:
             raise ConfigError(f"worker on {host}: {what} {met}; expected {version}, as where the work was asked for")
+    if threads_here() != origin.threads:
+        if "jaxlib" in sys.modules:
+            raise ConfigError(
+                f"worker on {host}: has used JAX with {threads_here()} threads; expected {origin.threads}, as where "
+                "the work was asked for, since the last bits of sums depend on it; restart the worker, or set "
+                f"NPROC={threads_here()} where the work is asked for"
+            )
+        os.environ["NPROC"] = str(origin.threads)
     if not os.path.isdir(origin.folder):
         raise DataError(f"worker on {host}: no folder {origin.folder}; workers must see the same files as who asks")
     with contextlib.chdir(origin.folder):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pickle
 import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from nanoarb_jax.data.dataset import open_dataset
 from nanoarb_jax.data.labelling import Block
 from nanoarb_jax.data.prepare import prepare
 from nanoarb_jax.data.stored import MANIFEST
+from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import DataError, DeviceError
 from nanoarb_jax.readers.book_npz import write_book_npz
 from nanoarb_jax.simulation.market import synthetic_books
@@ -100,3 +102,22 @@ def test_no_file_can_be_opened(folder: Path, what: str) -> None:
             for number in taken:
                 os.close(number)
     act()
+
+
+def test_a_stream_is_sent_as_the_place_of_its_file(folder: Path, tmp_path: Path) -> None:
+    """Another process maps the file, if it is still the same, under a number of its own."""
+    (tmp_path / "one.npz").write_bytes((folder / "one.npz").read_bytes())
+    stream = prepare([tmp_path / "one.npz"], tmp_path / "dataset", DataConfig()).streams[0]
+    sent = pickle.dumps(stream)
+    first, second = pickle.loads(sent), pickle.loads(sent)
+    assert len(sent) < 2_000 and first.features.nbytes > 100_000 and type(first) is type(stream)
+    for name in Block._fields:
+        np.testing.assert_array_equal(getattr(first, name), getattr(stream, name))
+    held = [dict(zip(Stream._fields, one, strict=True))["mid"] for one in (first, second)]
+    assert held[0].rows._number != held[1].rows._number
+    (tmp_path / "dataset" / "one.npy").write_bytes(b"another")
+    with pytest.raises(DataError, match="changed while it was in use"):
+        pickle.loads(sent)
+    (tmp_path / "dataset" / "one.npy").unlink()
+    with pytest.raises(DataError, match="workers must see the same files"):
+        pickle.loads(sent)

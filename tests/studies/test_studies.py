@@ -25,6 +25,8 @@ from nanoarb_jax.studies.forecasts import Forecasts, judge_forecasts, training_s
 from nanoarb_jax.studies.leave_one_out import leave_one_out
 from nanoarb_jax.studies.walk_forward import walk_forward
 from nanoarb_jax.training import build, loop
+from nanoarb_jax.units.tasks import Task
+from nanoarb_jax.units.workers import Workers
 from support import training_runs
 from support.random_model import random_model
 from support.training_runs import DATA, MODEL, STREAM, VALIDATED, config_of, count_only
@@ -299,3 +301,38 @@ def test_refused(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=rf"^train.{setting}=.*learnt from 'market_0' \(same name"):
             walk_forward(config, DATASET, tmp_path, 2)
     assert [place.name for place in tmp_path.iterdir()] == ["knows"]
+
+
+@pytest.mark.subprocess
+@pytest.mark.usefixtures("compile_quickly")
+def test_other_processes_train_the_same_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Versions and log-probabilities, to the last bit, and nothing is left beside the runs."""
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # theirs as well
+    config, said = config_of(dataclasses.replace(STREAM, epochs=1)), list[str]()
+    here = walk_forward(config, DATASET, tmp_path / "here", 2)
+    there = walk_forward(config, DATASET, tmp_path / "there", 2, workers=Workers(jobs=2), note=said.append)
+    assert here.origins == there.origins and said[0] == "2 models to train"
+    for one, other in zip(here.models.log_probs, there.models.log_probs, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert {path.name for path in (tmp_path / "there").iterdir()} == {"fold_1_of_2", "fold_2_of_2"}
+
+
+def test_workers_are_given_the_same_models(
+    learnt: dict[str, Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What would be sent to them is worked on here, the last one first."""
+
+    def run_last_first(tasks: list[Task], workers: Workers, tell: Any) -> list[Any]:
+        made = [task.work(*task.arguments) for task in reversed(tasks)]
+        assert [task.claim.name for task in tasks if task.claim] == [
+            f".{task.arguments[0].name}.lock" for task in tasks
+        ]
+        return made[::-1]
+
+    monkeypatch.setattr(studied, "run_tasks", run_last_first)
+    forecasts = leave_one_out(CONFIG, DAYS, tmp_path, workers=Workers("dask"))
+    assert list(learnt) == ["market_1", "market_0"] and runs_of(forecasts) == [2, 1, 2]
+    assert [origin["without"]["streams"][-1] for origin in forecasts.origins][:2] == ["market_0_20240809", "market_1"]
+    learnt.clear()
+    forecasts = walk_forward(CONFIG, DATASET, tmp_path, 2, workers=Workers("dask"))
+    assert list(learnt) == ["fold_2_of_2", "fold_1_of_2"] and runs_of(forecasts) == [2, 2, 1, 1]
