@@ -22,7 +22,8 @@ from .reader_options import Reader, reader_options
 from .workers_options import workers_options
 
 if TYPE_CHECKING:
-    from nanoarb_jax.studies.backtest_plan import BacktestPlan, Outcome
+    from nanoarb_jax.studies.backtest_plan import BacktestPlan
+    from nanoarb_jax.studies.backtest_units import Outcome
     from nanoarb_jax.trading.backtest.predicted import Model
 
 Queue = Literal["risk-averse", "power", "log"]
@@ -97,7 +98,7 @@ def backtest(
     workers: Workers,
     json_path: JsonOption = None,
 ) -> None:
-    """Trade on a model's predictions in hftbacktest, with its own latency charged."""
+    """Trade on predictions in hftbacktest, latency and costs charged."""
     claim_json(json_path)
     from nanoarb_jax.files import claim_file
     from nanoarb_jax.studies.backtest_plan import BacktestPlan, series_of
@@ -116,7 +117,7 @@ def backtest(
         checkpoint, strategy,
         {name: value for name, value in given.items() if value is not None} | _settings(settings),
         _swept(sweep), calibration, exchange,
-        Limits(max_position or math.inf, max_drawdown or math.inf, stale_ms or math.inf),
+        Limits(*(math.inf if one is None else one for one in (max_position, max_drawdown, stale_ms))),
         backend=backend, precision=precision, split=None if split == "all" else split,
         scales_from=scales_from, scales_series=series, warm_up=warm_up,
         options=reader.options, policy=reader.policy,
@@ -177,7 +178,7 @@ def _timed(plan: BacktestPlan, model: Model, first: tuple[Path, str], latency: A
 
 def _trade(plan: BacktestPlan, found: list[tuple[Path, str]], output: Path | None, workers: Workers) -> list[Outcome]:
     """Trade every series: here, or as units of work that are kept in a folder."""
-    from nanoarb_jax.studies.backtest_plan import backtest_series, backtest_units
+    from nanoarb_jax.studies.backtest_units import backtest_series, backtest_units
 
     if output is not None:
         with noting("backtest") as note:

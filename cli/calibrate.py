@@ -40,7 +40,7 @@ def calibrate(
     reader: Reader,
     json_path: JsonOption = None,
 ) -> None:
-    """Measure what a model's probabilities are worth in ticks, for strategies.
+    """Measure what probabilities are worth in ticks, for strategies.
 
     The expected move of each class comes from the training part of every series, the trades at each threshold from the
     validation part. The test part is not read.

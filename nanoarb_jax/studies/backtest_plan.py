@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nanoarb_jax.config import DataConfig, config_from_dict
 from nanoarb_jax.data.provenance import how_learnt
 from nanoarb_jax.errors import ConfigError, DataError
-from nanoarb_jax.files import new_file
 from nanoarb_jax.market.anomaly import Policy
 from nanoarb_jax.progress import Note, silent
 from nanoarb_jax.readers.feed import ReadOptions
 from nanoarb_jax.readers.sources import find_sources
 from nanoarb_jax.serving.scales import ScaleSource
-from nanoarb_jax.studies.backtests import Recast, Run, figures_of, runs_beside, sweep_beside
+from nanoarb_jax.studies.backtest_sweep import sweep_beside
+from nanoarb_jax.studies.backtests import Recast, Run, figures_of, runs_beside
 from nanoarb_jax.trading.backtest.exchange import ExchangeSettings
 from nanoarb_jax.trading.backtest.market import TradedSeries, open_markets
-from nanoarb_jax.trading.backtest.predicted import Model, open_model, trade_model, traded_rows
-from nanoarb_jax.trading.backtest.records import Market, Recorded
+from nanoarb_jax.trading.backtest.predicted import Model, trade_model, traded_rows
+from nanoarb_jax.trading.backtest.records import Recorded
 from nanoarb_jax.trading.calibration_file import read_calibration
 from nanoarb_jax.trading.choose import make_strategy
 from nanoarb_jax.trading.contract import Strategy, as_tuple
 from nanoarb_jax.trading.limits import Limits
 from nanoarb_jax.units.key import software
-from nanoarb_jax.units.run import make_unit, run_units
-from nanoarb_jax.units.workers import Workers
-
-REPORT, SERIES = "report.json", "series.npz"  # files of a unit
 
 
 @dataclass(frozen=True)
@@ -89,83 +83,6 @@ class BacktestPlan:
     def scales(self) -> ScaleSource:
         """Where scales come from, without what the model knows."""
         return ScaleSource(self.scales_from, self.scales_series, (), self.warm_up)
-
-
-class Outcome(NamedTuple):
-    """What came of one series.
-
-    Attributes:
-        report: plain values, see docs/backtesting.md.
-        arrays: see `arrays_of`.
-        market: that was traded.
-        horizon: place of the horizon that the strategy trades on.
-    """
-
-    report: dict[str, Any]
-    arrays: dict[str, NDArray[Any]]
-    market: Market
-    horizon: int
-
-
-def backtest_series(plan: BacktestPlan, feed: Path, name: str, note: Note = silent) -> Outcome:
-    """Trade one series.
-
-    Args:
-        plan: how it is traded.
-        feed: file or folder of market data.
-        name: of the series there.
-        note: told what is at work.
-
-    Raises:
-        DataError, ConfigError: see `open_markets`, `make_strategy`, `trade_model`.
-    """
-    model = open_model(plan.checkpoint, plan.backend, plan.precision)  # type: ignore[arg-type]
-    note("reading")
-    series = open_series(plan, model, feed, name)
-    note("trading (the loop is compiled first)")
-    run, queues, report = run_plan(plan, model, series, note)
-    return Outcome(report, arrays_of(run, queues), series.market, run.horizon)
-
-
-def write_backtest(folder: Path, feed: Path, name: str, plan: BacktestPlan) -> None:
-    """`backtest_series` as a unit of work: writes `report.json` and `series.npz` into a new folder."""
-    outcome = backtest_series(plan, feed, name)
-    about = {"report": outcome.report, "market": outcome.market._asdict(), "horizon": outcome.horizon}
-    with new_file(folder / REPORT, "backtest") as file:
-        file.write(json.dumps(about, indent=1, allow_nan=False).encode())
-    with new_file(folder / SERIES, "backtest") as file:
-        np.savez_compressed(file, allow_pickle=False, **outcome.arrays)
-
-
-def read_backtest(folder: Path) -> Outcome:
-    """What `write_backtest` wrote."""
-    about = json.loads((folder / REPORT).read_text())
-    market = Market(**{**about["market"], "horizons": tuple(about["market"]["horizons"])})
-    with np.load(folder / SERIES, allow_pickle=False) as file:
-        return Outcome(about["report"], dict(file), market, about["horizon"])
-
-
-def backtest_units(
-    plan: BacktestPlan, series: Sequence[tuple[Path, str]], output: Path, workers: Workers, note: Note = silent
-) -> list[Outcome]:
-    """Trade many series, each a unit of work that is kept in `output` by what it is made of, see `run_units`.
-
-    Args:
-        plan: how they are traded.
-        series: feed and name of each.
-        output: folder of the results.
-        workers: at work on different series.
-        note: told how far it is.
-    """
-    units = [make_unit(name, write_backtest, feed, name, plan) for feed, name in series]
-    return [read_backtest(result.folder) for result in run_units(units, output, workers, note)]
-
-
-def arrays_of(run: Run, queues: Mapping[str, Recorded]) -> dict[str, NDArray[Any]]:
-    """What was recorded, by name, and the account under other queue models as "queue_NAME"."""
-    names = ("ticks", "account", "orders", "fills", "probabilities")
-    recorded = {name: getattr(run.recorded, name) for name in names}
-    return recorded | {f"queue_{name}": one.account for name, one in queues.items()}
 
 
 def open_series(plan: BacktestPlan, model: Model, feed: Path, name: str) -> TradedSeries:

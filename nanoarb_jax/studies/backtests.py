@@ -7,8 +7,7 @@ are others.
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +16,6 @@ from numpy.typing import NDArray
 from nanoarb_jax.evaluation.baselines import baseline_forecasts
 from nanoarb_jax.progress import Note, silent
 from nanoarb_jax.trading.backtest import controls
-from nanoarb_jax.trading.backtest.deflated import deflated_sharpe
 from nanoarb_jax.trading.backtest.exchange import Queue
 from nanoarb_jax.trading.backtest.lookahead import flag_lookahead
 from nanoarb_jax.trading.backtest.market import TradedSeries
@@ -26,7 +24,7 @@ from nanoarb_jax.trading.backtest.reconcile import reconcile
 from nanoarb_jax.trading.backtest.records import Recorded, equity
 from nanoarb_jax.trading.backtest.results import summarise
 from nanoarb_jax.trading.backtest.run import Venue, trade_recorded
-from nanoarb_jax.trading.contract import Strategy, as_tuple
+from nanoarb_jax.trading.contract import Strategy
 from nanoarb_jax.trading.limits import Limits
 
 QUEUES: tuple[Queue, ...] = ("risk-averse", "power", "log")
@@ -104,7 +102,7 @@ def runs_beside(run: Run, seeds: int = 99, rivals: bool = False, note: Note = si
     for queue in QUEUES:
         note(f"queue model {queue}")
         settings = dataclasses.replace(run.series.venue.settings, queue=queue)
-        queues[queue] = _again(run, run.recorded.probabilities, run.series.venue._replace(settings=settings))
+        queues[queue] = again(run, run.recorded.probabilities, run.series.venue._replace(settings=settings))
     report = {
         "controls": _controls(run, seeds, note),
         "look_ahead": flag_lookahead(run.recorded.probabilities, run.recorded.ticks, run.horizon),
@@ -115,7 +113,7 @@ def runs_beside(run: Run, seeds: int = 99, rivals: bool = False, note: Note = si
     return Beside(report, queues)
 
 
-def _again(
+def again(
     run: Run,
     probabilities: NDArray[np.float32],
     venue: Venue | None = None,
@@ -152,7 +150,7 @@ def _controls(run: Run, seeds: int, note: Note) -> dict[str, Any]:
     profits, trades = [], []
     for seed in range(seeds):
         note(f"random signals {seed + 1}/{seeds}")
-        one = _again(run, controls.random_signals(said, ready, seed, run.horizon))
+        one = again(run, controls.random_signals(said, ready, seed, run.horizon))
         profits.append(net_pnl(run, one))
         trades.append(len(one.fills))
     own = net_pnl(run, run.recorded)
@@ -166,9 +164,9 @@ def _controls(run: Run, seeds: int, note: Note) -> dict[str, Any]:
             "percentile": controls.percentile_of(own_each, each),
             "model_net_pnl": own,
         },
-        "shuffled": _short(run, _again(run, controls.shuffled(said, ready, 0))),
-        "inverted": _short(run, _again(run, controls.inverted(said))),
-        "one_tick_late": _short(run, _again(run, controls.delayed(said, run.recorded.ticks, max(apart_ns, 1)))),
+        "shuffled": _short(run, again(run, controls.shuffled(said, ready, 0))),
+        "inverted": _short(run, again(run, controls.inverted(said))),
+        "one_tick_late": _short(run, again(run, controls.delayed(said, run.recorded.ticks, max(apart_ns, 1)))),
     }
 
 
@@ -184,7 +182,7 @@ def _rivals(run: Run, fitted: bool, note: Note) -> dict[str, Any]:
         made = baseline_forecasts([stream], horizons, only=("gradient_boosting",), note=note)
         log_probs = made.log_probs["gradient_boosting"][0][slice(*run.rows)]
         found["gradient_boosting"] = np.exp(log_probs).astype(np.float32)
-    return {name: _short(run, _again(run, controls.matched(one, said, ready))) for name, one in found.items()}
+    return {name: _short(run, again(run, controls.matched(one, said, ready))) for name, one in found.items()}
 
 
 def _heat_map(run: Run, note: Note) -> dict[str, Any]:
@@ -199,7 +197,7 @@ def _heat_map(run: Run, note: Note) -> dict[str, Any]:
         for fee in FEES_BP if free else FEES:
             costs = (fee * 1e-4, fee * 1e-4) if free else (fee * own.maker_fee, fee * own.taker_fee)
             settings = dataclasses.replace(own, maker_fee=costs[0], taker_fee=costs[1])
-            one = _again(run, said, venue._replace(settings=settings), np.array([latency_ns]))
+            one = again(run, said, venue._replace(settings=settings), np.array([latency_ns]))
             row.append(net_pnl(run, one))
         rows.append(row)
     unit = "basis points of the value, maker and taker" if free else "times the fees of the run"
@@ -209,64 +207,3 @@ def _heat_map(run: Run, note: Note) -> dict[str, Any]:
         "fee_unit": unit,
         "net_pnl": rows,
     }
-
-
-def tried(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What a sweep of settings came to: how many were tried, the best one, and what its Sharpe ratio is worth.
-
-    Args:
-        runs: summaries, see `summarise`, with "setting".
-
-    Returns:
-        "tried", "best" (its setting), "deflated_sharpe" (probability that the best one's Sharpe ratio exceeds what the
-        best of so many without merit would show; None for fewer than two runs with a Sharpe ratio), "rows".
-    """
-    known = [one for one in runs if one.get("sharpe_per_sample") is not None]
-    found: dict[str, Any] = {"tried": len(runs), "best": None, "deflated_sharpe": None, "rows": list(runs)}
-    if known:
-        best = int(np.argmax([one["sharpe_per_sample"] for one in known]))
-        of = known[best]
-        found["best"] = of["setting"]
-        if len(known) > 1 and of["samples"] > 2:
-            sharpes = np.array([one["sharpe_per_sample"] for one in known])
-            found["deflated_sharpe"] = deflated_sharpe(sharpes, best, of["samples"], of["skew"], of["kurtosis"])
-    return found
-
-
-def sweep_beside(
-    run: Run, swept: Sequence[tuple[str, Sequence[float]]], own: Mapping[str, Any], note: Note = silent
-) -> dict[str, Any]:
-    """All combinations of settings through the same run, see `tried`; the run's own settings are one of them.
-
-    Args:
-        run: that they stand beside.
-        swept: names of settings with their values.
-        own: summary of the run.
-        note: told which is at work.
-    """
-    names = [name for name, _ in swept]
-    rows = [{"setting": "as given", **{key: own[key] for key in _SWEPT}}]
-    given = run.strategy({"taker_fee": run.series.venue.settings.taker_fee})
-    for values in itertools.product(*(values for _, values in swept)):
-        changed = dict(zip(names, values, strict=True))
-        setting = ", ".join(f"{name}={value:g}" for name, value in changed.items())
-        note(setting)
-        changed["taker_fee"] = run.series.venue.settings.taker_fee
-        strategy = run.strategy(changed)
-        if _same(strategy.settings, given.settings):
-            continue
-        recorded = _again(run, run.recorded.probabilities, strategy=strategy)
-        whole = summarise(recorded, run.series.market, run.capital, run.trading_days)
-        rows.append({"setting": setting, **{key: whole[key] for key in _SWEPT}})
-    return tried(rows)
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Whether two settings are equal, arrays in them too."""
-    pairs = zip(as_tuple(one), as_tuple(other), strict=True)
-    return all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in pairs)
-
-
-_SWEPT = (
-    "net_pnl", "gross_pnl", "fees", "trades", "hit_rate", "sharpe", "sharpe_per_sample", "samples", "skew", "kurtosis",
-)  # fmt: skip

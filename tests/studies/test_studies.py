@@ -307,6 +307,9 @@ def test_refused(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("compile_quickly")
 def test_other_processes_train_the_same_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Versions and log-probabilities, to the last bit, and nothing is left beside the runs."""
+    from joblib.externals.loky import get_reusable_executor
+
+    get_reusable_executor().shutdown(wait=True)  # workers of an earlier test would compile as they did there
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # theirs as well
     config, said = config_of(dataclasses.replace(STREAM, epochs=1)), list[str]()
     here = walk_forward(config, DATASET, tmp_path / "here", 2)

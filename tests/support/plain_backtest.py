@@ -117,7 +117,7 @@ def plain_backtest(
             submit = hbt.submit_buy_order if side > 0 else hbt.submit_sell_order
             sent = qty if venue.settings.fills == "whole" else qty - 0.001 * venue.lot_size
             submit(0, row + 1, ticks * venue.tick_size, sent, _IMMEDIATE if quotes.take else _POST_ONLY, _LIMIT, False)
-    elapse_to(busy_ns)
+    elapse_to(busy_ns + (venue.settings.entry_latency_ns or 0) + (venue.settings.response_latency_ns or 0))
     start_ns = hbt.current_timestamp
     hear()
     hbt.close()

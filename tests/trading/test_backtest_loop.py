@@ -156,6 +156,15 @@ def test_orders_are_withdrawn_where_data_are_stale() -> None:
     assert (recorded.orders["status"] == 4).sum() >= recorded.withdrawn
 
 
+def test_the_news_of_the_last_orders_is_waited_for() -> None:
+    """Also where trading ends in the middle of the data."""
+    market = small_market(**LATENCIES)
+    last = run(market, strategy()).orders["tick"][-1]
+    recorded = run(market, strategy(), rows=(200, int(last) + 1))
+    assert recorded.orders["tick"][-1] == last - 200
+    assert (recorded.orders["status"] > 1).all()
+
+
 def test_ticks_are_those_of_the_predictor() -> None:
     market = small_market()
     recorded = run(market, strategy())

@@ -74,6 +74,7 @@ class Rules(NamedTuple):
         maker_fee, taker_fee: see `ExchangeSettings`.
         fee_by_value: whether they are shares of the value.
         whole: whether orders are filled whole.
+        round_trip_ns: from an order's leaving to the news of it.
     """
 
     tick_size: float
@@ -84,6 +85,7 @@ class Rules(NamedTuple):
     taker_fee: float
     fee_by_value: bool
     whole: bool
+    round_trip_ns: int
 
 
 def rules_of(settings: ExchangeSettings, tick_size: float, lot_size: float) -> Rules:
@@ -97,6 +99,7 @@ def rules_of(settings: ExchangeSettings, tick_size: float, lot_size: float) -> R
         float(settings.taker_fee),
         settings.fee_unit == "value",
         settings.fills == "whole",
+        (settings.entry_latency_ns or 0) + (settings.response_latency_ns or 0),
     )
 
 

@@ -65,14 +65,14 @@ def trade(hbt, desk, source, advance, decide, settings, memory, rules, limits, w
 
 @njit(error_model="numpy")
 def settle(hbt, desk, rules, tick, account):  # type: ignore[no-untyped-def]
-    """After the last tick: let the market run to its end, hear of all orders, and write the last record.
+    """After the last tick: let the last orders reach the exchange and the news of them come back; the last record.
 
     Args:
         tick: (1,) TICK, the last one: the position is worth its mid.
         account: (1,) ACCOUNT, overwritten.
     """
     trader = desk.trader[0]
-    _elapse_to(hbt, trader, trader.busy_ns)
+    _elapse_to(hbt, trader, trader.busy_ns + rules.round_trip_ns)
     now_ns = max(hbt.current_timestamp, trader.busy_ns)
     hear(hbt, desk, rules, now_ns)
     _record(hbt, trader, tick[0], now_ns, rules, account[0])
