@@ -6,6 +6,7 @@ import contextlib
 import functools
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
@@ -16,6 +17,7 @@ from nanoarb_jax.units.tasks import Done, Numbered, Task, Through, died, numbere
 from nanoarb_jax.units.workers import Workers
 
 RETRIES = 3  # of a task whose worker died, on a Ray cluster; Dask's schedulers have a setting of their own: 3, too
+KNOCK_SECONDS = 10.0
 
 
 def on_dask(wanted: Numbered, workers: Workers, tasks: int) -> Through:
@@ -110,8 +112,8 @@ def on_ray(wanted: Numbered, workers: Workers, tasks: int) -> Through:
 
 @contextlib.contextmanager
 def _ray_cluster(workers: Workers, tasks: int) -> Iterator[None]:
-    """Connected to the cluster at the address, or to one that is started here, on loopback; left alone afterwards where
-    the caller is connected already."""
+    """Connected to the cluster at the address, or to one that is started here; left alone where the caller is connected
+    already."""
     import ray
 
     if ray.is_initialized():
@@ -119,17 +121,34 @@ def _ray_cluster(workers: Workers, tasks: int) -> Iterator[None]:
         return
     start = functools.partial(ray.init, log_to_driver=False, logging_level=logging.ERROR)
     if workers.address is None:
-        start(num_cpus=workers.at_once(tasks), include_dashboard=False, _node_ip_address="127.0.0.1")
+        start(num_cpus=workers.at_once(tasks), include_dashboard=False)
     else:
+        _check_ray(workers.address)
         try:
             start(address=workers.address)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            met = f"no Ray cluster at {workers.address}: {first_line(error)}; start one there"
-            raise ConfigError(met) from error
+            raise ConfigError(
+                f"no Ray cluster to be used at {workers.address}: {first_line(error)}; start one there; if it asks for "
+                "a token, set RAY_AUTH_MODE=token, see docs/clusters.md"
+            ) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_ray(address: str) -> None:
+    """Knock first: Ray itself tries for many minutes where nobody listens.
+
+    Raises:
+        ConfigError: nobody does.
+    """
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdecimal():  # else it is a word of Ray's, such as auto
+        try:
+            socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
+        except OSError as error:
+            raise ConfigError(f"no Ray cluster at {address}: {error}; start one there") from error
 
 
 def _missing_package(workers: Workers, error: ImportError) -> ConfigError:

@@ -114,6 +114,12 @@ def test_no_scheduler(tmp_path: Path) -> None:
 
 
 @needs_ray
+def test_no_ray_cluster(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no Ray cluster at 127\.0\.0\.1:1: "):
+        run_units([make_unit("1", write_slowly, 1, "log")], tmp_path, Workers("ray", address="127.0.0.1:1"))
+
+
+@needs_ray
 def test_a_killed_ray_worker_changes_no_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'tests'}")
     (tmp_path / "log").mkdir()
