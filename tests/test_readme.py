@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 FEEDS = {"btcusdt_20240807.gz": "btcusdt_20240718.gz", "btcusdt_20240808.gz": "btcusdt_20240808.gz"}
 ON_FEEDS = ["README.md", "docs/live.md", "docs/data.md"]
 RUN_ELSEWHERE = {  # by a test of the page in its own room
+    "docs/clusters.md",
     "docs/onnx.md",
     "docs/readers.md",
     "docs/strategies.md",

@@ -13,6 +13,7 @@ from nanoarb_jax.artifacts.checkpoint import load_checkpoint
 from nanoarb_jax.data.dataset import Dataset
 from nanoarb_jax.progress import Note, silent
 from nanoarb_jax.studies.backtest_plan import BacktestPlan, open_series, report_of, run_of, strategy_of
+from nanoarb_jax.studies.backtests import fee_share
 from nanoarb_jax.studies.forecasts import training_settings_of
 from nanoarb_jax.studies.walk_forward import walk_forward
 from nanoarb_jax.trading.backtest.market import TradedSeries
@@ -65,7 +66,7 @@ def backtest_folds(
         probabilities = np.exp(log_probs[slice(*rows)]).astype(np.float32)
         strategy, limits = strategy_of(plan, model, traded)
         waits = np.array(plan.waits_ns or (0,), np.int64)
-        own = strategy({"taker_fee": plan.exchange.taker_fee})
+        own = strategy(fee_share(traded.venue.settings, traded))
         recorded = trade_recorded(traded.venue, ticks, probabilities, own, limits, waits)
         check_ticks(recorded.ticks, traded, rows)
         run = run_of(plan, model, traded, recorded, strategy, limits, rows)

@@ -19,7 +19,7 @@ from nanoarb_jax.readers.feed import ReadOptions
 from nanoarb_jax.readers.sources import find_sources
 from nanoarb_jax.serving.scales import ScaleSource
 from nanoarb_jax.studies.backtest_sweep import sweep_beside
-from nanoarb_jax.studies.backtests import Recast, Run, figures_of, runs_beside
+from nanoarb_jax.studies.backtests import Recast, Run, fee_share, figures_of, runs_beside
 from nanoarb_jax.trading.backtest.exchange import ExchangeSettings
 from nanoarb_jax.trading.backtest.market import TradedSeries, open_markets
 from nanoarb_jax.trading.backtest.predicted import Model, trade_model, traded_rows
@@ -107,7 +107,7 @@ def run_plan(
     rows = traded_rows(series, plan.split)
     strategy, limits = strategy_of(plan, model, series)
     waits = np.array(plan.waits_ns or (0,), np.int64)
-    own = strategy({"taker_fee": plan.exchange.taker_fee})
+    own = strategy(fee_share(series.venue.settings, series))
     recorded = trade_model(model, series, own, limits, waits, rows, lambda ns: note(f"traded until {_clock(ns)}"))
     run = run_of(plan, model, series, recorded, strategy, limits, rows)
     return run, *report_of(plan, model, run, note)
@@ -187,7 +187,7 @@ def with_quantity(given: Mapping[str, Any], series: TradedSeries) -> dict[str, A
 def _about(plan: BacktestPlan, model: Model, run: Run) -> dict[str, Any]:
     """How the run was made."""
     series, waits = run.series, run.waits_ns
-    strategy = run.strategy({"taker_fee": plan.exchange.taker_fee})
+    strategy = run.strategy(fee_share(series.venue.settings, series))
     return {
         "strategy": strategy.name,
         "checkpoint": {"path": str(plan.checkpoint), "version": model.card.version, "backend": plan.backend},

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nanoarb_jax.progress import Note, silent
-from nanoarb_jax.studies.backtests import Run, again
+from nanoarb_jax.studies.backtests import Run, again, fee_share
 from nanoarb_jax.trading.backtest.deflated import deflated_sharpe
 from nanoarb_jax.trading.backtest.results import summarise
 from nanoarb_jax.trading.contract import as_tuple
@@ -54,12 +54,13 @@ def sweep_beside(
     """
     names = [name for name, _ in swept]
     rows = [{"setting": "as given", **{key: own[key] for key in _SWEPT}}]
-    given = run.strategy({"taker_fee": run.series.venue.settings.taker_fee})
+    fee = fee_share(run.series.venue.settings, run.series)
+    given = run.strategy(fee)
     for values in itertools.product(*(values for _, values in swept)):
         changed = dict(zip(names, values, strict=True))
         setting = ", ".join(f"{name}={value:g}" for name, value in changed.items())
         note(setting)
-        changed["taker_fee"] = run.series.venue.settings.taker_fee
+        changed |= fee
         strategy = run.strategy(changed)
         if _same(strategy.settings, given.settings):
             continue

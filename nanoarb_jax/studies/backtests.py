@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nanoarb_jax.evaluation.baselines import baseline_forecasts
 from nanoarb_jax.progress import Note, silent
 from nanoarb_jax.trading.backtest import controls
-from nanoarb_jax.trading.backtest.exchange import Queue
+from nanoarb_jax.trading.backtest.exchange import ExchangeSettings, Queue, rules_of
 from nanoarb_jax.trading.backtest.lookahead import flag_lookahead
 from nanoarb_jax.trading.backtest.market import TradedSeries
 from nanoarb_jax.trading.backtest.markouts import adverse_selection, fill_probability, markouts, signal_decay
@@ -24,6 +24,7 @@ from nanoarb_jax.trading.backtest.reconcile import reconcile
 from nanoarb_jax.trading.backtest.records import Recorded, equity
 from nanoarb_jax.trading.backtest.results import summarise
 from nanoarb_jax.trading.backtest.run import Venue, trade_recorded
+from nanoarb_jax.trading.backtest.working import value_of
 from nanoarb_jax.trading.contract import Strategy
 from nanoarb_jax.trading.limits import Limits
 
@@ -99,7 +100,8 @@ def runs_beside(run: Run, seeds: int = 99, rivals: bool = False, note: Note = si
         note: told what is at work.
     """
     queues: dict[str, Recorded] = {}
-    for queue in QUEUES:
+    own = run.series.venue.settings.queue
+    for queue in QUEUES if own != "fifo" else (own,):
         note(f"queue model {queue}")
         settings = dataclasses.replace(run.series.venue.settings, queue=queue)
         queues[queue] = again(run, run.recorded.probabilities, run.series.venue._replace(settings=settings))
@@ -113,6 +115,15 @@ def runs_beside(run: Run, seeds: int = 99, rivals: bool = False, note: Note = si
     return Beside(report, queues)
 
 
+def fee_share(settings: ExchangeSettings, series: TradedSeries) -> dict[str, float]:
+    """The setting of strategies that says what it costs to take: a share of the value, also where fees are amounts."""
+    fee = settings.taker_fee
+    if settings.fee_unit == "quantity":
+        mid = float(np.median(series.stream.mid))
+        fee /= value_of(rules_of(settings, 1.0, 1.0), mid, 1.0)
+    return {"taker_fee": fee}
+
+
 def again(
     run: Run,
     probabilities: NDArray[np.float32],
@@ -122,7 +133,7 @@ def again(
 ) -> Recorded:
     """The same ticks with other predictions, another exchange or other latencies."""
     venue = venue or run.series.venue
-    strategy = strategy or run.strategy({"taker_fee": venue.settings.taker_fee})
+    strategy = strategy or run.strategy(fee_share(venue.settings, run.series))
     waits_ns = run.waits_ns if waits_ns is None else waits_ns
     return trade_recorded(venue, run.recorded.ticks, probabilities, strategy, run.limits, waits_ns)
 

@@ -21,6 +21,11 @@ def write_normals(folder: Path, seed: int, rows: int = 100) -> None:
     (folder / "about" / "mean.txt").write_text(repr(float(values.mean())))
 
 
+def write_day(folder: Path, day: Path, fees: int) -> None:
+    """What the day's file holds, and the fees."""
+    (folder / "day.txt").write_text(f"{day.read_text()} {fees}")
+
+
 def write_slowly(folder: Path, seed: int, log: str, seconds: float = 0.25) -> None:
     """As `write_normals`, with a note of every beginning in a folder `log`."""
     (Path(log) / f"{seed}-{uuid.uuid4().hex}").write_text(str(os.getpid()))

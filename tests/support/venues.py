@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +28,13 @@ class SmallMarket(NamedTuple):
 
 
 @cache
-def _events(count: int, seed: int) -> NDArray[np.void]:
-    return synthetic_events(count, seed)
+def _events(count: int, seed: int, level: Literal["l2", "l3"]) -> NDArray[np.void]:
+    return synthetic_events(count, seed, level=level)
 
 
-def small_market(count: int = 6_000, seed: int = 3, **settings: Any) -> SmallMarket:
+def small_market(count: int = 6_000, seed: int = 3, level: Literal["l2", "l3"] = "l2", **settings: Any) -> SmallMarket:
     """A synthetic market at an exchange with these settings."""
-    events = _events(count, seed)
+    events = _events(count, seed, level)
     return SmallMarket(events, Venue(exchange_day(events, "synthetic"), 0.25, 1.0, ExchangeSettings(**settings)))
 
 

@@ -156,6 +156,14 @@ def test_orders_are_withdrawn_where_data_are_stale() -> None:
     assert (recorded.orders["status"] == 4).sum() >= recorded.withdrawn
 
 
+@pytest.mark.parametrize("take", [True, False])
+def test_a_feed_of_orders_has_known_queues(take: bool) -> None:
+    market = small_market(level="l3", fills="whole", queue="fifo", **LATENCIES)
+    recorded = run(market, strategy(take=take))
+    assert len(recorded.fills) > 5 and recorded.differs == 0
+    assert recorded.off is not None and recorded.off < 1e-9 * np.abs(recorded.account["balance"]).max()
+
+
 def test_the_news_of_the_last_orders_is_waited_for() -> None:
     """Also where trading ends in the middle of the data."""
     market = small_market(**LATENCIES)

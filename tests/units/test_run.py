@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,12 +14,14 @@ from nanoarb_jax.units.pools import run_tasks
 from nanoarb_jax.units.run import make_unit, run_units
 from nanoarb_jax.units.tasks import Task
 from nanoarb_jax.units.workers import Workers
+from support.pages import blocks
 from support.unit_work import (
     begun,
     contents,
     die_always,
     die_first,
     fail_at,
+    write_day,
     write_normals,
     write_nothing,
     write_slowly,
@@ -148,3 +151,17 @@ def test_what_is_asked_for_wrongly(tmp_path: Path) -> None:
             Workers(**wrong)  # type: ignore[arg-type]
     with pytest.raises(SettingError, match=r"workers.jobs=2: expected none with an address"):
         Workers("dask", 2, "tcp://127.0.0.1:1")
+
+
+def test_the_example_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the work done here instead of on a cluster."""
+    monkeypatch.chdir(tmp_path)
+    days = [tmp_path / name for name in ("monday.txt", "tuesday.txt")]
+    for day in days:
+        day.write_text(day.stem)
+    names = {"my_module": SimpleNamespace(backtest_day=write_day), "days": days, "fees": (0, 5), "Fees": int}
+    (code,) = blocks("docs/clusters.md", "python")
+    exec(code.replace('Workers("dask", address="127.0.0.1:8786")', 'Workers("serial")'), names)
+    results = names["results"]
+    assert [result.name for result in results] == ["monday 0", "monday 5", "tuesday 0", "tuesday 5"]
+    assert (results[3].folder / "day.txt").read_text() == "tuesday 5"

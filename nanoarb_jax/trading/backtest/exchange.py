@@ -11,7 +11,7 @@ from nanoarb_jax.data.exchange_day import ExchangeDay
 from nanoarb_jax.errors import ConfigError, DataError
 
 Fills = Literal["partial", "whole"]
-Queue = Literal["risk-averse", "power", "log"]
+Queue = Literal["risk-averse", "power", "log", "fifo"]
 Contract = Literal["linear", "inverse"]
 FeeUnit = Literal["value", "quantity"]
 _CHOICES = {"fee_unit": FeeUnit, "fills": Fills, "queue": Queue, "contract": Contract}
@@ -29,7 +29,8 @@ class ExchangeSettings:
         entry_latency_ns: From an order's leaving to the exchange, in ns; None: as long as the feed takes (median).
         response_latency_ns: From the exchange to the news of an order, in ns; None: as long as the feed takes.
         fills: Whether orders are filled in parts, as far as quantities go, or whole.
-        queue: How resting orders come forward in their queue. Risk-averse: by trades alone.
+        queue: How resting orders come forward in their queue. Risk-averse: by trades alone; fifo: as the orders of an
+            L3 feed do, whose orders are filled whole.
         contract: Whether profit is in the quote currency or in the asset itself; None: as on the feed's exchange.
         contract_size: Units of the asset in a contract, or of the quote currency where it is inverse; None: likewise.
 
@@ -61,6 +62,8 @@ class ExchangeSettings:
             if value not in get_args(kind) and not (name == "contract" and value is None):
                 raise ConfigError(f"exchange.{name}={value!r}: expected one of {', '.join(get_args(kind))}")
         size = self.contract_size
+        if self.queue == "fifo" and self.fills != "whole":
+            raise ConfigError("exchange.fills='partial': with queue='fifo', orders are filled whole; expected 'whole'")
         if size is not None and not (np.isfinite(size) and size > 0):
             raise ConfigError(f"exchange.contract_size={size!r}: expected a number above 0")
 
@@ -130,6 +133,8 @@ def open_exchange(day: ExchangeDay, settings: ExchangeSettings, tick_size: float
 
 def _with_queue(asset: Any, queue: Queue) -> Any:
     """The queue models of hftbacktest's documentation, with the exponent 3 that it uses."""
+    if queue == "fifo":
+        return asset.l3_fifo_queue_model()
     if queue == "risk-averse":
         return asset.risk_adverse_queue_model()
     return asset.power_prob_queue_model3(3.0) if queue == "power" else asset.log_prob_queue_model2()

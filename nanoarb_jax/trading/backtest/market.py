@@ -22,7 +22,7 @@ from nanoarb_jax.data.stored import is_dataset
 from nanoarb_jax.data.streams import Stream
 from nanoarb_jax.errors import DataError
 from nanoarb_jax.market.anomaly import Policy
-from nanoarb_jax.market.event import EVENT
+from nanoarb_jax.market.event import ADD, EVENT, KIND_MASK
 from nanoarb_jax.market.series import BookSeries
 from nanoarb_jax.readers.feed import BookFeed, ReadOptions
 from nanoarb_jax.readers.sources import Source, find_sources, open_source
@@ -180,6 +180,11 @@ def _of_feed(
     if found:
         said.append(f"orders take as long as the feed does, {late_ns / 1e6:.3f} ms in the median, where not given")
     coin = _COIN_MARGINED.match(name.lower())
+    if np.any(events["ev"] & np.uint64(KIND_MASK) >= ADD):
+        found |= {"queue": "fifo", "fills": "whole"}
+        said.append("the feed tells every order, so that queues are known; orders are filled whole")
+    elif settings.queue == "fifo":
+        raise DataError(f"series {name!r}: queue fifo needs a feed that tells every order (L3); choose another")
     if settings.contract is None:
         found["contract"] = "inverse" if coin else "linear"
     if settings.contract_size is None:
