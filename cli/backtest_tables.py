@@ -64,7 +64,10 @@ def print_sweep(sweep: Mapping[str, Any]) -> None:
 
 
 def _beside(report: Report) -> list[str]:
-    lines = []
+    lines: list[str] = []
+    if report["trades"] == 0:
+        said = f"no trade: {report['orders']:,} orders were sent"
+        return [said if report["orders"] else f"{said}, no probability reached what the strategy asks for"]
     if "controls" in report:
         random = report["controls"]["random"]
         lines.append(f"better than {_percentile(report)} of {len(random['net_pnl'])} random signals, per trade")
