@@ -29,7 +29,7 @@ _GAP, _BACKWARDS = int(Anomaly.GAP), int(Anomaly.BACKWARDS)
 _INVALID, _UNSYNCED, _INCOMPLETE = int(Anomaly.INVALID), int(Anomaly.UNSYNCED), int(Anomaly.INCOMPLETE)
 
 
-@compiled
+@inlined
 def apply_event(state, event):  # type: ignore[no-untyped-def]
     """Let one event change the book.
 
@@ -192,10 +192,9 @@ def _change_price(state, kind, side, ticks, lots, order_id):  # type: ignore[no-
         _leave_out(state, _INVALID)
         return
     rank = np.int64(whole) if side == BID else -np.int64(whole)
-    if kind == ev.DEPTH or kind == ev.DEPTH_SNAPSHOT:
-        set_level(state.levels, side, rank, lots, state.meta[0].events)
-    elif kind == ev.BBO:
+    if kind == ev.BBO:
         changes.clear_levels(state, side, rank)
+    if kind == ev.DEPTH or kind == ev.DEPTH_SNAPSHOT or kind == ev.BBO:
         set_level(state.levels, side, rank, lots, state.meta[0].events)
     elif (kind != ev.ADD and kind != ev.MODIFY) or (lots > _LARGE and level_lots(state.levels, side, rank) > _FULL):
         _leave_out(state, _INVALID)

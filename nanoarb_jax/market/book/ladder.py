@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nanoarb_jax.market.compiled import compiled, internal
+from nanoarb_jax.market.compiled import compiled, inlined, internal
 
 BID, ASK = 0, 1  # sides
 WIDTH = 64  # levels in a block: few enough to move in tens of ns, enough for a short sequence
@@ -79,14 +79,10 @@ def find(ladder, side, wanted):  # type: ignore[no-untyped-def]
         else:
             high = middle
     block = ladder.order[side, position]
-    low, high = 0, ladder.fill[side, block]
-    while low < high:
-        middle = (low + high) >> 1
-        if ladder.rank[side, block, middle] < wanted:
-            low = middle + 1
-        else:
-            high = middle
-    return position, low, low < ladder.fill[side, block] and ladder.rank[side, block, low] == wanted
+    rank, fill, at = ladder.rank[side, block], ladder.fill[side, block], 0
+    for i in range(WIDTH):  # all of them: vectors count faster than a search whose branches are mispredicted
+        at += (i < fill) & (rank[i] < wanted)
+    return position, at, at < fill and rank[at] == wanted
 
 
 @internal
@@ -130,6 +126,22 @@ def _split(ladder, side, position):  # type: ignore[no-untyped-def]
     ladder.low[side, position + 1] = ladder.rank[side, other, 0]
 
 
+# The indices of these two are unsigned: numba asks of every signed one whether it counts from the end, and LLVM then
+# moves the values one by one.
+@inlined
+def _move_up(values, first, end):  # type: ignore[no-untyped-def]
+    """Move the values first … end - 1 one place up."""
+    for i in range(np.uintp(end), np.uintp(first), -1):
+        values[i] = values[i - np.uintp(1)]
+
+
+@inlined
+def _move_down(values, first, end):  # type: ignore[no-untyped-def]
+    """Move the values first + 1 … end one place down."""
+    for i in range(np.uintp(first), np.uintp(end)):
+        values[i] = values[i + np.uintp(1)]
+
+
 @compiled
 def insert(ladder, side, position, at, rank, lots, count):  # type: ignore[no-untyped-def]
     """Put a new level where `find` said; there must be a free block."""
@@ -141,10 +153,10 @@ def insert(ladder, side, position, at, rank, lots, count):  # type: ignore[no-un
         if at > kept:
             position, at = position + 1, at - kept
     block = ladder.order[side, position]
-    for i in range(ladder.fill[side, block], at, -1):
-        ladder.rank[side, block, i] = ladder.rank[side, block, i - 1]
-        ladder.lots[side, block, i] = ladder.lots[side, block, i - 1]
-        ladder.orders[side, block, i] = ladder.orders[side, block, i - 1]
+    fill = ladder.fill[side, block]
+    _move_up(ladder.rank[side, block], at, fill)
+    _move_up(ladder.lots[side, block], at, fill)
+    _move_up(ladder.orders[side, block], at, fill)
     ladder.rank[side, block, at] = rank
     ladder.lots[side, block, at] = lots
     ladder.orders[side, block, at] = count
@@ -158,10 +170,9 @@ def remove(ladder, side, position, at):  # type: ignore[no-untyped-def]
     """Take out the level that `find` found."""
     block = ladder.order[side, position]
     fill = ladder.fill[side, block] - 1
-    for i in range(at, fill):
-        ladder.rank[side, block, i] = ladder.rank[side, block, i + 1]
-        ladder.lots[side, block, i] = ladder.lots[side, block, i + 1]
-        ladder.orders[side, block, i] = ladder.orders[side, block, i + 1]
+    _move_down(ladder.rank[side, block], at, fill)
+    _move_down(ladder.lots[side, block], at, fill)
+    _move_down(ladder.orders[side, block], at, fill)
     ladder.fill[side, block] = fill
     ladder.depth[side] -= 1
     if fill == 0:

@@ -72,7 +72,7 @@ def set_clock(memory: ClockMemory, clock: TickClock) -> None:
     record["interval_ns"], record["silence_ns"] = clock.interval_ns, clock.silence_ns
 
 
-@internal
+@inlined
 def next_tick(state, memory, event):  # type: ignore[no-untyped-def]
     """Apply one event, and say whether it makes a tick: `memory.top` is then its book, `memory.clock` has the rest.
 
