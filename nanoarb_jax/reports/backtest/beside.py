@@ -58,7 +58,7 @@ def controls(report: Report) -> Section | None:
             "percentile": random.get("percentile"), "currency": report.get("currency"),
         }  # fmt: skip
         words = (
-            f"{len(random['net_pnl']):,} runs, each with signals of its own seed and with as many trades as the model."
+            f"{len(random['net_pnl']):,} runs, each with as many signals as the model's, of its own seed."
         )
         if data["model"] is not None:
             parts.append(Chart(draw("random_seeds", data), "Net profit of random signals", words))
