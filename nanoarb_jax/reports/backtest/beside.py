@@ -57,9 +57,7 @@ def controls(report: Report) -> Section | None:
             "pnl": random["net_pnl"], "model": random.get("model_net_pnl", report.get("net_pnl")),
             "percentile": random.get("percentile"), "currency": report.get("currency"),
         }  # fmt: skip
-        words = (
-            f"{len(random['net_pnl']):,} runs, each with as many signals as the model's, of its own seed."
-        )
+        words = f"{len(random['net_pnl']):,} runs, each with as many signals as the model's, of its own seed."
         if data["model"] is not None:
             parts.append(Chart(draw("random_seeds", data), "Net profit of random signals", words))
     runs = {name: one for name, one in found.items() if name != "random" and isinstance(one, Mapping)}
