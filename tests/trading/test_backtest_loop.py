@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from nanoarb_jax.errors import DataError
 from nanoarb_jax.trading.contract import NO_QUOTES, Moment, Quotes, Strategy
 from nanoarb_jax.trading.limits import Limits
 
@@ -162,6 +163,15 @@ def test_a_feed_of_orders_has_known_queues(take: bool) -> None:
     recorded = run(market, strategy(take=take))
     assert len(recorded.fills) > 5 and recorded.differs == 0
     assert recorded.off is not None and recorded.off < 1e-9 * np.abs(recorded.account["balance"]).max()
+
+
+def test_an_exchange_that_gives_up_is_told() -> None:
+    """hftbacktest refuses orders that are cancelled and were never told."""
+    market = small_market(level="l3", fills="whole", queue="fifo", **LATENCIES)
+    late = market.events[np.flatnonzero(market.events["ival"] & 128)[200] + 1 :]
+    venue = market.venue._replace(day=_day(late))
+    with pytest.raises(DataError, match="hftbacktest stopped with its error"):
+        trade_live(venue, fresh_predictor(), market.events, strategy(), Limits())
 
 
 def test_the_news_of_the_last_orders_is_waited_for() -> None:

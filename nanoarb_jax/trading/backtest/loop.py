@@ -86,7 +86,7 @@ def _elapse_to(hbt, trader, time_ns):  # type: ignore[no-untyped-def]
         if status == 1:
             trader.ended = 1
         elif status != 0 and trader.stopped == 0:
-            trader.stopped = _EXCHANGE
+            trader.stopped, trader.error = _EXCHANGE, status
 
 
 @njit(error_model="numpy")
@@ -177,4 +177,4 @@ def _act(hbt, desk, rules, limits, tick, quotes):  # type: ignore[no-untyped-def
             ahead_qty = tick.ask_qty if price_ticks == tick.ask_ticks else 0.0
         error = want(hbt, desk, rules, limits, side, price_ticks, qty, quotes.take, ahead_qty, tick.sent_ns)
         if error != 0 and error != 1 and trader.stopped == 0:
-            trader.stopped = _EXCHANGE
+            trader.stopped, trader.error = _EXCHANGE, error

@@ -105,17 +105,31 @@ def trade_model(
         DataError: the ticks of the events are not those of the stream, which would be a fault of this library.
         ConfigError: see `LivePredictor`.
     """
-    if model.backend == "native":
-        live = LivePredictor.load(model.path, series.instrument, precision=model.precision, policy=series.policy)
-        recorded = trade_live(series.venue, live, series.events, strategy, limits, waits_ns, note, rows)
-    else:
-        predictor = _predictor(model)
-        assert model.card.input is not None
-        ticks = read_ticks(series, model.card.input, predictor.warm_up, rows)
-        probabilities = predict(predictor, series.stream, rows[1])[rows[0] :]
-        recorded = trade_recorded(series.venue, ticks, probabilities, strategy, limits, waits_ns, note)
+    try:
+        recorded = _trade(model, series, strategy, limits, waits_ns, rows, note)
+    except DataError as error:
+        raise DataError(f"series {series.stream.name!r}: {error}") from error
     check_ticks(recorded.ticks, series, rows)
     return recorded
+
+
+def _trade(
+    model: Model,
+    series: TradedSeries,
+    strategy: Strategy,
+    limits: Limits,
+    waits_ns: NDArray[np.int64],
+    rows: tuple[int, int],
+    note: Note | None,
+) -> Recorded:
+    if model.backend == "native":
+        live = LivePredictor.load(model.path, series.instrument, precision=model.precision, policy=series.policy)
+        return trade_live(series.venue, live, series.events, strategy, limits, waits_ns, note, rows)
+    predictor = _predictor(model)
+    assert model.card.input is not None
+    ticks = read_ticks(series, model.card.input, predictor.warm_up, rows)
+    probabilities = predict(predictor, series.stream, rows[1])[rows[0] :]
+    return trade_recorded(series.venue, ticks, probabilities, strategy, limits, waits_ns, note)
 
 
 def time_model(model: Model, series: TradedSeries) -> NDArray[np.int64]:

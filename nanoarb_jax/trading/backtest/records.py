@@ -76,7 +76,7 @@ class Recorded(NamedTuple):
         account: (n + 1,) ACCOUNT, when each tick's decision was begun, and at the end.
         orders: (m,) ORDER, in the order in which they were sent.
         fills: (k,) FILL.
-        stopped: why trading ended before the data did: "" (it did not), "drawdown", "position" or "exchange".
+        stopped: why trading ended before the data did: "" (it did not), "drawdown" or "position".
         withdrawn: how often orders were withdrawn since data were stale.
         refused: orders that were not sent since their fills could have exceeded the largest position.
         events: of the market data that the exchange worked through.

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanoarb_jax.data.exchange_day import ExchangeDay
+from nanoarb_jax.errors import DataError
 from nanoarb_jax.serving.live import LivePredictor
 from nanoarb_jax.trading.backtest.exchange import ExchangeSettings, Rules, open_exchange, rules_of
 from nanoarb_jax.trading.backtest.loop import FULL, settle, trade
@@ -67,7 +68,7 @@ def trade_live(
             all.
 
     Raises:
-        DataError: as `LivePredictor.apply`, and where hftbacktest is not installed.
+        DataError: as `LivePredictor.apply`, where hftbacktest is not installed, or stops with an error.
     """
     lots_per_unit = 1.0 / live.instrument.lot_size
     events = np.require(events, None, ["C", "A", "W"])
@@ -143,10 +144,25 @@ def _run(
                 attend(status, int(desk.trader["cursor"][0]))
             if note is not None:
                 note(int(desk.trader["last_ns"][0]))
+            _check_exchange(desk)
         last = _settle(hbt, desk, rules, made)
     finally:
         hbt.close()
     return _recorded(made, last, desk, venue)
+
+
+def _check_exchange(desk: Desk) -> None:
+    """Refuse to go on where hftbacktest has given up: what comes after would look like results.
+
+    Raises:
+        DataError: it ended with an error.
+    """
+    trader = desk.trader[0]
+    if trader["error"]:
+        raise DataError(
+            f"hftbacktest stopped with its error {int(trader['error'])} before tick {int(trader['tick']):,}, at "
+            f"{int(trader['last_ns'])} ns; feeds that tell every order must tell those that rest at the beginning, too"
+        )
 
 
 def _settle(hbt: Any, desk: Desk, rules: Rules, made: list[Any]) -> NDArray[np.void]:

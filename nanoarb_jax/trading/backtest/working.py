@@ -53,6 +53,7 @@ TRADER = np.dtype(
         ("peak", "f8"),  # highest equity
         ("stopped", "i8"),  # 0, or one of STOPPED
         ("ended", "i8"),  # 1: the exchange has no more data
+        ("error", "i8"),  # hftbacktest's, that stopped trading
         ("withdrawn", "i8"),
         ("refused", "i8"),
         ("swept", "i8"),  # taking fills that had several prices
